@@ -1,0 +1,100 @@
+//! The kernels as an extension of Burn's backends, with backward passes of their own.
+//!
+//! To add an operation: its contract and kernels in a module of this crate, its composed form in
+//! [`composed`](crate::composed), a method in [`VideoOps`] and one in [`VideoOpsBackward`], glue
+//! in `backend/cpu.rs` and `backend/autodiff.rs`, a function on tensors in [`ops`](crate::ops).
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, backend_extension};
+
+use crate::conv::ConvGeometry;
+use crate::deform_conv::DeformGeometry;
+use crate::warp::WarpMode;
+use crate::window_attention::WindowGeometry;
+
+mod autodiff;
+mod cpu;
+
+/// Forward passes; shapes as in [`ops`](crate::ops).
+#[backend_extension(Flex, Autodiff)]
+pub trait VideoOps: Backend {
+    /// See [`ops::warp`](crate::ops::warp).
+    fn warp(x: FloatTensor<Self>, flow: FloatTensor<Self>, mode: WarpMode) -> FloatTensor<Self>;
+
+    /// See [`ops::deform_conv`](crate::ops::deform_conv).
+    fn deform_conv(
+        x: FloatTensor<Self>,
+        offset: FloatTensor<Self>,
+        mask: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: DeformGeometry,
+    ) -> FloatTensor<Self>;
+
+    /// See [`ops::conv2d`](crate::ops::conv2d).
+    fn conv2d_channels_last(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: ConvGeometry,
+    ) -> FloatTensor<Self>;
+
+    /// See [`ops::window_attention`](crate::ops::window_attention).
+    fn window_attention(
+        qkv: FloatTensor<Self>,
+        table: FloatTensor<Self>,
+        geometry: WindowGeometry,
+    ) -> FloatTensor<Self>;
+
+    /// See [`ops::mutual_attention`](crate::ops::mutual_attention).
+    fn mutual_attention(qkv: FloatTensor<Self>, geometry: WindowGeometry) -> FloatTensor<Self>;
+}
+
+/// Which of an operation's inputs want a gradient, in the order of its arguments.
+pub type Wanted<const N: usize> = [bool; N];
+
+/// The gradients of an operation's inputs, `None` where none was wanted.
+pub type Gradients<B, const N: usize> = [Option<FloatTensor<B>>; N];
+
+/// Backward passes: from the inputs and the gradient of the output to those of the inputs.
+pub trait VideoOpsBackward: Backend {
+    /// Of [`VideoOps::warp`]: x, flow.
+    fn warp_backward(
+        inputs: [FloatTensor<Self>; 2],
+        grad: FloatTensor<Self>,
+        mode: WarpMode,
+        wanted: Wanted<2>,
+    ) -> Gradients<Self, 2>;
+
+    /// Of [`VideoOps::deform_conv`]: x, offset, mask, weight, bias.
+    fn deform_conv_backward(
+        inputs: [FloatTensor<Self>; 5],
+        grad: FloatTensor<Self>,
+        geometry: DeformGeometry,
+        wanted: Wanted<5>,
+    ) -> Gradients<Self, 5>;
+
+    /// Of [`VideoOps::conv2d_channels_last`]: x, weight, bias.
+    fn conv2d_channels_last_backward(
+        inputs: [FloatTensor<Self>; 3],
+        grad: FloatTensor<Self>,
+        geometry: ConvGeometry,
+        wanted: Wanted<3>,
+    ) -> Gradients<Self, 3>;
+
+    /// Of [`VideoOps::window_attention`]: qkv, table.
+    fn window_attention_backward(
+        inputs: [FloatTensor<Self>; 2],
+        grad: FloatTensor<Self>,
+        geometry: WindowGeometry,
+        wanted: Wanted<2>,
+    ) -> Gradients<Self, 2>;
+
+    /// Of [`VideoOps::mutual_attention`]: qkv.
+    fn mutual_attention_backward(
+        inputs: [FloatTensor<Self>; 1],
+        grad: FloatTensor<Self>,
+        geometry: WindowGeometry,
+        wanted: Wanted<1>,
+    ) -> Gradients<Self, 1>;
+}

@@ -1,0 +1,75 @@
+//! Modulated deformable convolution, composed: one sampled map and one product per tap.
+
+use burn::tensor::{Int, Tensor};
+
+use super::sample::{Outside, Table};
+use crate::deform_conv::DeformGeometry;
+
+/// As [`ops::deform_conv`](crate::ops::deform_conv).
+pub fn deform_conv(
+    x: Tensor<4>,
+    offset: Tensor<4>,
+    mask: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    geometry: &DeformGeometry,
+) -> Tensor<4> {
+    let [n, h, w, c_in] = x.dims();
+    let [c_out, per_group, kh, kw] = weight.dims();
+    let (groups, taps) = (geometry.offset_groups, kh * kw);
+    let [ph, pw] = geometry.padding;
+    let (out_h, out_w) = (h + 2 * ph + 1 - kh, w + 2 * pw + 1 - kw);
+    let (pixels, samples) = (n * out_h * out_w, n * out_h * out_w * groups);
+    let device = x.device();
+    let sample = Tensor::<1, Int>::arange(0..samples as i64, &device);
+    let pixel = sample.clone() / groups as i64;
+    let column = pixel.clone().remainder_scalar(out_w as i64).float();
+    let row = (pixel.clone() / out_w as i64)
+        .remainder_scalar(out_h as i64)
+        .float();
+    let table = Table {
+        rows: x.reshape([n * h * w * groups, c_in / groups]),
+        frame: pixel / (out_h * out_w) as i64 * (h * w) as i64,
+        group: sample.remainder_scalar(groups as i64),
+        groups,
+        height: h,
+        width: w,
+    };
+    let offset = offset.reshape([samples, taps * 2]);
+    let mask = mask.reshape([samples, taps]);
+    let blocks = c_in / per_group;
+    let mut out = bias.reshape([1, c_out]).repeat_dim(0, pixels);
+    for tap in 0..taps {
+        let (dy, dx) = ((tap / kw) as f64 - ph as f64, (tap % kw) as f64 - pw as f64);
+        let part = |index: usize| {
+            offset
+                .clone()
+                .slice([0..samples, index..index + 1])
+                .reshape([samples])
+        };
+        let y_at = part(2 * tap) + row.clone() + dy;
+        let x_at = part(2 * tap + 1) + column.clone() + dx;
+        let seen = table.bilinear(x_at, y_at, Outside::Zeros)
+            * mask.clone().slice([0..samples, tap..tap + 1]);
+        let seen = seen.reshape([pixels, c_in]);
+        let (ty, tx) = (tap / kw, tap % kw);
+        let tap_weight = weight
+            .clone()
+            .slice([0..c_out, 0..per_group, ty..ty + 1, tx..tx + 1]);
+        let tap_weight = tap_weight.reshape([c_out, per_group]);
+        let products = (0..blocks)
+            .map(|block| {
+                let outputs = block * (c_out / blocks)..(block + 1) * (c_out / blocks);
+                let inputs = block * per_group..(block + 1) * per_group;
+                seen.clone().slice([0..pixels, inputs]).matmul(
+                    tap_weight
+                        .clone()
+                        .slice([outputs, 0..per_group])
+                        .transpose(),
+                )
+            })
+            .collect();
+        out = out + Tensor::cat(products, 1);
+    }
+    out.reshape([n, out_h, out_w, c_out])
+}

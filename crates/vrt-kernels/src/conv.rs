@@ -1,0 +1,212 @@
+//! Convolution of stride 1.
+//!
+//! `out[b, y, x, o] = bias[o] + Σ_{i, j, c} weight[o, c, i, j] · x[b, y + i − py, x + j − px, c]`,
+//! where `x` is zero outside the map.
+//!
+//! A band of rows is copied with its zero border. In it the values that a row of the kernel sees
+//! from one pixel on follow each other, and those of the next pixel start `in_channels` later: the
+//! band is the left matrix of a product as it lies, one product per row of the kernel.
+
+use crate::weights::{WeightSizes, bias_gradient};
+
+mod backward;
+mod forward;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod tests;
+
+/// The sizes of a convolution of stride 1.
+///
+/// # Shapes
+///
+/// - `x`: `[batch, height, width, in_channels]`
+/// - `weight`: `[out_channels, in_channels, kernel[0], kernel[1]]`
+/// - `bias`: `[out_channels]`
+/// - output: `[batch, out_height, out_width, out_channels]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConvGeometry {
+    /// Frames.
+    pub batch: usize,
+    /// Rows of a frame of the input.
+    pub height: usize,
+    /// Columns of a frame of the input.
+    pub width: usize,
+    /// Values of an input pixel.
+    pub in_channels: usize,
+    /// Values of an output pixel.
+    pub out_channels: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: [usize; 2],
+    /// Rows of zeros above and below, columns of zeros left and right; each below `kernel`.
+    pub padding: [usize; 2],
+}
+
+impl ConvGeometry {
+    /// Rows of a frame of the output: `height + 2 · padding − kernel + 1`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the kernel is larger than the padded frame.
+    pub fn out_height(&self) -> usize {
+        out_size(self.height, self.kernel[0], self.padding[0])
+    }
+
+    /// Columns of a frame of the output: `width + 2 · padding − kernel + 1`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the kernel is larger than the padded frame.
+    pub fn out_width(&self) -> usize {
+        out_size(self.width, self.kernel[1], self.padding[1])
+    }
+
+    /// Values of the input.
+    pub fn x_len(&self) -> usize {
+        self.batch * self.frame_len()
+    }
+
+    /// Values of the weight.
+    pub fn weight_len(&self) -> usize {
+        self.weight_sizes().len()
+    }
+
+    /// Values of the output.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the kernel is larger than the padded frame.
+    pub fn out_len(&self) -> usize {
+        self.batch * self.out_frame_len()
+    }
+
+    fn frame_len(&self) -> usize {
+        self.height * self.width * self.in_channels
+    }
+
+    fn out_row_len(&self) -> usize {
+        self.out_width() * self.out_channels
+    }
+
+    fn out_frame_len(&self) -> usize {
+        self.out_height() * self.out_row_len()
+    }
+
+    fn weight_sizes(&self) -> WeightSizes {
+        WeightSizes {
+            groups: 1,
+            taps: self.kernel[0] * self.kernel[1],
+            inputs: self.in_channels,
+            outputs: self.out_channels,
+        }
+    }
+
+    fn check(&self, x: usize, weight: usize, out: usize) {
+        assert!(
+            self.padding[0] < self.kernel[0] && self.padding[1] < self.kernel[1],
+            "conv2d: the padding must be smaller than the kernel: {self:?}"
+        );
+        assert_eq!(
+            x,
+            self.x_len(),
+            "conv2d: the input does not have the sizes {self:?}"
+        );
+        assert_eq!(
+            weight,
+            self.weight_len(),
+            "conv2d: the weight does not fit {self:?}"
+        );
+        assert_eq!(
+            out,
+            self.out_len(),
+            "conv2d: the output does not have the sizes {self:?}"
+        );
+    }
+}
+
+/// Places of a kernel on a padded line.
+pub(crate) fn out_size(size: usize, kernel: usize, padding: usize) -> usize {
+    assert!(
+        (1..=size + 2 * padding).contains(&kernel),
+        "a kernel of {kernel} does not fit a size of {size} with a padding of {padding}"
+    );
+    size + 2 * padding + 1 - kernel
+}
+
+/// Convolves `x` into `out`; see the [module](self) for the formula and [`ConvGeometry`] for the
+/// shapes. No bias is a bias of zero.
+///
+/// # Panics
+///
+/// Panics if a slice does not have the length that `geometry` says, the kernel is larger than the
+/// padded frame, or the padding not smaller than the kernel.
+pub fn conv2d(
+    geometry: &ConvGeometry,
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    out: &mut [f32],
+) {
+    geometry.check(x.len(), weight.len(), out.len());
+    let bias_len = bias.map_or(geometry.out_channels, <[f32]>::len);
+    assert_eq!(
+        bias_len, geometry.out_channels,
+        "conv2d: the bias does not fit {geometry:?}"
+    );
+    let packed = geometry.weight_sizes().pack(weight);
+    forward::convolve(geometry, x, &packed, bias, out);
+}
+
+/// The gradients that a backward pass of [`conv2d`] is to write, each of the length of what it
+/// belongs to; all values are overwritten.
+#[derive(Debug, Default)]
+pub struct ConvGradients<'a> {
+    /// Of the input.
+    pub x: Option<&'a mut [f32]>,
+    /// Of the weight, in its layout.
+    pub weight: Option<&'a mut [f32]>,
+    /// Of the bias.
+    pub bias: Option<&'a mut [f32]>,
+}
+
+/// The gradients of [`conv2d`] from `grad_out`, that of the output.
+///
+/// The result does not depend on the number of threads.
+///
+/// # Panics
+///
+/// As [`conv2d`].
+pub fn conv2d_backward(
+    geometry: &ConvGeometry,
+    x: &[f32],
+    weight: &[f32],
+    grad_out: &[f32],
+    wanted: ConvGradients<'_>,
+) {
+    geometry.check(x.len(), weight.len(), grad_out.len());
+    if let Some(grad_x) = wanted.x {
+        assert_eq!(
+            grad_x.len(),
+            x.len(),
+            "conv2d: the input and its gradient differ in size"
+        );
+        backward::grad_x(geometry, weight, grad_out, grad_x);
+    }
+    if let Some(grad) = wanted.weight {
+        assert_eq!(
+            grad.len(),
+            weight.len(),
+            "conv2d: the weight and its gradient differ in size"
+        );
+        backward::grad_weight(geometry, x, grad_out, grad);
+    }
+    if let Some(grad) = wanted.bias {
+        let channels = geometry.out_channels;
+        assert_eq!(
+            grad.len(),
+            channels,
+            "conv2d: the gradient of the bias does not fit"
+        );
+        bias_gradient(grad_out, grad);
+    }
+}

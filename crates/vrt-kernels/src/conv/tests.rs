@@ -1,0 +1,159 @@
+use proptest::prelude::*;
+use vrt_testing::{Random, Tolerance, assert_close};
+
+use super::*;
+
+prop_compose! {
+    fn geometries()(kernel in [1_usize..6, 1_usize..8])(
+        kernel in Just(kernel),
+        padding in [0..kernel[0], 0..kernel[1]],
+        batch in 1_usize..3, height in 1_usize..16, width in 1_usize..16,
+        in_channels in 1_usize..10, out_channels in 1_usize..10,
+    ) -> ConvGeometry {
+        // A frame that the kernel fits on.
+        let height = height.max(kernel[0].saturating_sub(2 * padding[0]));
+        let width = width.max(kernel[1].saturating_sub(2 * padding[1]));
+        ConvGeometry { batch, height, width, in_channels, out_channels, kernel, padding }
+    }
+}
+
+struct Values {
+    x: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    grad: Vec<f32>,
+}
+
+fn values(geometry: &ConvGeometry, seed: u64) -> Values {
+    let mut random = Random::new(seed);
+    Values {
+        x: random.values(geometry.x_len(), 1.0),
+        weight: random.values(geometry.weight_len(), 1.0),
+        bias: random.values(geometry.out_channels, 1.0),
+        grad: random.values(geometry.out_len(), 1.0),
+    }
+}
+
+fn run(geometry: &ConvGeometry, v: &Values) -> Vec<f32> {
+    let mut out = vec![f32::NAN; geometry.out_len()];
+    conv2d(geometry, &v.x, &v.weight, Some(&v.bias), &mut out);
+    out
+}
+
+fn run_backward(geometry: &ConvGeometry, v: &Values) -> [Vec<f32>; 3] {
+    let mut grads = [v.x.len(), v.weight.len(), v.bias.len()].map(|len| vec![f32::NAN; len]);
+    let [x, weight, bias] = &mut grads;
+    let wanted = ConvGradients {
+        x: Some(x),
+        weight: Some(weight),
+        bias: Some(bias),
+    };
+    conv2d_backward(geometry, &v.x, &v.weight, &v.grad, wanted);
+    grads
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn equals_the_definition(geometry in geometries(), seed: u64) {
+        let v = values(&geometry, seed);
+        let expected = reference::conv2d(&geometry, &v.x, &v.weight, &v.bias);
+        assert_close("output", &run(&geometry, &v), &expected, Tolerance::all(1e-5));
+    }
+
+    #[test]
+    fn the_gradients_equal_the_definition(geometry in geometries(), seed: u64) {
+        let v = values(&geometry, seed);
+        let expected = reference::backward(&geometry, &v.x, &v.weight, &v.grad);
+        let actual = run_backward(&geometry, &v);
+        for ((actual, expected), name) in actual.iter().zip(&expected).zip(["x", "weight", "bias"]) {
+            // A sum may cancel to next to nothing: hold it to the size of its terms.
+            for (actual, expected) in actual.iter().zip(expected) {
+                prop_assert!((actual - expected).abs() < 2e-4, "{name}: {actual}, {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn many_bands_and_many_frames_equal_the_definition() {
+    let geometry = ConvGeometry {
+        batch: 3,
+        height: 37,
+        width: 70,
+        in_channels: 5,
+        out_channels: 3,
+        kernel: [3, 3],
+        padding: [1, 1],
+    };
+    let v = values(&geometry, 5);
+    let expected = reference::conv2d(&geometry, &v.x, &v.weight, &v.bias);
+    assert_close(
+        "output",
+        &run(&geometry, &v),
+        &expected,
+        Tolerance::all(1e-5),
+    );
+    let expected = reference::backward(&geometry, &v.x, &v.weight, &v.grad);
+    for (actual, expected) in run_backward(&geometry, &v).iter().zip(&expected) {
+        assert_close("gradient", actual, expected, Tolerance::all(1e-4));
+    }
+}
+
+#[test]
+fn no_bias_is_a_bias_of_zero() {
+    let geometry = ConvGeometry {
+        batch: 1,
+        height: 4,
+        width: 5,
+        in_channels: 2,
+        out_channels: 3,
+        kernel: [3, 3],
+        padding: [1, 1],
+    };
+    let v = Values {
+        bias: vec![0.0; 3],
+        ..values(&geometry, 2)
+    };
+    let mut out = vec![f32::NAN; geometry.out_len()];
+    conv2d(&geometry, &v.x, &v.weight, None, &mut out);
+    assert_eq!(out, run(&geometry, &v));
+}
+
+#[test]
+fn the_gradient_does_not_depend_on_the_number_of_threads() {
+    let geometry = ConvGeometry {
+        batch: 2,
+        height: 30,
+        width: 100,
+        in_channels: 6,
+        out_channels: 7,
+        kernel: [3, 3],
+        padding: [1, 1],
+    };
+    let v = values(&geometry, 3);
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| (run(&geometry, &v), run_backward(&geometry, &v)))
+    };
+    assert_eq!(on(1), on(7));
+}
+
+#[test]
+#[should_panic(expected = "the padding must be smaller than the kernel")]
+fn a_padding_as_large_as_the_kernel_is_refused() {
+    let geometry = ConvGeometry {
+        batch: 1,
+        height: 2,
+        width: 2,
+        in_channels: 1,
+        out_channels: 1,
+        kernel: [1, 1],
+        padding: [1, 0],
+    };
+    conv2d(&geometry, &[0.0; 4], &[0.0], None, &mut [0.0; 8]);
+}

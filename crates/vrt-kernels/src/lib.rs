@@ -1,0 +1,34 @@
+//! The hot operations of VRT on slices: warping along a flow, deformable convolution,
+//! convolution, attention in shifted windows; each with its backward pass.
+//!
+//! # Layout
+//!
+//! Slices are `f32`, contiguous and channels-last: `[batch, height, width, channels]`. Each
+//! operation has a geometry that names its sizes and says how long every slice must be; a slice
+//! of another length is a mistake of the caller and panics.
+//!
+//! # Speed
+//!
+//! Operations run on the threads of the current rayon pool ([`parallel::configure`]) and use the
+//! largest vector instructions that the processor has ([`Level`]). Results do not depend on the
+//! number of threads; between levels they differ by rounding.
+
+#[cfg(feature = "burn")]
+pub mod backend;
+mod bilinear;
+#[cfg(feature = "burn")]
+pub mod composed;
+pub mod conv;
+pub mod deform_conv;
+mod level;
+mod matmul;
+#[cfg(feature = "burn")]
+pub mod ops;
+pub mod parallel;
+pub mod warp;
+mod weights;
+pub mod window_attention;
+
+pub use level::Level;
+pub use warp::WarpMode;
+pub use window_attention::WindowGeometry;

@@ -1,0 +1,170 @@
+//! The operations on tensors: a kernel where the device has one, composed of Burn's otherwise.
+
+use burn::backend::{Dispatch, DispatchDevice};
+use burn::tensor::{Device, Tensor};
+
+use crate::backend::VideoOps;
+use crate::composed;
+use crate::conv::ConvGeometry;
+use crate::deform_conv::DeformGeometry;
+use crate::warp::WarpMode;
+use crate::window_attention::WindowGeometry;
+
+/// Whether the kernels for processors serve this device.
+fn on_cpu(device: &Device) -> bool {
+    match device.as_dispatch() {
+        DispatchDevice::Flex(_) => true,
+        DispatchDevice::Autodiff(inner) => matches!(**inner, DispatchDevice::Flex(_)),
+        #[allow(unreachable_patterns, reason = "other backends are features of Burn")]
+        _ => false,
+    }
+}
+
+/// Samples `x` at each pixel's place plus `flow`, pixel centres at whole numbers.
+///
+/// # Shapes
+///
+/// - `x`: `[n, h, w, c]`
+/// - `flow`: `[n, h, w, 2]`, along x then y, in pixels
+/// - output: `[n, h, w, c]`; for [`WarpMode::Nearest4`] `[n, h, w, 4·c]`
+pub fn warp(x: Tensor<4>, flow: Tensor<4>, mode: WarpMode) -> Tensor<4> {
+    if !on_cpu(&x.device()) {
+        return composed::warp(x, flow, mode);
+    }
+    let (x, flow) = (x.into_dispatch(), flow.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as VideoOps>::warp(x, flow, mode))
+}
+
+/// What a deformable convolution reads beside its input.
+#[derive(Clone, Debug)]
+pub struct Deformation {
+    /// `[n, h', w', groups · taps · 2]`: for each group of channels and tap (dy, dx) in pixels.
+    pub offset: Tensor<4>,
+    /// `[n, h', w', groups · taps]`: factor on each sample.
+    pub mask: Tensor<4>,
+    /// Groups of input channels that are sampled together.
+    pub groups: usize,
+}
+
+/// Modulated deformable convolution (arXiv:1811.11168) of stride 1; outside `x` is zero.
+///
+/// # Shapes
+///
+/// - `x`: `[n, h, w, c]`
+/// - `weight`: `[out, c / g, kh, kw]`; with `g > 1` a grouped convolution
+/// - `bias`: `[out]`
+/// - output: `[n, h', w', out]`, `h' = h + 2·padding − kh + 1`
+///
+/// # Panics
+///
+/// Panics if the sizes do not fit each other.
+pub fn deform_conv(
+    x: Tensor<4>,
+    deformation: Deformation,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    padding: [usize; 2],
+) -> Tensor<4> {
+    let [batch, height, width, in_channels] = x.dims();
+    let [out_channels, per_group, kh, kw] = weight.dims();
+    let geometry = DeformGeometry {
+        batch,
+        height,
+        width,
+        in_channels,
+        out_channels,
+        weight_groups: in_channels / per_group,
+        offset_groups: deformation.groups,
+        kernel: [kh, kw],
+        padding,
+    };
+    let Deformation { offset, mask, .. } = deformation;
+    if true || !on_cpu(&x.device()) {
+        return composed::deform_conv(x, offset, mask, weight, bias, &geometry);
+    }
+    Tensor::from_dispatch(<Dispatch as VideoOps>::deform_conv(
+        x.into_dispatch(),
+        offset.into_dispatch(),
+        mask.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        geometry,
+    ))
+}
+
+/// Convolution of stride 1; outside `x` is zero.
+///
+/// # Shapes
+///
+/// - `x`: `[n, h, w, c]`
+/// - `weight`: `[out, c, kh, kw]`
+/// - `bias`: `[out]`
+/// - output: `[n, h', w', out]`, `h' = h + 2·padding − kh + 1`
+///
+/// # Panics
+///
+/// Panics if the sizes do not fit each other.
+pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, padding: [usize; 2]) -> Tensor<4> {
+    if true || !on_cpu(&x.device()) {
+        return composed::conv2d(x, weight, bias, padding);
+    }
+    let [batch, height, width, in_channels] = x.dims();
+    let [out_channels, _, kh, kw] = weight.dims();
+    let kernel = [kh, kw];
+    let geometry = ConvGeometry {
+        batch,
+        height,
+        width,
+        in_channels,
+        out_channels,
+        kernel,
+        padding,
+    };
+    Tensor::from_dispatch(<Dispatch as VideoOps>::conv2d_channels_last(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        geometry,
+    ))
+}
+
+/// Attention inside shifted windows with a relative-position bias (section 3.2 of the paper).
+///
+/// # Shapes
+///
+/// - `qkv`: `[b, d, h, w, 3·c]`: queries, keys, values; each heads, then channels of a head
+/// - `table`: `[(2·Wd−1)·(2·Wh−1)·(2·Ww−1), heads]`
+/// - output: `[b, d, h, w, c]`
+///
+/// # Panics
+///
+/// Panics if the sizes are not those of `geometry`.
+pub fn window_attention(qkv: Tensor<5>, table: Tensor<2>, geometry: WindowGeometry) -> Tensor<5> {
+    if true || !on_cpu(&qkv.device()) {
+        return composed::window_attention(qkv, table, &geometry);
+    }
+    let (qkv, table) = (qkv.into_dispatch(), table.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as VideoOps>::window_attention(
+        qkv, table, geometry,
+    ))
+}
+
+/// Attention between the two frames of a window: the first half of a window's output is what the
+/// second frame's queries find in the first frame, and the other way round.
+///
+/// # Shapes
+///
+/// As [`window_attention`], with windows of two frames.
+///
+/// # Panics
+///
+/// Panics if the sizes are not those of `geometry` or a window does not hold two frames.
+pub fn mutual_attention(qkv: Tensor<5>, geometry: WindowGeometry) -> Tensor<5> {
+    if true || !on_cpu(&qkv.device()) {
+        return composed::mutual_attention(qkv, &geometry);
+    }
+    Tensor::from_dispatch(<Dispatch as VideoOps>::mutual_attention(
+        qkv.into_dispatch(),
+        geometry,
+    ))
+}

@@ -1,0 +1,162 @@
+//! Flow-guided deformable alignment: neighbours' features brought to a frame (section 3.3).
+
+use burn::module::{Module, Param};
+use burn::tensor::{Tensor, activation::leaky_relu, activation::sigmoid};
+use vrt_kernels::{WarpMode, ops};
+
+use crate::flow::Flows;
+use crate::layers::{Conv, ConvShape, clips, frames};
+use crate::parameters::{Builder, Initial};
+
+/// Kernel of the deformable convolution, along each axis.
+const KERNEL: usize = 3;
+const TAPS: usize = KERNEL * KERNEL;
+const NEGATIVE_SLOPE: f64 = 0.1;
+
+/// Sizes of an alignment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AlignShape {
+    /// Channels of a frame's features.
+    pub(crate) channels: usize,
+    /// Neighbours on each side.
+    pub(crate) reach: usize,
+    /// Groups of channels that are sampled together.
+    pub(crate) groups: usize,
+    /// Pixels an offset may lie from its flow.
+    pub(crate) max_offset: f64,
+}
+
+/// Deformable convolution over the neighbours' features, at places around their flows.
+#[derive(Module, Debug)]
+pub(crate) struct Align {
+    weight: Param<Tensor<4>>,
+    bias: Param<Tensor<1>>,
+    offset_convs: Vec<Conv>,
+    #[module(skip)]
+    shape: AlignShape,
+}
+
+/// What one side's neighbours offer to a frame, nearest first, each `[n, h, w, ·]`.
+pub(crate) struct Neighbours {
+    /// Features.
+    pub(crate) features: Vec<Tensor<4>>,
+    /// The same, warped to the frame.
+    pub(crate) warped: Vec<Tensor<4>>,
+    /// Flow from the frame to the neighbour, along x then y.
+    pub(crate) flows: Vec<Tensor<4>>,
+}
+
+impl Align {
+    pub(crate) fn new(b: &mut Builder<'_>, shape: AlignShape) -> Self {
+        let AlignShape { channels, reach, groups, .. } = shape;
+        let weight = [channels, channels, KERNEL, KERNEL];
+        let conv = |inputs, outputs| ConvShape { inputs, outputs, kernel: KERNEL };
+        let inputs = channels * (1 + reach) + 2 * reach;
+        Self {
+            weight: b.tensor("weight", weight, Initial::FanIn(channels * TAPS)),
+            bias: b.tensor("bias", [channels], Initial::Zero),
+            offset_convs: vec![
+                Conv::new(b, "conv_offset.0", conv(inputs, channels)),
+                Conv::new(b, "conv_offset.2", conv(channels, channels)),
+                Conv::new(b, "conv_offset.4", conv(channels, channels)),
+                Conv::zero(b, "conv_offset.6", conv(channels, 3 * TAPS * groups)),
+            ],
+            shape,
+        }
+    }
+
+    /// What the later and the earlier neighbours say about every frame of `x` `[b, d, h, w, c]`;
+    /// zero for the frame that ends the clip on that side.
+    pub(crate) fn forward(&self, x: &Tensor<5>, flows: &Flows) -> [Tensor<5>; 2] {
+        let [b, d, h, w, c] = x.dims();
+        let nothing = Tensor::zeros([b, 1, h, w, c], &x.device());
+        let later = self.side(x, &flows.later, Side::Later);
+        let earlier = self.side(x, &flows.earlier, Side::Earlier);
+        debug_assert_eq!(later.dims()[1] + 1, d);
+        [
+            Tensor::cat(vec![later, nothing.clone()], 1),
+            Tensor::cat(vec![nothing, earlier], 1),
+        ]
+    }
+
+    /// The same for one side, for the `d − 1` frames that have a neighbour there.
+    fn side(&self, x: &Tensor<5>, flows: &[Tensor<5>], side: Side) -> Tensor<5> {
+        let fields = x.dims()[1] - 1;
+        let current = x.clone().narrow(1, usize::from(side == Side::Earlier), fields);
+        let mut neighbours =
+            Neighbours { features: Vec::new(), warped: Vec::new(), flows: Vec::new() };
+        for k in 0..self.shape.reach {
+            let (features, flow) = neighbour(x, flows.get(k), k, side);
+            let (features, flow) = (frames(features), frames(flow));
+            let warped = ops::warp(features.clone(), flow.clone(), WarpMode::BilinearZeros);
+            neighbours.features.push(features);
+            neighbours.warped.push(warped);
+            neighbours.flows.push(flow);
+        }
+        clips(self.fuse(neighbours, frames(current)), fields)
+    }
+
+    /// The deformable convolution itself.
+    pub(crate) fn fuse(&self, neighbours: Neighbours, current: Tensor<4>) -> Tensor<4> {
+        let AlignShape { reach, groups, max_offset, .. } = self.shape;
+        let [n, h, w, _] = current.dims();
+        let Neighbours { features, mut warped, flows } = neighbours;
+        warped.push(current);
+        warped.extend(flows.iter().cloned());
+        let mut seen = Tensor::cat(warped, 3);
+        for (i, conv) in self.offset_convs.iter().enumerate() {
+            if i > 0 {
+                seen = leaky_relu(seen, NEGATIVE_SLOPE);
+            }
+            seen = conv.forward(seen);
+        }
+        let offsets = 2 * TAPS * groups;
+        let offset = seen.clone().narrow(3, 0, offsets).tanh() * max_offset;
+        let mask = sigmoid(seen.narrow(3, offsets, TAPS * groups));
+        // Part j of the offsets belongs to neighbour j; offsets are (dy, dx), flows are (x, y).
+        let flows = flows.into_iter().map(|flow| flow.flip([3]).reshape([n, h, w, 1, 1, 2]));
+        let flows: Tensor<6> = Tensor::cat(flows.collect(), 3);
+        let offset: Tensor<6> = offset.reshape([n, h, w, reach, offsets / (2 * reach), 2]);
+        let offset = (offset + flows).reshape([n, h, w, offsets]);
+        let deformation = ops::Deformation { offset, mask, groups };
+        let x = Tensor::cat(features, 3);
+        ops::deform_conv(x, deformation, self.weight.val(), self.bias.val(), [KERNEL / 2; 2])
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Later,
+    Earlier,
+}
+
+/// Features of the neighbour `k + 1` frames away and the flow to it, for the `d − 1` frames that
+/// have a nearest neighbour; zero features and zero flow beyond the clip.
+fn neighbour(
+    x: &Tensor<5>,
+    flow: Option<&Tensor<5>>,
+    k: usize,
+    side: Side,
+) -> (Tensor<5>, Tensor<5>) {
+    let [b, d, h, w, c] = x.dims();
+    let (device, fields) = (x.device(), d - 1);
+    let Some(flow) = flow else {
+        let zeros = |channels| Tensor::zeros([b, fields, h, w, channels], &device);
+        return (zeros(c), zeros(2));
+    };
+    let there = fields - k;
+    let start = if side == Side::Later { 1 + k } else { 0 };
+    let features = x.clone().narrow(1, start, there);
+    let fill = |part: Tensor<5>, channels| {
+        if k == 0 {
+            return part;
+        }
+        let zeros = Tensor::zeros([b, k, h, w, channels], &device);
+        let parts = match side {
+            Side::Later => vec![part, zeros],
+            Side::Earlier => vec![zeros, part],
+        };
+        Tensor::cat(parts, 1)
+    };
+    (fill(features, c), fill(flow.clone(), 2))
+}

@@ -1,0 +1,120 @@
+//! Attention block and groups of blocks: TMSA, TMSAG, RTMSA (section 3.2).
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use crate::attention::{Attention, AttentionShape, Windows};
+use crate::layers::{Linear, Norm};
+use crate::mlp::GatedMlp;
+use crate::parameters::Builder;
+use crate::pass::Pass;
+
+/// Sizes of a group of blocks.
+#[derive(Clone, Debug)]
+pub(crate) struct GroupShape {
+    pub(crate) attention: AttentionShape,
+    /// Hidden channels of the MLP.
+    pub(crate) hidden: usize,
+    /// Chance of each block's branches to be dropped in training; one entry a block.
+    pub(crate) drop_path: Vec<f32>,
+}
+
+/// Attention and MLP, each with its norm and residual.
+#[derive(Module, Debug)]
+struct Block {
+    norm1: Norm,
+    attn: Attention,
+    norm2: Norm,
+    mlp: GatedMlp,
+    #[module(skip)]
+    shifted: bool,
+    #[module(skip)]
+    window: [usize; 3],
+    #[module(skip)]
+    drop_path: f32,
+}
+
+/// Blocks one after the other, every second one with shifted windows.
+#[derive(Module, Debug)]
+pub(crate) struct Group {
+    blocks: Vec<Block>,
+}
+
+/// A group, a linear layer and a residual around both.
+#[derive(Module, Debug)]
+pub(crate) struct ResidualGroup {
+    residual_group: Group,
+    linear: Linear,
+}
+
+impl Block {
+    fn new(b: &mut Builder<'_>, index: usize, shape: &GroupShape) -> Self {
+        let channels = shape.attention.channels;
+        b.part(&format!("blocks.{index}"), |b| Self {
+            norm1: Norm::new(b, "norm1", channels),
+            attn: b.part("attn", |b| Attention::new(b, shape.attention)),
+            norm2: Norm::new(b, "norm2", channels),
+            mlp: GatedMlp::new(b, "mlp", [channels, shape.hidden, channels]),
+            shifted: index % 2 == 1,
+            window: shape.attention.window,
+            drop_path: shape.drop_path[index],
+        })
+    }
+
+    fn forward(&self, x: Tensor<5>, pass: &mut Pass<'_>) -> Tensor<5> {
+        let [_, d, h, w, _] = x.dims();
+        let windows = Windows::new([d, h, w], self.window, self.shifted);
+        let attended = pad(self.norm1.forward(x.clone()), windows.padded);
+        let attended = crop(self.attn.forward(attended, windows), [d, h, w]);
+        let x = x + pass.drop_path(attended, self.drop_path);
+        let widened = self.mlp.forward(self.norm2.forward(x.clone()));
+        x + pass.drop_path(widened, self.drop_path)
+    }
+}
+
+impl Group {
+    pub(crate) fn new(b: &mut Builder<'_>, shape: &GroupShape) -> Self {
+        Self { blocks: (0..shape.drop_path.len()).map(|i| Block::new(b, i, shape)).collect() }
+    }
+
+    /// `[b, d, h, w, c]` → the same.
+    pub(crate) fn forward(&self, x: Tensor<5>, pass: &mut Pass<'_>) -> Tensor<5> {
+        self.blocks.iter().fold(x, |x, block| block.forward(x, pass))
+    }
+}
+
+impl ResidualGroup {
+    pub(crate) fn new(b: &mut Builder<'_>, shape: &GroupShape) -> Self {
+        let channels = shape.attention.channels;
+        Self {
+            residual_group: b.part("residual_group", |b| Group::new(b, shape)),
+            linear: Linear::new(b, "linear", channels, channels),
+        }
+    }
+
+    /// `[b, d, h, w, c]` → the same.
+    pub(crate) fn forward(&self, x: Tensor<5>, pass: &mut Pass<'_>) -> Tensor<5> {
+        let y = self.residual_group.forward(x.clone(), pass);
+        x + self.linear.forward(y)
+    }
+}
+
+/// Adds zeros behind the last frame, row and column.
+fn pad(x: Tensor<5>, size: [usize; 3]) -> Tensor<5> {
+    let [b, d, h, w, c] = x.dims();
+    if [d, h, w] == size {
+        return x;
+    }
+    let [pd, ph, pw] = size;
+    Tensor::zeros([b, pd, ph, pw, c], &x.device())
+        .slice_assign([0..b, 0..d, 0..h, 0..w, 0..c], x)
+}
+
+/// The inverse of [`pad`].
+fn crop(x: Tensor<5>, size: [usize; 3]) -> Tensor<5> {
+    let [b, d, h, w, c] = x.dims();
+    if [d, h, w] == size {
+        return x;
+    }
+    x.slice([0..b, 0..size[0], 0..size[1], 0..size[2], 0..c])
+}

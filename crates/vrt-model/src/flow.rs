@@ -1,0 +1,136 @@
+//! SpyNet (arXiv:1611.00850): optical flow between neighbouring frames, at four scales.
+
+use burn::module::Module;
+use burn::tensor::{Tensor, TensorData, activation::relu};
+use vrt_kernels::{WarpMode, ops};
+
+use crate::layers::{Conv, ConvShape};
+use crate::parameters::Builder;
+use crate::resample::{Align, extend, halve, resize_bilinear};
+
+mod compose;
+
+pub(crate) use compose::{ClipFlows, Flows};
+
+/// Levels of the pyramid, coarsest first.
+const LEVELS: usize = 6;
+/// Finest levels whose flow is used.
+pub(crate) const SCALES: usize = 4;
+/// The pyramid halves sizes five times.
+const MULTIPLE: usize = 32;
+const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const STD: [f32; 3] = [0.229, 0.224, 0.225];
+/// Channels between the convolutions of a level.
+const WIDTHS: [usize; 6] = [8, 32, 64, 32, 16, 2];
+
+/// Flow estimation from coarse to fine.
+#[derive(Module, Debug)]
+pub(crate) struct SpyNet {
+    levels: Vec<Level>,
+}
+
+/// Five convolutions that correct the flow at one scale.
+#[derive(Module, Debug)]
+struct Level {
+    convs: Vec<Conv>,
+}
+
+impl Level {
+    fn new(b: &mut Builder<'_>, index: usize) -> Self {
+        let convs = b.part(&format!("basic_module.{index}.basic_module"), |b| {
+            let shapes = WIDTHS.windows(2);
+            let shapes = shapes.map(|w| ConvShape { inputs: w[0], outputs: w[1], kernel: 7 });
+            shapes.enumerate().map(|(i, shape)| Conv::new(b, &(2 * i).to_string(), shape)).collect()
+        });
+        Self { convs }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let last = self.convs.len() - 1;
+        let convs = self.convs.iter().enumerate();
+        convs.fold(x, |x, (i, conv)| {
+            let y = conv.forward(x);
+            if i < last { relu(y) } else { y }
+        })
+    }
+}
+
+impl SpyNet {
+    pub(crate) fn new(b: &mut Builder<'_>, name: &str) -> Self {
+        b.part(name, |b| Self { levels: (0..LEVELS).map(|i| Level::new(b, i)).collect() })
+    }
+
+    /// Flow from `reference` to `other` at scales 1, 1/2, 1/4, 1/8.
+    ///
+    /// # Shapes
+    ///
+    /// - `reference`, `other`: `[n, h, w, 3]`, RGB in 0…1
+    /// - output: `[n, ⌊h/2^i⌋, ⌊w/2^i⌋, 2]`, along x then y, in pixels of that scale
+    pub(crate) fn forward(&self, reference: Tensor<4>, other: Tensor<4>) -> [Tensor<4>; SCALES] {
+        let [_, h, w, _] = reference.dims();
+        let size = [h.next_multiple_of(MULTIPLE), w.next_multiple_of(MULTIPLE)];
+        let reference = pyramid(reference, size);
+        let other = pyramid(other, size);
+        let mut flow: Option<Tensor<4>> = None;
+        let mut found = Vec::with_capacity(SCALES);
+        for (i, level) in self.levels.iter().enumerate() {
+            let (reference, other) = (&reference[i], &other[i]);
+            let refined = refine(level, reference, other, flow);
+            if i + SCALES >= LEVELS {
+                found.push(refined.clone());
+            }
+            flow = Some(refined);
+        }
+        let mut finest_first = found.into_iter().rev().enumerate();
+        std::array::from_fn(|_| {
+            let (scale, flow) = finest_first.next().unwrap_or_else(|| unreachable!("four scales"));
+            rescale(flow, [h >> scale, w >> scale])
+        })
+    }
+}
+
+/// The flow of one level from that of the coarser one.
+fn refine(
+    level: &Level,
+    reference: &Tensor<4>,
+    other: &Tensor<4>,
+    coarser: Option<Tensor<4>>,
+) -> Tensor<4> {
+    let [n, h, w, _] = reference.dims();
+    let up = match coarser {
+        None => Tensor::zeros([n, h, w, 2], &reference.device()),
+        Some(flow) => {
+            let [_, ch, cw, _] = flow.dims();
+            extend(resize_bilinear(flow * 2.0, [2 * ch, 2 * cw], Align::Corners), [h, w])
+        }
+    };
+    let warped = ops::warp(other.clone(), up.clone(), WarpMode::BilinearBorder);
+    let seen = Tensor::cat(vec![reference.clone(), warped, up.clone()], 3);
+    level.forward(seen) + up
+}
+
+/// The normalised picture at every level, coarsest first.
+fn pyramid(x: Tensor<4>, size: [usize; 2]) -> Vec<Tensor<4>> {
+    let constant = |v: [f32; 3]| {
+        Tensor::<1>::from_data(TensorData::new(v.to_vec(), [3]), &x.device()).reshape([1, 1, 1, 3])
+    };
+    let (mean, std) = (constant(MEAN), constant(STD));
+    let mut levels = vec![(resize_bilinear(x, size, Align::Edges) - mean) / std];
+    for _ in 1..LEVELS {
+        let finest = levels[levels.len() - 1].clone();
+        levels.push(halve(finest));
+    }
+    levels.reverse();
+    levels
+}
+
+/// Resizes a flow and its vectors with it.
+fn rescale(flow: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+    let [_, h, w, _] = flow.dims();
+    if [h, w] == size {
+        return flow;
+    }
+    let factors = vec![size[1] as f32 / w as f32, size[0] as f32 / h as f32];
+    let factors = Tensor::<1>::from_data(TensorData::new(factors, [2]), &flow.device());
+    resize_bilinear(flow, size, Align::Edges) * factors.reshape([1, 1, 1, 2])
+}

@@ -1,0 +1,79 @@
+//! Flows between the frames of a clip, to neighbours one, two and three frames away.
+
+use burn::tensor::Tensor;
+use vrt_kernels::{WarpMode, ops};
+
+use super::{SCALES, SpyNet};
+use crate::layers::{clips, frames};
+
+/// Which neighbour a flow points to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Towards {
+    /// Frame `t` to the later frame `t + k` ("backward": it brings that frame back).
+    Later,
+    /// Frame `t + k` to the earlier frame `t` ("forward").
+    Earlier,
+}
+
+/// Flows at one scale: entry `k` of a direction is between frames `k + 1` apart and has
+/// `d − 1 − k` fields, `[b, d − 1 − k, h, w, 2]`, in pixels of the scale.
+#[derive(Clone, Debug)]
+pub(crate) struct Flows {
+    /// From frame `t` to `t + k + 1`; field `t`.
+    pub(crate) later: Vec<Tensor<5>>,
+    /// From frame `t + k + 1` to `t`; field `t`.
+    pub(crate) earlier: Vec<Tensor<5>>,
+}
+
+/// Flows of a clip at scales 1, 1/2, 1/4, 1/8.
+#[derive(Clone, Debug)]
+pub(crate) struct ClipFlows {
+    pub(crate) scales: [Flows; SCALES],
+}
+
+impl ClipFlows {
+    /// Flows of `clip` `[b, d, h, w, 3]`, RGB in 0…1, `d` at least 2, to neighbours up to `reach`
+    /// frames away.
+    pub(crate) fn of(clip: Tensor<5>, spynet: &SpyNet, reach: usize) -> Self {
+        let d = clip.dims()[1];
+        let first = frames(clip.clone().narrow(1, 0, d - 1));
+        let second = frames(clip.narrow(1, 1, d - 1));
+        let later = spynet.forward(first.clone(), second.clone());
+        let earlier = spynet.forward(second, first);
+        let mut both = later.into_iter().zip(earlier);
+        let scales = std::array::from_fn(|_| {
+            let (later, earlier) = both.next().unwrap_or_else(|| unreachable!("four scales"));
+            Flows::new(clips(later, d - 1), clips(earlier, d - 1), reach)
+        });
+        Self { scales }
+    }
+}
+
+impl Flows {
+    /// Composes the flows between neighbours into those up to `reach` frames away.
+    pub(crate) fn new(later: Tensor<5>, earlier: Tensor<5>, reach: usize) -> Self {
+        Self {
+            later: compose(later, reach, Towards::Later),
+            earlier: compose(earlier, reach, Towards::Earlier),
+        }
+    }
+}
+
+/// Follows a flow to the nearer neighbour, then that neighbour's flow: `f + warp(next, f)`.
+fn compose(step: Tensor<5>, reach: usize, towards: Towards) -> Vec<Tensor<5>> {
+    let fields = step.dims()[1];
+    let mut found = vec![step.clone()];
+    for k in 1..reach.min(fields) {
+        // Frames k + 1 apart: the flow to the neighbour k frames away, then one step more.
+        let (shorter, next) = match towards {
+            Towards::Later => (0, k),
+            Towards::Earlier => (1, 0),
+        };
+        let shorter = found[k - 1].clone().narrow(1, shorter, fields - k);
+        let next = step.clone().narrow(1, next, fields - k);
+        let (shorter, next) = (frames(shorter), frames(next));
+        let followed = ops::warp(next, shorter.clone(), WarpMode::BilinearZeros);
+        found.push(clips(shorter + followed, fields - k));
+    }
+    found
+}

@@ -1,0 +1,113 @@
+//! One test a fixture in `fixtures/models`.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::tensor::{Gradients, Tensor};
+use vrt_testing::{Fixture, Tolerance, assert_close};
+
+use super::{Collect, FixtureValues, device, input, values};
+use crate::config::VrtConfig;
+use crate::option_file;
+use crate::network::Vrt;
+use crate::pass::Pass;
+
+/// Outputs where nearest4 may jump at a flow that is whole within rounding.
+const NETWORK: Tolerance = Tolerance::most(0.99, 2e-4).mean(5e-5);
+/// Outputs of super-resolution and interpolation, which have no such place.
+const EXACT: Tolerance = Tolerance::all(2e-5);
+const GRADIENT: Tolerance = Tolerance::most(0.99, 1e-2);
+
+fn config(fixture: &Fixture) -> VrtConfig {
+    option_file::from_json(&fixture.metadata("config").to_string()).expect("a configuration")
+}
+
+fn network_fixture(name: &str, tolerance: Tolerance) {
+    let Some(fixture) = Fixture::try_load(&format!("models/{name}")) else { return };
+    let config = config(&fixture);
+    let device = device();
+    let named = Vrt::with_values(&config, &mut FixtureValues::new(&fixture), &device);
+    assert!(named.missing.is_empty(), "parameters without a value: {:?}", named.missing);
+    let x = input::<5>(&fixture, "x");
+    let clip = x.clone().permute([0, 1, 3, 4, 2]);
+    let y = named.network.forward(clip, &mut Pass::Restore);
+    check_output(&fixture, y.clone().permute([0, 1, 4, 2, 3]), tolerance);
+    let grads = (y - 0.5).powi_scalar(2).mean().backward();
+    let names = named.names.into_iter().collect();
+    let mut collect = Collect { grads: &grads, names: &names, found: BTreeMap::new() };
+    named.network.visit(&mut collect);
+    check_gradients(&fixture, &grads, &collect.found, &x);
+}
+
+fn check_output(fixture: &Fixture, y: Tensor<5>, tolerance: Tolerance) {
+    let (y, golden) = match fixture.find("out.y") {
+        Some(golden) => (y, golden),
+        None => (crop(y), fixture.tensor("out.y_crop")),
+    };
+    assert_eq!(y.dims().to_vec(), golden.shape, "shape of the output");
+    assert_close("output", &values(y), &golden.values, tolerance);
+}
+
+/// `y[:, 1:3, :, 40:168, -100:]`, as the fixtures' metadata says.
+fn crop(y: Tensor<5>) -> Tensor<5> {
+    let [b, _, c, h, w] = y.dims();
+    y.slice([0..b, 1..3, 0..c, 40..h.min(168), w - 100..w])
+}
+
+fn check_gradients(
+    fixture: &Fixture,
+    grads: &Gradients,
+    found: &BTreeMap<String, Vec<f32>>,
+    x: &Tensor<5>,
+) {
+    let of_input = values(x.grad(grads).expect("a gradient of the input"));
+    let golden = fixture.tensor("grad.in.x");
+    assert_close("gradient of the input", &of_input, &golden.values, GRADIENT);
+    let mut compared = 0;
+    for (name, golden) in fixture.under("grad.param.") {
+        let found = found.get(name).unwrap_or_else(|| panic!("no gradient of {name}"));
+        assert_close(&format!("gradient of {name}"), found, &golden.values, GRADIENT);
+        compared += 1;
+    }
+    assert!(compared > 8, "the fixture has gradients of parameters from every part");
+}
+
+#[test]
+fn deblurring() {
+    network_fixture("deblur", NETWORK);
+}
+
+#[test]
+fn deblurring_with_a_spike_channel() {
+    network_fixture("deblur_spike", NETWORK);
+}
+
+#[test]
+fn denoising_with_a_noise_map() {
+    network_fixture("denoise", NETWORK);
+}
+
+#[test]
+fn interpolation() {
+    network_fixture("interpolate", EXACT);
+}
+
+#[test]
+fn upscaling_by_two_with_a_spike_channel() {
+    network_fixture("sr_x2_spike", EXACT);
+}
+
+#[test]
+fn upscaling_by_four_with_reach_one() {
+    network_fixture("sr_x4_pa2", EXACT);
+}
+
+#[test]
+fn upscaling_by_four_with_reach_two() {
+    network_fixture("sr_x4_pa4", EXACT);
+}
+
+#[test]
+fn upscaling_by_four_with_reach_three() {
+    network_fixture("sr_x4_pa6", EXACT);
+}

@@ -1,0 +1,146 @@
+//! The small parts every other part is made of, with weights in their published layouts.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Tensor, module::layer_norm};
+use vrt_kernels::ops;
+
+use crate::parameters::{Builder, Initial};
+
+/// What the published layer norms add to the variance.
+const NORM_EPSILON: f64 = 1e-5;
+
+/// `y = x·Wᵀ + b` on the last axis; weight `[out, in]`.
+#[derive(Module, Debug)]
+pub(crate) struct Linear {
+    weight: Param<Tensor<2>>,
+    bias: Param<Tensor<1>>,
+}
+
+impl Linear {
+    pub(crate) fn new(builder: &mut Builder<'_>, name: &str, inputs: usize, outputs: usize) -> Self {
+        builder.part(name, |b| Self {
+            weight: b.tensor("weight", [outputs, inputs], Initial::FanIn(inputs)),
+            bias: b.tensor("bias", [outputs], Initial::FanIn(inputs)),
+        })
+    }
+
+    pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let mut shape = x.dims();
+        let inputs = shape[D - 1];
+        let rows = shape[..D - 1].iter().product::<usize>();
+        let y = x.reshape([rows, inputs]).matmul(self.weight.val().transpose());
+        let y = y + self.bias.val().unsqueeze();
+        [_, shape[D - 1]] = y.dims();
+        y.reshape(shape)
+    }
+}
+
+/// Normalisation of the last axis.
+#[derive(Module, Debug)]
+pub(crate) struct Norm {
+    weight: Param<Tensor<1>>,
+    bias: Param<Tensor<1>>,
+}
+
+impl Norm {
+    pub(crate) fn new(builder: &mut Builder<'_>, name: &str, channels: usize) -> Self {
+        builder.part(name, |b| Self {
+            weight: b.tensor("weight", [channels], Initial::One),
+            bias: b.tensor("bias", [channels], Initial::Zero),
+        })
+    }
+
+    pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        layer_norm(x, self.weight.val(), Some(self.bias.val()), NORM_EPSILON)
+    }
+}
+
+/// Convolution of each frame, stride 1, zeros around, same size; weight `[out, in, k, k]`.
+#[derive(Module, Debug)]
+pub(crate) struct Conv {
+    weight: Param<Tensor<4>>,
+    bias: Param<Tensor<1>>,
+}
+
+/// The same with the weight published as `[out, in, 1, k, k]`.
+#[derive(Module, Debug)]
+pub(crate) struct FrameConv {
+    weight: Param<Tensor<5>>,
+    bias: Param<Tensor<1>>,
+}
+
+/// Sizes of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConvShape {
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) kernel: usize,
+}
+
+impl ConvShape {
+    fn fan_in(self) -> Initial {
+        Initial::FanIn(self.inputs * self.kernel * self.kernel)
+    }
+}
+
+impl Conv {
+    pub(crate) fn new(builder: &mut Builder<'_>, name: &str, shape: ConvShape) -> Self {
+        Self::initially(builder, name, shape, shape.fan_in())
+    }
+
+    /// A convolution that starts as all zeros.
+    pub(crate) fn zero(builder: &mut Builder<'_>, name: &str, shape: ConvShape) -> Self {
+        Self::initially(builder, name, shape, Initial::Zero)
+    }
+
+    fn initially(b: &mut Builder<'_>, name: &str, shape: ConvShape, initial: Initial) -> Self {
+        let ConvShape { inputs, outputs, kernel } = shape;
+        b.part(name, |b| Self {
+            weight: b.tensor("weight", [outputs, inputs, kernel, kernel], initial),
+            bias: b.tensor("bias", [outputs], initial),
+        })
+    }
+
+    /// `[n, h, w, in]` → `[n, h, w, out]`
+    pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [_, _, kh, kw] = self.weight.val().dims();
+        ops::conv2d(x, self.weight.val(), self.bias.val(), [kh / 2, kw / 2])
+    }
+
+    /// The same without zeros around: the output is smaller by `kernel − 1`.
+    pub(crate) fn forward_inside(&self, x: Tensor<4>) -> Tensor<4> {
+        ops::conv2d(x, self.weight.val(), self.bias.val(), [0, 0])
+    }
+}
+
+impl FrameConv {
+    pub(crate) fn new(builder: &mut Builder<'_>, name: &str, shape: ConvShape) -> Self {
+        let ConvShape { inputs, outputs, kernel } = shape;
+        builder.part(name, |b| Self {
+            weight: b.tensor("weight", [outputs, inputs, 1, kernel, kernel], shape.fan_in()),
+            bias: b.tensor("bias", [outputs], shape.fan_in()),
+        })
+    }
+
+    /// `[b, d, h, w, in]` → `[b, d, h, w, out]`
+    pub(crate) fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+        let [b, d, h, w, c] = x.dims();
+        let [outputs, inputs, _, kh, kw] = self.weight.val().dims();
+        let weight = self.weight.val().reshape([outputs, inputs, kh, kw]);
+        let x = x.reshape([b * d, h, w, c]);
+        let y = ops::conv2d(x, weight, self.bias.val(), [kh / 2, kw / 2]);
+        y.reshape([b, d, h, w, outputs])
+    }
+}
+
+/// `[b, d, h, w, c]` → `[b·d, h, w, c]`
+pub(crate) fn frames(x: Tensor<5>) -> Tensor<4> {
+    let [b, d, h, w, c] = x.dims();
+    x.reshape([b * d, h, w, c])
+}
+
+/// `[b·d, h, w, c]` → `[b, d, h, w, c]`
+pub(crate) fn clips(x: Tensor<4>, d: usize) -> Tensor<5> {
+    let [n, h, w, c] = x.dims();
+    x.reshape([n / d, d, h, w, c])
+}

@@ -1,0 +1,31 @@
+//! The gated MLP: `fc2(GELU(fc11 x) · fc12 x)`.
+
+use burn::module::Module;
+use burn::tensor::{Tensor, activation::gelu};
+
+use crate::layers::Linear;
+use crate::parameters::Builder;
+
+/// GEGLU with an exact (erf) GELU.
+#[derive(Module, Debug)]
+pub(crate) struct GatedMlp {
+    fc11: Linear,
+    fc12: Linear,
+    fc2: Linear,
+}
+
+impl GatedMlp {
+    pub(crate) fn new(b: &mut Builder<'_>, name: &str, sizes: [usize; 3]) -> Self {
+        let [inputs, hidden, outputs] = sizes;
+        b.part(name, |b| Self {
+            fc11: Linear::new(b, "fc11", inputs, hidden),
+            fc12: Linear::new(b, "fc12", inputs, hidden),
+            fc2: Linear::new(b, "fc2", hidden, outputs),
+        })
+    }
+
+    pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let gate = gelu(self.fc11.forward(x.clone()));
+        self.fc2.forward(gate * self.fc12.forward(x))
+    }
+}

@@ -1,0 +1,193 @@
+//! VRT: the whole forward pass (figure 2 of arXiv:2201.12288).
+
+use burn::module::{Module, ParamId};
+use burn::tensor::{Device, Tensor};
+use vrt_kernels::{WarpMode, ops};
+
+use crate::block::ResidualGroup;
+use crate::config::{RGB_CHANNELS, Reach, VrtConfig};
+use crate::flow::{ClipFlows, Flows, SpyNet};
+use crate::layers::{FrameConv, Linear, Norm, clips, frames};
+use crate::parameters::{Builder, Built, Values};
+use crate::pass::Pass;
+use crate::reconstruct::Head;
+use crate::resample::reflect_to;
+use crate::shapes::Shapes;
+use crate::stage::Stage;
+
+/// The Video Restoration Transformer.
+#[derive(Module, Debug)]
+pub struct Vrt {
+    spynet: Option<SpyNet>,
+    conv_first: FrameConv,
+    stages: Vec<Stage>,
+    widen: Widen,
+    refine: Vec<ResidualGroup>,
+    norm: Norm,
+    conv_after_body: Linear,
+    head: Head,
+    #[module(skip)]
+    config: VrtConfig,
+}
+
+/// The first part of stage 8: norm and linear layer to its width.
+#[derive(Module, Debug)]
+struct Widen {
+    norm: Norm,
+    linear: Linear,
+}
+
+/// A network and the published names of its parameters.
+#[derive(Debug)]
+pub struct Named {
+    /// The network.
+    pub network: Vrt,
+    /// Name of each parameter, in order of construction.
+    pub names: Vec<(ParamId, String)>,
+    /// Names that the source of values had nothing for; these parameters are zero.
+    pub missing: Vec<String>,
+}
+
+impl Vrt {
+    /// The network of `config` with values for its parameters.
+    pub fn with_values(config: &VrtConfig, values: &mut dyn Values, device: &Device) -> Named {
+        Self::build(config, Builder::given(device, values))
+    }
+
+    /// The network of `config` as training starts it, drawn from `seed`.
+    pub fn with_seed(config: &VrtConfig, seed: u64, device: &Device) -> Named {
+        Self::build(config, Builder::drawn(device, seed))
+    }
+
+    fn build(config: &VrtConfig, mut builder: Builder<'_>) -> Named {
+        let network = Self::new(&mut builder, config);
+        let Built { names, missing } = builder.finish();
+        Named { network, names, missing }
+    }
+
+    fn new(b: &mut Builder<'_>, config: &VrtConfig) -> Self {
+        let shapes = Shapes::of(config);
+        let [narrow, wide] = config.widen();
+        let refined = config.refine().last().map_or(wide, |entry| entry.channels);
+        let first = config.first_channels();
+        let mut stages = Vec::with_capacity(shapes.stages.len());
+        for (i, shape) in shapes.stages.iter().enumerate() {
+            stages.push(b.part(&format!("stage{}", i + 1), |b| Stage::new(b, shape)));
+        }
+        let widen = b.part("stage8.0", |b| Widen {
+            norm: Norm::new(b, "1", narrow),
+            linear: Linear::new(b, "2", narrow, wide),
+        });
+        let mut refine = Vec::with_capacity(shapes.refine.len());
+        for (i, shape) in shapes.refine.iter().enumerate() {
+            let name = format!("stage8.{}", i + 1);
+            refine.push(b.part(&name, |b| ResidualGroup::new(b, shape)));
+        }
+        Self {
+            spynet: (config.reach() != Reach::None).then(|| SpyNet::new(b, "spynet")),
+            conv_first: FrameConv::new(b, "conv_first", shapes.conv_first),
+            stages,
+            widen,
+            refine,
+            norm: Norm::new(b, "norm", refined),
+            conv_after_body: Linear::new(b, "conv_after_body", refined, first),
+            head: head(b, config),
+            config: config.clone(),
+        }
+    }
+
+    /// What the network is.
+    pub fn config(&self) -> &VrtConfig {
+        &self.config
+    }
+
+    /// Restores a clip of any size.
+    ///
+    /// # Shapes
+    ///
+    /// - `x`: `[b, d, h, w, c]`, RGB (then spike channels, or the noise map) in 0…1
+    /// - output: `[b, d, s·h, s·w, 3]` with `s` the upscaling; `[b, 1, h, w, 3]` for interpolation
+    ///
+    /// # Panics
+    ///
+    /// Panics if `c` is not what the configuration says, or `d` is not what an interpolation
+    /// network takes.
+    pub fn forward(&self, x: Tensor<5>, pass: &mut Pass<'_>) -> Tensor<5> {
+        let [b, d, h, w, c] = x.dims();
+        assert_eq!(c, self.config.input_channels(), "channels of the clip");
+        let [pd, ph, pw] = self.config.padded([d, h, w]);
+        let x = reflect_to(reflect_to(x, 2, ph), 3, pw);
+        let x = if d < pd { x.repeat_dim(1, pd) } else { x };
+        let y = self.forward_padded(x, pass);
+        let [_, frames, _, _, channels] = y.dims();
+        let s = self.config.upscale();
+        y.slice([0..b, 0..frames.min(d), 0..s * h, 0..s * w, 0..channels])
+    }
+
+    /// The published network: sizes are multiples of 8 and large enough for its windows.
+    fn forward_padded(&self, x: Tensor<5>, pass: &mut Pass<'_>) -> Tensor<5> {
+        let channels = x.dims()[4];
+        let pictures = x.clone().narrow(4, 0, RGB_CHANNELS);
+        let Some(spynet) = &self.spynet else {
+            return self.between(pictures, pass);
+        };
+        let flows = ClipFlows::of(pictures.clone(), spynet, self.config.reach().frames());
+        let noise = usize::from(self.config.noise_map());
+        let sharp = x.clone().narrow(4, 0, channels - noise);
+        let mut seen = vec![with_neighbours(sharp, &flows.scales[0])];
+        if noise == 1 {
+            seen.push(x.narrow(4, channels - 1, 1));
+        }
+        let first = self.conv_first.forward(Tensor::cat(seen, 4));
+        self.head.forward(self.body(first, Some(&flows), pass), pictures)
+    }
+
+    /// Interpolation: brightness is taken out before and put back after.
+    fn between(&self, x: Tensor<5>, pass: &mut Pass<'_>) -> Tensor<5> {
+        let mean = x.clone().mean_dims(&[1, 2, 3]);
+        let x = x - mean.clone();
+        let body = self.body(self.conv_first.forward(x.clone()), None, pass);
+        self.head.forward(body, x) + mean
+    }
+
+    /// Seven scales down and up again, then refinement at full size.
+    fn body(&self, first: Tensor<5>, flows: Option<&ClipFlows>, pass: &mut Pass<'_>) -> Tensor<5> {
+        let mut outputs: Vec<Tensor<5>> = Vec::with_capacity(3);
+        let mut x = first.clone();
+        for (i, stage) in self.stages.iter().enumerate() {
+            x = stage.forward(x, flows.map(|flows| &flows.scales[stage.halvings()]), pass);
+            match i {
+                0..=2 => outputs.push(x.clone()),
+                4..=6 => x = x + outputs.pop().unwrap_or_else(|| unreachable!("three skips")),
+                _ => {}
+            }
+        }
+        let x = self.widen.linear.forward(self.widen.norm.forward(x));
+        let x = self.refine.iter().fold(x, |x, group| group.forward(x, pass));
+        first + self.conv_after_body.forward(self.norm.forward(x))
+    }
+}
+
+/// Each frame with its two neighbours warped to it: `[b, d, h, w, c]` → `[b, d, h, w, 9·c]`,
+/// ordered frame, later neighbour, earlier neighbour; zeros where the clip has no such neighbour.
+fn with_neighbours(x: Tensor<5>, flows: &Flows) -> Tensor<5> {
+    let [b, d, h, w, c] = x.dims();
+    let nothing = Tensor::zeros([b, 1, h, w, 4 * c], &x.device());
+    let warped = |start: usize, flow: &Tensor<5>| {
+        let from = frames(x.clone().narrow(1, start, d - 1));
+        clips(ops::warp(from, frames(flow.clone()), WarpMode::Nearest4), d - 1)
+    };
+    let later = Tensor::cat(vec![warped(1, &flows.later[0]), nothing.clone()], 1);
+    let earlier = Tensor::cat(vec![nothing, warped(0, &flows.earlier[0])], 1);
+    Tensor::cat(vec![x, later, earlier], 4)
+}
+
+/// The head that makes this network's pictures.
+fn head(b: &mut Builder<'_>, config: &VrtConfig) -> Head {
+    let (inputs, outputs) = (config.first_channels(), config.out_channels());
+    match (config.fuse_inputs(), config.upscale()) {
+        (Some(inputs), _) => Head::between(b, inputs, outputs),
+        (None, 1) => Head::same(b, inputs, outputs),
+        (None, scale) => Head::larger(b, inputs, outputs, scale),
+    }
+}

@@ -1,0 +1,149 @@
+//! From features to pictures: the output heads and the upsampler.
+
+use burn::module::Module;
+use burn::tensor::{Tensor, activation::leaky_relu};
+
+use crate::layers::{Conv, ConvShape, FrameConv, clips, frames};
+use crate::parameters::Builder;
+use crate::resample::{Align, pixel_shuffle, reflect_around, resize_bilinear};
+
+/// Channels before and in the upsampler, and behind the fusion of frames.
+pub(crate) const WIDTH: usize = 64;
+/// Entries of the published upsampler's list per factor: convolution, three that move axes and
+/// shuffle, activation. Convolutions are named by their place in it.
+const ENTRIES: usize = 5;
+
+/// Pixel-shuffle upsampling by 2, 3, 4 or 8.
+#[derive(Module, Debug)]
+pub(crate) struct Upsample {
+    widen: Vec<FrameConv>,
+    last: FrameConv,
+    #[module(skip)]
+    factor: usize,
+}
+
+impl Upsample {
+    /// `scale` is 3 or a power of two.
+    pub(crate) fn new(b: &mut Builder<'_>, scale: usize, width: usize) -> Self {
+        let (factor, times) =
+            if scale == 3 { (3, 1) } else { (2, scale.trailing_zeros() as usize) };
+        let conv = |outputs| ConvShape { inputs: width, outputs, kernel: 3 };
+        let widened = conv(width * factor * factor);
+        Self {
+            widen: (0..times)
+                .map(|i| FrameConv::new(b, &(ENTRIES * i).to_string(), widened))
+                .collect(),
+            last: FrameConv::new(b, &(ENTRIES * times).to_string(), conv(width)),
+            factor,
+        }
+    }
+
+    /// `[b, d, h, w, width]` → `[b, d, scale·h, scale·w, width]`
+    pub(crate) fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+        let d = x.dims()[1];
+        let x = self.widen.iter().fold(x, |x, conv| {
+            let shuffled = pixel_shuffle(frames(conv.forward(x)), self.factor);
+            clips(leaky_relu(shuffled, 0.1), d)
+        });
+        self.last.forward(x)
+    }
+}
+
+/// How features become pictures.
+#[derive(Module, Debug)]
+pub(crate) enum Head {
+    /// Pictures of the input's size.
+    Same(SameSize),
+    /// Larger pictures.
+    Larger(Larger),
+    /// One picture between the middle two.
+    Between(Between),
+}
+
+/// Output of the input's size.
+#[derive(Module, Debug)]
+pub(crate) struct SameSize {
+    conv_last: FrameConv,
+}
+
+/// Output `scale` times as large.
+#[derive(Module, Debug)]
+pub(crate) struct Larger {
+    conv_before_upsample: FrameConv,
+    upsample: Upsample,
+    conv_last: FrameConv,
+    #[module(skip)]
+    scale: usize,
+}
+
+/// One frame made of all of a clip.
+#[derive(Module, Debug)]
+pub(crate) struct Between {
+    linear_fuse: Conv,
+    conv_last: Conv,
+}
+
+impl Head {
+    pub(crate) fn same(b: &mut Builder<'_>, inputs: usize, outputs: usize) -> Self {
+        let shape = ConvShape { inputs, outputs, kernel: 3 };
+        Self::Same(SameSize { conv_last: FrameConv::new(b, "conv_last", shape) })
+    }
+
+    pub(crate) fn larger(
+        b: &mut Builder<'_>,
+        inputs: usize,
+        outputs: usize,
+        scale: usize,
+    ) -> Self {
+        let conv = |inputs, outputs| ConvShape { inputs, outputs, kernel: 3 };
+        Self::Larger(Larger {
+            conv_before_upsample: FrameConv::new(b, "conv_before_upsample.0", conv(inputs, WIDTH)),
+            upsample: b.part("upsample", |b| Upsample::new(b, scale, WIDTH)),
+            conv_last: FrameConv::new(b, "conv_last", conv(WIDTH, outputs)),
+            scale,
+        })
+    }
+
+    /// `inputs` counts the channels of all frames.
+    pub(crate) fn between(b: &mut Builder<'_>, inputs: usize, outputs: usize) -> Self {
+        let fuse = ConvShape { inputs, outputs: WIDTH, kernel: 1 };
+        let last = ConvShape { inputs: WIDTH, outputs, kernel: 7 };
+        Self::Between(Between {
+            linear_fuse: Conv::new(b, "linear_fuse", fuse),
+            conv_last: Conv::new(b, "conv_last", last),
+        })
+    }
+
+    /// # Shapes
+    ///
+    /// - `x`: features `[b, d, h, w, c]`
+    /// - `pictures`: the input's RGB `[b, d, h, w, 3]`, which the network's answer is added to
+    /// - output: `[b, d', h', w', 3]`
+    pub(crate) fn forward(&self, x: Tensor<5>, pictures: Tensor<5>) -> Tensor<5> {
+        match self {
+            Self::Same(head) => head.conv_last.forward(x) + pictures,
+            Self::Larger(head) => head.forward(x, pictures),
+            Self::Between(head) => head.forward(x),
+        }
+    }
+}
+
+impl Larger {
+    fn forward(&self, x: Tensor<5>, pictures: Tensor<5>) -> Tensor<5> {
+        let [_, d, h, w, _] = pictures.dims();
+        let x = leaky_relu(self.conv_before_upsample.forward(x), 0.01);
+        let y = self.conv_last.forward(self.upsample.forward(x));
+        let size = [h * self.scale, w * self.scale];
+        y + clips(resize_bilinear(frames(pictures), size, Align::Edges), d)
+    }
+}
+
+impl Between {
+    fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+        let [b, d, h, w, c] = x.dims();
+        let stacked = x.permute([0, 2, 3, 1, 4]).reshape([b, h, w, d * c]);
+        let x = leaky_relu(self.linear_fuse.forward(stacked), 0.2);
+        let x = reflect_around(reflect_around(x, 1, 3, h + 6), 2, 3, w + 6);
+        self.conv_last.forward_inside(x).unsqueeze_dim(1)
+    }
+}

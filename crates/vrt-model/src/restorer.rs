@@ -1,0 +1,117 @@
+//! A network on a device, ready to restore clips.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::config::VrtConfig;
+use crate::network::Vrt;
+use crate::parameters::Values;
+use crate::pass::Pass;
+use crate::tiled::ClipModel;
+use crate::volume::{Volume, VolumeError};
+
+/// A network with its weights on a device.
+#[derive(Debug)]
+pub struct Restorer {
+    network: Vrt,
+    device: Device,
+}
+
+/// Why a network could not be built or a clip not restored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestorerError {
+    /// The weights lack tensors.
+    #[error("the weights lack {}: {}", count(.0.len(), "tensor"), .0.join(", "))]
+    Missing(Vec<String>),
+    /// The clip does not have the channels that the network takes.
+    #[error("the network takes {expected} channels a pixel, the clip has {got}")]
+    Channels {
+        /// What the network takes.
+        expected: usize,
+        /// What the clip has.
+        got: usize,
+    },
+    /// The clip does not have the frames that an interpolation network takes.
+    #[error("the network makes one frame of {expected}, the clip has {got}")]
+    Frames {
+        /// What the network takes.
+        expected: usize,
+        /// What the clip has.
+        got: usize,
+    },
+    /// The device gave no values back.
+    #[error("the device gave no picture back: {0}")]
+    Device(String),
+    /// What came back is no clip.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+}
+
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+impl Restorer {
+    /// The network of `config` with `values` for its parameters, on `device`.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the names of all parameters that have no value.
+    pub fn with_values(
+        config: &VrtConfig,
+        values: &mut dyn Values,
+        device: &Device,
+    ) -> Result<Self, RestorerError> {
+        let named = Vrt::with_values(config, values, device);
+        if !named.missing.is_empty() {
+            return Err(RestorerError::Missing(named.missing));
+        }
+        Ok(Self { network: named.network, device: device.clone() })
+    }
+
+    /// A network on the device its parameters are on.
+    pub fn of(network: Vrt, device: &Device) -> Self {
+        Self { network, device: device.clone() }
+    }
+
+    /// What the network is.
+    pub fn config(&self) -> &VrtConfig {
+        self.network.config()
+    }
+
+    fn check(&self, clip: &Volume) -> Result<(), RestorerError> {
+        let (expected, got) = (self.config().input_channels(), clip.channels());
+        if expected != got {
+            return Err(RestorerError::Channels { expected, got });
+        }
+        match self.config().fused_frames() {
+            Some(expected) if expected != clip.frames() => {
+                Err(RestorerError::Frames { expected, got: clip.frames() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl ClipModel for Restorer {
+    type Error = RestorerError;
+
+    fn scale(&self) -> usize {
+        self.config().upscale()
+    }
+
+    fn window(&self) -> [usize; 3] {
+        self.config().window()
+    }
+
+    fn restore(&self, clip: Volume) -> Result<Volume, RestorerError> {
+        self.check(&clip)?;
+        let [d, h, w, c] = clip.dims();
+        let data = TensorData::new(clip.into_samples(), [1, d, h, w, c]);
+        let x = Tensor::<5>::from_data(data, &self.device);
+        let y = self.network.forward(x, &mut Pass::Restore);
+        let [_, d, h, w, c] = y.dims();
+        let samples = y.into_data().try_to_vec().map_err(|e| RestorerError::Device(e.to_string()))?;
+        Ok(Volume::new([d, h, w, c], samples)?)
+    }
+}

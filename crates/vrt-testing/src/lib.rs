@@ -1,0 +1,11 @@
+//! Golden tensors, tolerances and seeded inputs for the tests of the other crates.
+
+#![forbid(unsafe_code)]
+
+mod close;
+mod fixture;
+mod random;
+
+pub use close::{Tolerance, assert_close, worst};
+pub use fixture::{Fixture, Golden, fixture_root, read_tensors, shared_root, workspace_root};
+pub use random::Random;

@@ -1,0 +1,36 @@
+//! Frames in and out of folders, YUV4MPEG2 and ffmpeg, and what is measured on them.
+//!
+//! This crate knows no tensors. A video is a [`FrameSource`], its restored form goes into a
+//! [`FrameSink`], and both speak [`Frame`]: interleaved `[height, width, channels]`, `f32` in 0…1.
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod ffmpeg;
+mod frame;
+mod open;
+mod picture;
+mod probe;
+mod sink;
+mod source;
+mod stream;
+mod y4m;
+mod ycbcr;
+
+pub use error::VideoError;
+pub use ffmpeg::{FfmpegError, Kept, Programs};
+pub use frame::Frame;
+pub use probe::{OtherStream, Probe, VideoStream, probe};
+pub use open::{OpenOptions, SinkOptions, create, open};
+pub use picture::{BitDepth, PictureChannels, read_picture, write_picture};
+pub use sink::ffmpeg::FfmpegSink;
+pub use sink::folder::{FolderSink, FolderSinkOptions};
+pub use sink::y4m::{Y4mChroma, Y4mDepth, Y4mSink, Y4mSinkOptions};
+pub use sink::{FrameSink, Written};
+pub use source::ffmpeg::FfmpegSource;
+pub use source::folder::{FolderSource, is_picture, list_pictures};
+pub use source::FrameSource;
+pub use source::y4m::{Y4mOptions, Y4mSource};
+pub use stream::{
+    ColorDescription, FrameRate, Matrix, Primaries, Range, Ratio, StreamInfo, TimedFrame, Transfer,
+};

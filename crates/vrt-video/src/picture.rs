@@ -1,0 +1,250 @@
+//! One picture file: decoded exactly, and written whole or not at all.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageReader, Limits};
+
+use crate::VideoError;
+use crate::error::shape_of;
+use crate::frame::{Frame, quantise};
+
+/// Bytes that a decoder may take for one picture.
+const MAX_DECODER_BYTES: u64 = 2 << 30;
+
+/// Weights of red, green and blue in grey (BT.601).
+const GREY: [f32; 3] = [0.299, 0.587, 0.114];
+
+/// Samples per pixel that a picture is read as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PictureChannels {
+    /// Three: grey pictures repeat their sample.
+    #[default]
+    Rgb,
+    /// One: colour pictures are weighted by BT.601 luma, which leaves equal samples unchanged.
+    Grey,
+}
+
+impl PictureChannels {
+    fn count(self) -> usize {
+        match self {
+            Self::Rgb => 3,
+            Self::Grey => 1,
+        }
+    }
+}
+
+/// Bits per sample of written pictures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BitDepth {
+    /// 256 codes.
+    #[default]
+    Eight,
+    /// 65536 codes.
+    Sixteen,
+}
+
+/// What a picture file says before its samples are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PictureHead {
+    /// Width and height as shown.
+    pub(crate) size: (usize, usize),
+    pub(crate) bit_depth: u8,
+}
+
+/// Reads one PNG, JPEG, TIFF, WebP or BMP file of 8 or 16 bits per sample.
+///
+/// The format is told from the file's content. A code of 8 bits becomes code/255, one of 16 bits
+/// code/65535. Transparency is dropped, and a rotation in the file's EXIF data is applied.
+///
+/// # Errors
+///
+/// Says that the file cannot be read or decoded, is too large, or holds floating-point samples.
+pub fn read_picture(path: &Path, channels: PictureChannels) -> Result<Frame, VideoError> {
+    decode(path, 0, channels).map(|(frame, _)| frame)
+}
+
+/// Writes `frame` (one or three channels) as a PNG file, under a temporary name until it is whole.
+///
+/// # Errors
+///
+/// Says that the file exists already and `overwrite` is not set, that it cannot be written, or that
+/// the frame has another number of channels.
+pub fn write_picture(
+    path: &Path,
+    frame: &Frame,
+    depth: BitDepth,
+    overwrite: bool,
+) -> Result<(), VideoError> {
+    write_numbered(path, frame, 0, depth, overwrite)
+}
+
+/// [`write_picture`], naming the frame by its number in errors.
+pub(crate) fn write_numbered(
+    path: &Path,
+    frame: &Frame,
+    number: u64,
+    depth: BitDepth,
+    overwrite: bool,
+) -> Result<(), VideoError> {
+    if !matches!(frame.channels(), 1 | 3) {
+        return Err(VideoError::FrameShape {
+            path: path.to_path_buf(),
+            frame: number,
+            got: shape_of(frame),
+            expected: "1 or 3 channels".to_owned(),
+        });
+    }
+    if !overwrite && path.symlink_metadata().is_ok() {
+        return Err(VideoError::Exists { path: path.to_path_buf() });
+    }
+    write_whole(path, |writer| encode_png(writer, frame, depth))
+        .map_err(|source| VideoError::Write { path: path.to_path_buf(), frame: number, source })
+}
+
+fn encode_png(writer: &mut impl Write, frame: &Frame, depth: BitDepth) -> io::Result<()> {
+    let samples = frame.samples().iter();
+    let bytes: Vec<u8> = match depth {
+        BitDepth::Eight => samples.map(|&value| quantise(value, 255.0) as u8).collect(),
+        BitDepth::Sixteen => {
+            samples.flat_map(|&value| quantise(value, 65535.0).to_ne_bytes()).collect()
+        }
+    };
+    let color = match (frame.channels(), depth) {
+        (1, BitDepth::Eight) => ExtendedColorType::L8,
+        (1, BitDepth::Sixteen) => ExtendedColorType::L16,
+        (_, BitDepth::Eight) => ExtendedColorType::Rgb8,
+        (_, BitDepth::Sixteen) => ExtendedColorType::Rgb16,
+    };
+    let side = |pixels: usize| u32::try_from(pixels).map_err(io::Error::other);
+    PngEncoder::new_with_quality(writer, CompressionType::Fast, FilterType::Adaptive)
+        .write_image(&bytes, side(frame.width())?, side(frame.height())?, color)
+        .map_err(|error| match error {
+            image::ImageError::IoError(error) => error,
+            error => io::Error::other(error),
+        })
+}
+
+/// The name under which `path` is written until it is whole: hidden, in the same folder.
+pub(crate) fn partial_name(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".part");
+    path.with_file_name(name)
+}
+
+/// Lets `write` fill a temporary file that takes the name `path` once it is whole.
+fn write_whole(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let partial = partial_name(path);
+    let written = File::create(&partial).and_then(|file| {
+        let mut writer = BufWriter::new(file);
+        write(&mut writer)?;
+        writer.flush()?;
+        std::fs::rename(&partial, path)
+    });
+    if written.is_err() {
+        // The first error is the one to report; a leftover is hidden and overwritten next time.
+        let _ = std::fs::remove_file(&partial);
+    }
+    written
+}
+
+fn failed(path: &Path, frame: u64, reason: impl std::fmt::Display) -> VideoError {
+    VideoError::Picture { path: path.to_path_buf(), frame, reason: reason.to_string() }
+}
+
+fn open(path: &Path, frame: u64) -> Result<impl ImageDecoder, VideoError> {
+    let read = |source| VideoError::Read { path: path.to_path_buf(), source };
+    let mut reader =
+        ImageReader::open(path).map_err(read)?.with_guessed_format().map_err(read)?;
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_DECODER_BYTES);
+    reader.limits(limits);
+    let decoder = reader.into_decoder().map_err(|error| failed(path, frame, error))?;
+    let (width, height) = decoder.dimensions();
+    match (width as usize).checked_mul(height as usize) {
+        Some(1..=Frame::MAX_PIXELS) => Ok(decoder),
+        _ => Err(failed(
+            path,
+            frame,
+            format!("it is {width}×{height}; 1 to {} pixels are taken", Frame::MAX_PIXELS),
+        )),
+    }
+}
+
+/// Size and depth of a picture, without its samples.
+pub(crate) fn read_head(path: &Path, frame: u64) -> Result<PictureHead, VideoError> {
+    let mut decoder = open(path, frame)?;
+    let (width, height) = decoder.dimensions();
+    let orientation = decoder.orientation().map_err(|error| failed(path, frame, error))?;
+    let color = decoder.color_type();
+    let bit_depth = 8 * color.bytes_per_pixel() / color.channel_count();
+    let size = (width as usize, height as usize);
+    let size = if is_turned(orientation) { (size.1, size.0) } else { size };
+    Ok(PictureHead { size, bit_depth })
+}
+
+fn is_turned(orientation: image::metadata::Orientation) -> bool {
+    use image::metadata::Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
+}
+
+/// A picture and its bits per sample.
+pub(crate) fn decode(
+    path: &Path,
+    frame: u64,
+    channels: PictureChannels,
+) -> Result<(Frame, u8), VideoError> {
+    let fail = |error| failed(path, frame, error);
+    let mut decoder = open(path, frame)?;
+    let orientation = decoder.orientation().map_err(fail)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(fail)?;
+    image.apply_orientation(orientation);
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let color = image.color();
+    let count = usize::from(color.channel_count());
+    let bytes = image.as_bytes();
+    let (samples, bit_depth) = match usize::from(color.bytes_per_pixel()) / count {
+        1 => (gather(bytes, count, channels, |&code| f32::from(code) / 255.0), 8),
+        2 => {
+            let words = bytes.as_chunks::<2>().0;
+            let value = |&word: &[u8; 2]| f32::from(u16::from_ne_bytes(word)) / 65535.0;
+            (gather(words, count, channels, value), 16)
+        }
+        _ => return Err(failed(path, frame, "floating-point samples; save it with 8 or 16 bits")),
+    };
+    Ok((Frame::new(width, height, channels.count(), samples), bit_depth))
+}
+
+/// The samples of pixels with `count` codes each: grey, grey-alpha, RGB or RGB-alpha.
+fn gather<T>(
+    codes: &[T],
+    count: usize,
+    channels: PictureChannels,
+    value: impl Fn(&T) -> f32,
+) -> Vec<f32> {
+    let mut samples = Vec::with_capacity(codes.len() / count * channels.count());
+    for pixel in codes.chunks_exact(count) {
+        let [red, green, blue] = match pixel {
+            [red, green, blue, ..] => [value(red), value(green), value(blue)],
+            _ => [value(&pixel[0]); 3],
+        };
+        match channels {
+            PictureChannels::Rgb => samples.extend([red, green, blue]),
+            PictureChannels::Grey => samples.push(grey(red, green, blue)),
+        }
+    }
+    samples
+}
+
+fn grey(red: f32, green: f32, blue: f32) -> f32 {
+    if red == green && green == blue {
+        return red;
+    }
+    GREY[0] * red + GREY[1] * green + GREY[2] * blue
+}

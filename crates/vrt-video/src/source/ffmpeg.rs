@@ -1,0 +1,360 @@
+//! Any video that ffmpeg decodes, through a child process.
+
+mod marks;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::ffmpeg::{
+    Codes, FfmpegError, Layout, Level, Programs, SCALE_FLAGS, Tail, bit_depth_of, chroma_of,
+    file_argument, is_rgb, level_of, spawn, watch,
+};
+use crate::probe::{Probe, VideoStream, probe};
+use crate::{
+    Frame, FrameRate, FrameSource, Matrix, Range, StreamInfo, TimedFrame, Transfer,
+    VideoError,
+};
+use marks::{Mark, MarkReader};
+
+/// How long a frame's time may come behind its samples: it is printed before they are.
+const MARK_WAIT: Duration = Duration::from_secs(10);
+
+/// Rows up to which a file that states no matrix is taken for BT.601.
+const SD_ROWS: usize = 576;
+
+/// Frames decoded by an ffmpeg child, which is stopped when this is dropped.
+///
+/// Pictures are turned as they are to be shown. `YCbCr` is converted by the matrix and range that
+/// the file states; where it states none, BT.709 above 576 rows and BT.601 up to there, limited
+/// range. Memory does not depend on the clip's length.
+#[derive(Debug)]
+pub struct FfmpegSource {
+    probe: Probe,
+    info: StreamInfo,
+    layout: Layout,
+    child: Child,
+    stdout: ChildStdout,
+    log: Log,
+    bytes: Vec<u8>,
+    limit: Option<u64>,
+    good: u64,
+    first_mark: Option<Mark>,
+    last_seconds: Option<f64>,
+    over: bool,
+}
+
+/// What the child says: times of frames, and complaints.
+#[derive(Debug)]
+struct Log {
+    marks: Receiver<Mark>,
+    tail: Tail,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FfmpegSource {
+    /// Opens `path`, to read its first `limit` frames, or all.
+    ///
+    /// # Errors
+    ///
+    /// Says that the file holds no video, that it is interlaced, high dynamic range or of a colour
+    /// matrix that is not handled, and what to do; or that ffmpeg is not installed.
+    pub fn open(path: &Path, limit: Option<u64>, programs: &Programs) -> Result<Self, VideoError> {
+        let probe = probe(path, programs)?;
+        refuse(path, &probe.video)?;
+        let layout = layout_of(&probe.video);
+        let bytes = probe
+            .video
+            .width
+            .checked_mul(probe.video.height)
+            .and_then(|pixels| pixels.checked_mul(layout.pixel_bytes()))
+            .ok_or_else(|| FfmpegError::NotVideo {
+                path: path.to_path_buf(),
+                reason: "its pictures are too large".to_owned(),
+            })?;
+        let info = stream_info(&probe.video, limit);
+        let mut child = spawn(&mut decoder(&probe, &layout, limit, programs))?;
+        let log = Log::follow(&mut child);
+        let Some(stdout) = child.stdout.take() else {
+            unreachable!("the decoder's output was asked for as a pipe");
+        };
+        let bytes = vec![0; bytes];
+        Ok(Self {
+            probe,
+            info,
+            layout,
+            child,
+            stdout,
+            log,
+            bytes,
+            limit,
+            good: 0,
+            first_mark: None,
+            last_seconds: None,
+            over: false,
+        })
+    }
+
+    /// What ffprobe says about the file.
+    pub fn probe(&self) -> &Probe {
+        &self.probe
+    }
+
+    fn fail(&mut self, reason: String) -> VideoError {
+        self.stop();
+        FfmpegError::Decode { path: self.probe.path.clone(), good: self.good, reason }.into()
+    }
+
+    /// Ends the child, however far it is, and returns how it ended.
+    fn stop(&mut self) -> Option<ExitStatus> {
+        self.over = true;
+        // Both fail only for a child that has ended already.
+        let _ = self.child.kill();
+        let status = self.child.wait().ok();
+        self.log.join();
+        status
+    }
+
+    /// The stream has ended by itself: was that its end?
+    fn end(&mut self) -> Result<Option<TimedFrame>, VideoError> {
+        self.over = true;
+        let status = self.child.wait().ok();
+        self.log.join();
+        let clean = status.is_some_and(|status| status.success());
+        if clean && self.is_whole() {
+            return Ok(None);
+        }
+        let mut reason = self.log.tail.with_state(status);
+        if clean {
+            reason = format!("the file is cut off or damaged; {reason}");
+        }
+        Err(self.fail(reason))
+    }
+
+    /// Did a decoder that ended well read everything? Cut files can end like whole ones.
+    fn is_whole(&self) -> bool {
+        let said = self.log.tail.lines();
+        let cut = ["partial file", "ended prematurely", "truncat", "corrupt"];
+        let complains = said.iter().any(|line| cut.iter().any(|word| line.contains(word)));
+        // Files with edit lists hold more frames than are shown, so a lower count alone proves
+        // nothing there.
+        let trusted = !self.probe.format.contains("mp4");
+        let short = self.probe.video.frames.is_some_and(|frames| self.good < frames);
+        self.good > 0 && !complains && !(short && (trusted || !said.is_empty()))
+    }
+
+    fn mark(&mut self) -> Result<Option<Mark>, VideoError> {
+        match self.log.marks.recv_timeout(MARK_WAIT) {
+            Ok(mark) => Ok(Some(mark)),
+            Err(_) if matches!(self.info.frame_rate, Some(FrameRate::Constant(_))) => Ok(None),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                Err(self.fail("ffmpeg does not state the time of the next frame".to_owned()))
+            }
+        }
+    }
+
+    /// When the frame of `mark` is shown; one frame behind the last where the file does not say.
+    fn seconds(&mut self, mark: Option<Mark>) -> f64 {
+        let step = 1.0 / self.rate();
+        let next = self.last_seconds.map_or(0.0, |last| last + step);
+        let first = *self.first_mark.get_or_insert(mark.unwrap_or_default());
+        let stated = mark.and_then(|mark| mark.seconds_since(&first));
+        let seconds = stated.unwrap_or(next);
+        self.last_seconds = Some(seconds);
+        seconds
+    }
+
+    fn rate(&self) -> f64 {
+        let (FrameRate::Constant(rate) | FrameRate::Variable(rate)) = self.probe.video.frame_rate;
+        f64::from(rate.numerator) / f64::from(rate.denominator)
+    }
+}
+
+impl FrameSource for FfmpegSource {
+    fn info(&self) -> &StreamInfo {
+        &self.info
+    }
+
+    fn next_frame(&mut self) -> Result<Option<TimedFrame>, VideoError> {
+        if self.over {
+            return Ok(None);
+        }
+        if self.limit.is_some_and(|limit| self.good >= limit) {
+            self.stop();
+            return Ok(None);
+        }
+        let filled = match fill(&mut self.stdout, &mut self.bytes) {
+            Ok(filled) => filled,
+            Err(error) => return Err(self.fail(format!("the pipe from ffmpeg broke: {error}"))),
+        };
+        if filled == 0 {
+            return self.end();
+        }
+        if filled < self.bytes.len() {
+            let status = self.child.wait().ok();
+            self.log.join();
+            let reason = self.log.tail.with_state(status);
+            return Err(self.fail(reason));
+        }
+        let mark = self.mark()?;
+        let (width, height) = (self.info.width, self.info.height);
+        if let Some((w, h)) = mark.and_then(|mark| mark.size).filter(|&s| s != (width, height)) {
+            let reason = format!("the picture's size changes from {width}×{height} to {w}×{h}");
+            return Err(self.fail(reason));
+        }
+        let seconds = Some(self.seconds(mark));
+        self.good += 1;
+        let frame = Frame::new(width, height, 3, self.layout.decode(&self.bytes));
+        Ok(Some(TimedFrame { frame, seconds, name: None }))
+    }
+}
+
+impl Drop for FfmpegSource {
+    fn drop(&mut self) {
+        if !self.over {
+            self.stop();
+        }
+    }
+}
+
+impl Log {
+    fn follow(child: &mut Child) -> Self {
+        // Unbounded, yet never long: the child is held up by the pipe of its pictures, a few
+        // frames behind the reader.
+        let (sender, marks) = channel();
+        let tail = Tail::default();
+        let said = tail.clone();
+        let mut reader = MarkReader::default();
+        let thread = watch(child.stderr.take(), move |line| {
+            if let Some(mark) = reader.read(line) {
+                // Fails when the source is gone, and the child with it.
+                let _ = sender.send(mark);
+            } else if level_of(line) != Level::Other {
+                said.push(line);
+            }
+        });
+        Self { marks, tail, thread }
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A panic of the watcher would only lose words.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Reads until `bytes` is full or the stream ends; returns how much was read.
+fn fill(stream: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match stream.read(&mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Refuses what would be restored wrongly.
+fn refuse(path: &Path, video: &VideoStream) -> Result<(), FfmpegError> {
+    let path = || PathBuf::from(path);
+    let transfer = match &video.color.transfer {
+        Some(Transfer::Pq) => Some("smpte2084 (PQ)".to_owned()),
+        Some(Transfer::Hlg) => Some("arib-std-b67 (HLG)".to_owned()),
+        // Profile 5 has no standard-range base, whatever its tags say.
+        _ => video.dolby_vision.filter(|&p| p == 5).map(|p| format!("Dolby Vision profile {p}")),
+    };
+    if let Some(transfer) = transfer {
+        return Err(FfmpegError::HighDynamicRange { path: path(), transfer });
+    }
+    if let Some(order) = video.field_order.as_ref().filter(|order| *order != "progressive") {
+        return Err(FfmpegError::Interlaced { path: path(), field_order: order.clone() });
+    }
+    if let (Some(name), None) = (&video.color_space, video.color.matrix) {
+        return Err(FfmpegError::Matrix { path: path(), matrix: name.clone() });
+    }
+    Ok(())
+}
+
+fn layout_of(video: &VideoStream) -> Layout {
+    let bit_depth = bit_depth_of(&video.pixel_format);
+    if is_rgb(&video.pixel_format) {
+        return if bit_depth == 8 { Layout::Rgb8 } else { Layout::Rgb16 };
+    }
+    let by_size = if video.height > SD_ROWS { Matrix::Bt709 } else { Matrix::Bt601 };
+    // Grey pictures without a statement are full, as ffmpeg itself takes them.
+    let grey = video.pixel_format.starts_with("gray") || video.pixel_format.starts_with("ya");
+    let by_kind = if grey { Range::Full } else { Range::Limited };
+    Layout::Yuv(Codes {
+        matrix: video.color.matrix.filter(|m| *m != Matrix::Rgb).unwrap_or(by_size),
+        range: video.color.range.unwrap_or(by_kind),
+        bit_depth,
+        whole_chroma: false,
+    })
+}
+
+fn stream_info(video: &VideoStream, limit: Option<u64>) -> StreamInfo {
+    StreamInfo {
+        width: video.width,
+        height: video.height,
+        frame_rate: Some(video.frame_rate),
+        frames: video.frames.map(|frames| limit.map_or(frames, |limit| limit.min(frames))),
+        sample_aspect: video.sample_aspect,
+        color: video.color.clone(),
+        bit_depth: video.bit_depth,
+    }
+}
+
+/// The filters from decoded to raw pictures: nothing but chroma is resampled.
+fn filters(video: &VideoStream, layout: &Layout) -> String {
+    let size = format!("scale=w={}:h={}:flags={SCALE_FLAGS}", video.width, video.height);
+    let convert = match layout {
+        // Both ranges are stated alike, so that codes are only shifted to 16 bits.
+        Layout::Yuv(_) => format!("{size}:in_range=tv:out_range=tv{}", siting(video)),
+        Layout::Rgb8 | Layout::Rgb16 => size,
+    };
+    format!("showinfo=checksum=0,{convert},format={}", layout.pixel_format())
+}
+
+/// Where subsampled chroma lies, in 1/256 of a luma sample; left of the middle where unstated.
+fn siting(video: &VideoStream) -> String {
+    let (across, down) = match video.chroma_location.as_deref() {
+        Some("center") => (128, 128),
+        Some("topleft") => (0, 0),
+        Some("top") => (128, 0),
+        Some("bottomleft") => (0, 256),
+        Some("bottom") => (128, 256),
+        _ => (0, 128),
+    };
+    let halved = chroma_of(&video.pixel_format);
+    // -513 leaves the place open, as it must be where nothing is halved.
+    let across = if halved.0 { across } else { -513 };
+    let down = if halved.1 { down } else { -513 };
+    format!(":in_h_chr_pos={across}:in_v_chr_pos={down}")
+}
+
+fn decoder(probe: &Probe, layout: &Layout, limit: Option<u64>, programs: &Programs) -> Command {
+    let mut command = Command::new(&programs.ffmpeg);
+    command.args(["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info"]);
+    // A damaged frame ends the run: without these, ffmpeg shows a guess in its place.
+    command.args(["-xerror", "-err_detect", "explode"]);
+    command.args(["-protocol_whitelist", "file,crypto,data", "-i"]);
+    command.arg(file_argument(&probe.path));
+    command.args(["-map", &format!("0:{}", probe.video.index), "-an", "-sn", "-dn"]);
+    command.args(["-vf", &filters(&probe.video, layout), "-fps_mode", "passthrough"]);
+    if let Some(limit) = limit {
+        command.args(["-frames:v", &limit.max(1).to_string()]);
+    }
+    command.args(["-f", "rawvideo", "pipe:1"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+

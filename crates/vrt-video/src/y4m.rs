@@ -1,0 +1,7 @@
+//! What reading and writing YUV4MPEG2 share: the head, the planes, and where chroma samples lie.
+
+mod chroma;
+mod header;
+
+pub(crate) use chroma::{Axis, Plane, shrink, stretch};
+pub(crate) use header::{Header, Sampling};

@@ -1,0 +1,110 @@
+//! The command line: flags become options of the library, results become text.
+//!
+//! Results go to standard output, progress and messages to standard error. Exit codes: 0 done,
+//! 1 failed or stopped early, 2 wrong usage.
+
+mod convert;
+mod doctor;
+mod evaluate;
+mod failure;
+mod info;
+mod network;
+mod output;
+mod progress;
+mod restore;
+mod stop;
+mod values;
+
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use vrt::device::DeviceChoice;
+
+pub(crate) use failure::Failure;
+
+const EXAMPLES: &str = "\
+Examples:
+  vrt restore shaky.mp4 -o sharp.mp4 --weights 006_VRT_videodeblurring_GoPro.pth
+  vrt restore frames/ -o restored/ --weights sr.safetensors --tile auto --memory 4G
+  vrt eval --gt sharp/ --input blurred/ --weights deblur.safetensors
+  vrt info 006 --size 6,256x256
+  vrt doctor
+
+Exit codes: 0 done, 1 failed or stopped early, 2 wrong usage.";
+
+/// Restores video with the Video Restoration Transformer.
+#[derive(Debug, Parser)]
+#[command(name = "vrt", version, about, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: GlobalOptions,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Restores a video, a folder of frames or a stream
+    Restore(restore::Arguments),
+    /// Scores restored frames against the truth: PSNR and SSIM as published
+    Eval(evaluate::Arguments),
+    /// Converts weights between .pth and .safetensors
+    Convert(convert::Arguments),
+    /// Describes a network: architecture, parameters, operations, memory
+    Info(info::Arguments),
+    /// Tells what this machine offers: processor, devices, ffmpeg, memory
+    Doctor(doctor::Arguments),
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct GlobalOptions {
+    /// Print JSON on standard output, and nothing else there
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say nothing but results and errors
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Threads to compute with [default: one per processor]
+    #[arg(long, value_name = "N", global = true)]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Device to compute on: cpu, cuda[:n], vulkan[:n], metal[:n] or rocm[:n]
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", global = true)]
+    pub(crate) device: DeviceChoice,
+}
+
+/// Runs the command line of this process.
+pub(crate) fn main() -> ExitCode {
+    // Wrong usage ends here, with exit code 2.
+    let Arguments { command, global } = Arguments::parse();
+    match run(&command, &global) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(&global),
+    }
+}
+
+fn run(command: &Command, global: &GlobalOptions) -> Result<(), Failure> {
+    vrt_kernels::parallel::configure(global.threads.map(NonZeroUsize::get))
+        .map_err(Failure::failed)?;
+    match command {
+        Command::Restore(arguments) => restore::run(arguments, global),
+        Command::Eval(arguments) => evaluate::run(arguments, global),
+        Command::Convert(arguments) => convert::run(arguments, global),
+        Command::Info(arguments) => info::run(arguments, global),
+        Command::Doctor(arguments) => doctor::run(arguments, global),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn flags_and_defaults_agree() {
+        Arguments::command().debug_assert();
+    }
+}

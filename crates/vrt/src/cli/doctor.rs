@@ -1,0 +1,112 @@
+//! `vrt doctor`: what this machine offers, and what will be used.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use vrt::doctor::{DeviceReport, FfmpegReport, MemoryReport, ProcessorReport, Report, examine};
+use vrt_video::Programs;
+
+use super::table::bytes;
+use super::{Failure, GlobalOptions, output};
+
+/// Width of the names in front of each line.
+const NAME_WIDTH: usize = 12;
+
+const ABOUT: &str = "\
+Tells what this machine offers and what a run on it will use: features of the processor and the \
+kernels chosen for them, threads, devices, ffmpeg with its encoders, memory.
+
+Ends with 0 also where something is missing: what, and how to get it, is in the text.";
+
+/// Flags of `vrt doctor`: none but those of every command.
+#[derive(Args, Clone, Debug)]
+#[command(long_about = ABOUT)]
+pub(crate) struct Arguments {}
+
+/// Runs the command.
+pub(crate) fn run(_: &Arguments, global: &GlobalOptions) -> Result<(), Failure> {
+    let report = examine(&Programs::default());
+    if global.json {
+        output::json(&report)?;
+    } else {
+        output::result(text(&report, global).trim_end())?;
+    }
+    Ok(())
+}
+
+/// The report as text.
+fn text(report: &Report, global: &GlobalOptions) -> String {
+    let mut lines = Lines::default();
+    lines.add("vrt", report.version);
+    processor(&mut lines, &report.processor);
+    for device in &report.devices {
+        lines.add("device", &device_state(device));
+    }
+    lines.add("", &format!("{} will be used; --device chooses another", global.device));
+    ffmpeg(&mut lines, &report.ffmpeg);
+    memory(&mut lines, report.memory);
+    lines.text
+}
+
+fn processor(lines: &mut Lines, processor: &ProcessorReport) {
+    let ProcessorReport { model, architecture, cores, processors, threads, .. } = processor;
+    let cores = cores.map_or_else(String::new, |cores| format!("{cores} cores, "));
+    let model = if model.is_empty() { "unknown model" } else { model };
+    lines.add("processor", &format!("{model} ({architecture}), {cores}{processors} threads"));
+    lines.add("features", &or(processor.features.join(" "), "none that matter here"));
+    let levels = processor.levels.join(", ");
+    lines.add("kernels", &format!("{} will be used (this processor runs {levels})", processor.level));
+    lines.add("threads", &format!("{threads} will be used"));
+}
+
+fn device_state(device: &DeviceReport) -> String {
+    let DeviceReport { kind, compiled_in, found } = device;
+    match (compiled_in, found) {
+        (false, _) => format!("{kind}: not in this build (build with `--features {kind}`)"),
+        (true, 0) => format!("{kind}: no device or driver found"),
+        (true, 1) => format!("{kind}: found"),
+        (true, _) => format!("{kind}: {found} found, {kind}:0 to {kind}:{}", found - 1),
+    }
+}
+
+fn ffmpeg(lines: &mut Lines, ffmpeg: &FfmpegReport) {
+    for (name, program) in [("ffmpeg", &ffmpeg.ffmpeg), ("ffprobe", &ffmpeg.ffprobe)] {
+        let state = program.version.as_ref().or(program.problem.as_ref());
+        lines.add(name, state.map_or("unknown", String::as_str));
+    }
+    if ffmpeg.ffmpeg.version.is_none() {
+        lines.add("", "folders of pictures and YUV4MPEG2 work without it");
+        return;
+    }
+    for encoder in &ffmpeg.encoders {
+        let state = if encoder.found { "found" } else { "not in this ffmpeg" };
+        lines.add("encoder", &format!("{} ({}): {state}", encoder.name, encoder.purpose));
+    }
+}
+
+fn memory(lines: &mut Lines, memory: MemoryReport) {
+    let MemoryReport { total, available, limit, usable } = memory;
+    let limit = limit.map_or_else(String::new, |limit| {
+        format!(", limited to {} by the control group", bytes(limit))
+    });
+    lines.add("memory", &format!("{} in all, {} free{limit}", bytes(total), bytes(available)));
+    lines.add("", &format!("tiles will be planned for {}", bytes(usable)));
+}
+
+fn or(text: String, empty: &str) -> String {
+    if text.is_empty() { empty.to_owned() } else { text }
+}
+
+/// Lines of a name and what there is to say about it.
+#[derive(Default)]
+struct Lines {
+    text: String,
+}
+
+impl Lines {
+    fn add(&mut self, name: &str, what: &str) {
+        let name = if name.is_empty() { String::new() } else { format!("{name}:") };
+        // Writing to a string does not fail.
+        let _ = writeln!(self.text, "{name:<NAME_WIDTH$} {what}");
+    }
+}

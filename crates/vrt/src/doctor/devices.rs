@@ -1,0 +1,25 @@
+//! The devices that networks are computed on.
+
+use serde::Serialize;
+
+use crate::device::DeviceKind;
+
+/// One kind of device.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeviceReport {
+    /// The name that `--device` takes.
+    pub kind: &'static str,
+    /// Whether this program was built for it.
+    pub compiled_in: bool,
+    /// How many there are; 0 where this program was not built for them.
+    pub found: usize,
+}
+
+pub(super) fn examine() -> Vec<DeviceReport> {
+    let report = |kind: DeviceKind| {
+        let compiled_in = kind.is_compiled_in();
+        let found = if compiled_in { kind.found().len() } else { 0 };
+        DeviceReport { kind: kind.name(), compiled_in, found }
+    };
+    DeviceKind::ALL.map(report).to_vec()
+}

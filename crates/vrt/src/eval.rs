@@ -1,0 +1,200 @@
+//! Restores folders of frames and compares them with the truth, as published numbers were made.
+//!
+//! A set is a folder of clips, a clip a folder of pictures; the same clips and frames are in the
+//! folder with the truth and in the one that is compared with it. Scene cuts are not looked for.
+
+mod protocol;
+mod report;
+mod restored;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use vrt_model::config::VrtConfig;
+use vrt_model::tiled::{ClipModel, TileSpec, Tiling};
+use vrt_model::volume::VolumeError;
+use vrt_video::{BitDepth, Frame, PictureChannels, VideoError, read_picture, write_picture};
+
+pub use protocol::Protocol;
+pub use report::{ClipScore, EvalReport, FrameScore, Scores};
+
+use protocol::{ClipFiles, ClipPlan, stem};
+use restored::Runner;
+
+/// Why frames could not be restored for a comparison, or not be compared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvalError {
+    /// A picture, folder or pair of them.
+    #[error(transparent)]
+    Video(#[from] VideoError),
+    /// A frame cannot be held.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    /// The network cannot be judged in this way.
+    #[error("the protocol {protocol} does not fit: {needed}")]
+    Misfit {
+        /// Name of the protocol.
+        protocol: &'static str,
+        /// What would do.
+        needed: &'static str,
+    },
+    /// A clip has not the frames that a protocol looks at.
+    #[error("the clip {clip:?} has {got} frames; the protocol needs {needed}")]
+    Frames {
+        /// Which clip.
+        clip: String,
+        /// Its frames.
+        got: usize,
+        /// What would do.
+        needed: &'static str,
+    },
+    /// The network gave fewer frames than are scored.
+    #[error("the clip {clip:?}: {got} of {wanted} frames were restored")]
+    Missing {
+        /// Which clip.
+        clip: String,
+        /// Frames that were scored.
+        got: usize,
+        /// Frames that should have been.
+        wanted: usize,
+    },
+    /// A clip could not be restored.
+    #[error("the clip {clip:?} could not be restored: {source}")]
+    Restore {
+        /// Which clip.
+        clip: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A restored and a true frame cannot be compared.
+    #[error("the clip {clip:?}, frame {frame:?}: {source}")]
+    Compare {
+        /// Which clip.
+        clip: String,
+        /// Which frame, by its name.
+        frame: String,
+        /// Why.
+        source: VideoError,
+    },
+}
+
+/// How frames are restored and scored.
+#[derive(Clone, Debug)]
+pub struct EvalOptions {
+    /// Which frames count, and how they are averaged.
+    pub protocol: Protocol,
+    /// Sizes of tiles.
+    pub tile: TileSpec,
+    /// How tiles are put together.
+    pub tiling: Tiling,
+    /// Folder for the restored frames that are scored: `clip/frame.png`, 8 bits.
+    pub save: Option<PathBuf>,
+    /// Whether frames in that folder may be replaced.
+    pub overwrite: bool,
+}
+
+/// The folders that are compared.
+#[derive(Clone, Copy, Debug)]
+pub struct Folders<'a> {
+    /// With the truth.
+    pub truth: &'a Path,
+    /// With what is restored; `None` if the protocol makes it from the truth.
+    pub input: Option<&'a Path>,
+}
+
+/// Restores every clip of a set with `model` and scores it; `on_clip` hears each clip's scores.
+///
+/// # Errors
+///
+/// If the protocol does not fit the network of `config`, clips or frames of the folders do not fit
+/// together, or a frame cannot be read, restored, compared or saved. Frames saved before stay.
+pub fn evaluate<M: ClipModel<Error: Send + Sync>>(
+    model: &M,
+    config: &VrtConfig,
+    folders: Folders<'_>,
+    options: &EvalOptions,
+    on_clip: &mut dyn FnMut(&ClipScore),
+) -> Result<EvalReport, EvalError> {
+    let protocol = options.protocol;
+    protocol.check(config)?;
+    let clips = clips(folders, protocol)?.into_iter().map(|clip| protocol.plan(clip));
+    let clips = clips.collect::<Result<Vec<_>, _>>()?;
+    let runner = Runner { model, config, options };
+    let scores = clips.iter().map(|clip| {
+        let score = evaluate_clip(&runner, clip)?;
+        on_clip(&score);
+        Ok(score)
+    });
+    Ok(EvalReport::new(protocol, scores.collect::<Result<_, EvalError>>()?))
+}
+
+/// Scores the frames under `folders.input` as they are.
+///
+/// # Errors
+///
+/// If clips or frames of the folders do not fit together, or a frame cannot be read or compared.
+pub fn score(
+    folders: Folders<'_>,
+    protocol: Protocol,
+    on_clip: &mut dyn FnMut(&ClipScore),
+) -> Result<EvalReport, EvalError> {
+    let scores = clips(folders, protocol)?.into_iter().map(|clip| {
+        let name = clip.name.clone();
+        let frames = protocol.pairs(clip)?.into_iter().map(|(restored, truth)| {
+            let restored = read_picture(&restored, PictureChannels::Rgb)?;
+            compare(&name, &restored, &truth)
+        });
+        let frames = frames.collect::<Result<_, EvalError>>()?;
+        let score = ClipScore::new(name.clone(), frames);
+        on_clip(&score);
+        Ok(score)
+    });
+    Ok(EvalReport::new(protocol, scores.collect::<Result<_, EvalError>>()?))
+}
+
+fn evaluate_clip<M: ClipModel<Error: Send + Sync>>(
+    runner: &Runner<'_, M>,
+    clip: &ClipPlan,
+) -> Result<ClipScore, EvalError> {
+    let mut scored = clip.scored.iter().peekable();
+    let mut frames = Vec::with_capacity(clip.scored.len());
+    runner.restore(clip, &mut |place, frame| {
+        let Some((_, truth)) = scored.next_if(|(scored, _)| *scored == place) else {
+            return Ok(());
+        };
+        save(runner.options, &clip.name, truth, &frame)?;
+        frames.push(compare(&clip.name, &frame, truth)?);
+        Ok(())
+    })?;
+    if frames.len() < clip.scored.len() {
+        let (got, wanted) = (frames.len(), clip.scored.len());
+        return Err(EvalError::Missing { clip: clip.name.clone(), got, wanted });
+    }
+    Ok(ClipScore::new(clip.name.clone(), frames))
+}
+
+/// Writes a restored frame under the name of its truth, if frames are to be saved.
+fn save(
+    options: &EvalOptions,
+    clip: &str,
+    truth: &Path,
+    frame: &Frame,
+) -> Result<(), EvalError> {
+    let Some(folder) = &options.save else { return Ok(()) };
+    let folder = folder.join(clip);
+    std::fs::create_dir_all(&folder)
+        .map_err(|source| VideoError::Create { path: folder.clone(), source })?;
+    let path = folder.join(format!("{}.png", stem(truth)));
+    Ok(write_picture(&path, frame, BitDepth::Eight, options.overwrite)?)
+}
+
+fn compare(clip: &str, restored: &Frame, truth: &Path) -> Result<FrameScore, EvalError> {
+    let name = stem(truth);
+    let truth = read_picture(truth, PictureChannels::Rgb)?;
+    match Scores::of(&truth, restored) {
+        Ok(scores) => Ok(FrameScore { name, scores }),
+        Err(source) => Err(EvalError::Compare { clip: clip.to_owned(), frame: name, source }),
+    }
+}

@@ -1,0 +1,13 @@
+//! The command `vrt`.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+
+/// Tiles come and go in large pieces, which this allocator hands back to the system.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}
