@@ -71,7 +71,9 @@ impl Corners {
 
     #[inline(always)]
     fn masked(&self, weights: [f32; 4]) -> [f32; 4] {
-        std::array::from_fn(|i| weights[i] * self.inside[i])
+        let [a, b, c, d] = weights;
+        let inside = self.inside;
+        [a * inside[0], b * inside[1], c * inside[2], d * inside[3]]
     }
 
     /// `len` values of each corner from `channel` on, in a map of `channels` a pixel.
@@ -83,10 +85,15 @@ impl Corners {
         channel: usize,
         len: usize,
     ) -> [&'a [f32]; 4] {
-        std::array::from_fn(|i| {
-            let at = (self.rows[i] * width + self.columns[i]) * channels + channel;
-            &map[at..at + len]
-        })
+        let [top, bottom] = [self.rows[0] * width, self.rows[2] * width];
+        let [left, right] = [self.columns[0], self.columns[1]];
+        let at = |pixel: usize| &map[pixel * channels + channel..][..len];
+        [
+            at(top + left),
+            at(top + right),
+            at(bottom + left),
+            at(bottom + right),
+        ]
     }
 }
 
@@ -110,7 +117,9 @@ fn neighbours(low: f32, size: usize) -> ([usize; 2], [f32; 2]) {
 /// `out = Σ weight · corner`, channel by channel.
 #[inline(always)]
 pub(crate) fn blend<const FUSED: bool>(out: &mut [f32], corners: [&[f32]; 4], weights: [f32; 4]) {
-    let [a, b, c, d] = corners.map(|corner| &corner[..out.len()]);
+    let len = out.len();
+    let [a, b, c, d] = corners;
+    let (a, b, c, d) = (&a[..len], &b[..len], &c[..len], &d[..len]);
     for (i, out) in out.iter_mut().enumerate() {
         let top = mul_add::<FUSED>(weights[1], b[i], weights[0] * a[i]);
         let three = mul_add::<FUSED>(weights[2], c[i], top);
@@ -130,7 +139,15 @@ pub(crate) fn dot_blend<const FUSED: bool, const N: usize>(
 ) -> [f32; N] {
     let mut sums = [[0.0_f32; LANES]; N];
     let (body, tail) = grad.as_chunks::<LANES>();
-    let [a, b, c, d] = corners.map(|corner| corner[..grad.len()].as_chunks::<LANES>());
+    let [a, b, c, d] = corners;
+    let (a, b) = (
+        a[..grad.len()].as_chunks::<LANES>(),
+        b[..grad.len()].as_chunks::<LANES>(),
+    );
+    let (c, d) = (
+        c[..grad.len()].as_chunks::<LANES>(),
+        d[..grad.len()].as_chunks::<LANES>(),
+    );
     for (i, grad) in body.iter().enumerate() {
         add_products::<FUSED, N>(
             &mut sums,
@@ -140,7 +157,11 @@ pub(crate) fn dot_blend<const FUSED: bool, const N: usize>(
         );
     }
     add_products::<FUSED, N>(&mut sums, tail, [a.1, b.1, c.1, d.1], &weights);
-    sums.map(|lanes| lanes.iter().sum())
+    let mut totals = [0.0; N];
+    for (total, lanes) in totals.iter_mut().zip(&sums) {
+        *total = lanes.iter().sum();
+    }
+    totals
 }
 
 #[inline(always)]

@@ -1,14 +1,299 @@
-//! Placeholder until the kernel is here.
-#![allow(missing_docs)]
-#[derive(Clone, Debug)]
+//! Modulated deformable convolution (arXiv:1811.11168) of stride 1.
+//!
+//! For an output pixel `(y, x)`, a tap `t` of the kernel at `(i, j)` and a group `g` of input
+//! channels, `(dy, dx)` is `offset[…, g, t]` and `m` is `mask[…, g, t]`. The tap sees
+//! `m · x(y + i − py + dy, x + j − px + dx)`, bilinear between pixels, where each of the four
+//! neighbours contributes zero where it lies outside the map. What the taps see is multiplied by
+//! the weight and summed, plus the bias.
+//!
+//! There are two partitions of the input channels: offset groups share their samples, weight
+//! groups make a grouped convolution. One may cut the other.
+
+use crate::conv::out_size;
+use crate::level::Level;
+use crate::weights::{WeightSizes, bias_gradient};
+
+mod backward;
+mod columns;
+mod forward;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod tests;
+
+/// The sizes of a deformable convolution of stride 1.
+///
+/// # Shapes
+///
+/// - `x`: `[batch, height, width, in_channels]`
+/// - `offset`: `[batch, out_height, out_width, offset_groups, taps, 2]`, dy then dx, in pixels
+/// - `mask`: `[batch, out_height, out_width, offset_groups, taps]`
+/// - `weight`: `[out_channels, in_channels / weight_groups, kernel[0], kernel[1]]`
+/// - `bias`: `[out_channels]`
+/// - output: `[batch, out_height, out_width, out_channels]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DeformGeometry {
+    /// Frames.
     pub batch: usize,
+    /// Rows of a frame of the input.
     pub height: usize,
+    /// Columns of a frame of the input.
     pub width: usize,
+    /// Values of an input pixel; a multiple of both numbers of groups.
     pub in_channels: usize,
+    /// Values of an output pixel; a multiple of `weight_groups`.
     pub out_channels: usize,
+    /// Groups of the convolution: outputs of a group see its inputs only.
     pub weight_groups: usize,
+    /// Groups of input channels that share their samples.
     pub offset_groups: usize,
+    /// Rows and columns of the kernel.
     pub kernel: [usize; 2],
+    /// Rows of zeros above and below, columns of zeros left and right.
     pub padding: [usize; 2],
+}
+
+impl DeformGeometry {
+    /// Taps of the kernel.
+    pub fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// Rows of a frame of the output: `height + 2 · padding − kernel + 1`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the kernel is larger than the padded frame.
+    pub fn out_height(&self) -> usize {
+        out_size(self.height, self.kernel[0], self.padding[0])
+    }
+
+    /// Columns of a frame of the output: `width + 2 · padding − kernel + 1`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the kernel is larger than the padded frame.
+    pub fn out_width(&self) -> usize {
+        out_size(self.width, self.kernel[1], self.padding[1])
+    }
+
+    /// Values of the input.
+    pub fn x_len(&self) -> usize {
+        self.batch * self.frame_len()
+    }
+
+    /// Values of the offset field: (dy, dx) per tap, per group, per output pixel.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the kernel is larger than the padded frame.
+    pub fn offset_len(&self) -> usize {
+        2 * self.mask_len()
+    }
+
+    /// Values of the mask: one per tap, per group, per output pixel.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the kernel is larger than the padded frame.
+    pub fn mask_len(&self) -> usize {
+        self.pixels() * self.samples()
+    }
+
+    /// Values of the weight.
+    pub fn weight_len(&self) -> usize {
+        self.weight_sizes().len()
+    }
+
+    /// Values of the output.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the kernel is larger than the padded frame.
+    pub fn out_len(&self) -> usize {
+        self.pixels() * self.out_channels
+    }
+
+    /// Places that one output pixel reads.
+    fn samples(&self) -> usize {
+        self.offset_groups * self.taps()
+    }
+
+    /// Values that one output pixel sees.
+    fn column_len(&self) -> usize {
+        self.taps() * self.in_channels
+    }
+
+    fn pixels(&self) -> usize {
+        self.batch * self.out_frame_pixels()
+    }
+
+    fn out_frame_pixels(&self) -> usize {
+        self.out_height() * self.out_width()
+    }
+
+    fn frame_len(&self) -> usize {
+        self.height * self.width * self.in_channels
+    }
+
+    fn weight_sizes(&self) -> WeightSizes {
+        WeightSizes {
+            groups: self.weight_groups,
+            taps: self.taps(),
+            inputs: self.in_channels / self.weight_groups,
+            outputs: self.out_channels / self.weight_groups,
+        }
+    }
+
+    fn check(&self, inputs: &DeformInputs<'_>, out: usize) {
+        let groups = [self.weight_groups, self.offset_groups];
+        assert!(
+            groups
+                .iter()
+                .all(|groups| *groups > 0 && self.in_channels.is_multiple_of(*groups))
+                && self.out_channels.is_multiple_of(self.weight_groups),
+            "deform_conv: the channels do not divide into the groups: {self:?}"
+        );
+        assert_eq!(
+            inputs.x.len(),
+            self.x_len(),
+            "deform_conv: the input does not fit {self:?}"
+        );
+        let (offset, mask) = (self.offset_len(), self.mask_len());
+        assert_eq!(
+            inputs.offset.len(),
+            offset,
+            "deform_conv: the offset does not fit {self:?}"
+        );
+        assert_eq!(
+            inputs.mask.len(),
+            mask,
+            "deform_conv: the mask does not fit {self:?}"
+        );
+        let weight = self.weight_len();
+        assert_eq!(
+            inputs.weight.len(),
+            weight,
+            "deform_conv: the weight does not fit {self:?}"
+        );
+        assert_eq!(
+            out,
+            self.out_len(),
+            "deform_conv: the output does not fit {self:?}"
+        );
+    }
+}
+
+/// What a deformable convolution reads, beside its bias; see [`DeformGeometry`] for the shapes.
+#[derive(Clone, Copy, Debug)]
+pub struct DeformInputs<'a> {
+    /// The map that is sampled.
+    pub x: &'a [f32],
+    /// How far each tap is moved, (dy, dx) in pixels. One that is not a number reads zero.
+    pub offset: &'a [f32],
+    /// The factor on what each tap sees.
+    pub mask: &'a [f32],
+    /// The weight in its published layout.
+    pub weight: &'a [f32],
+}
+
+/// Writes the deformable convolution of `inputs`, plus `bias`, to `out`; see the [module](self)
+/// for the formula.
+///
+/// # Panics
+///
+/// Panics if a slice does not have the length that `geometry` says, the channels do not divide
+/// into the groups, or the kernel is larger than the padded frame.
+pub fn deform_conv(
+    geometry: &DeformGeometry,
+    inputs: DeformInputs<'_>,
+    bias: &[f32],
+    out: &mut [f32],
+) {
+    geometry.check(&inputs, out.len());
+    assert_eq!(
+        bias.len(),
+        geometry.out_channels,
+        "deform_conv: the bias does not fit {geometry:?}"
+    );
+    forward::convolve(Level::current(), geometry, inputs, bias, out);
+}
+
+/// The gradients that a backward pass of [`deform_conv`] is to write, each of the length of what
+/// it belongs to; all values are overwritten.
+#[derive(Debug, Default)]
+pub struct DeformGradients<'a> {
+    /// Of the input.
+    pub x: Option<&'a mut [f32]>,
+    /// Of the offset.
+    pub offset: Option<&'a mut [f32]>,
+    /// Of the mask.
+    pub mask: Option<&'a mut [f32]>,
+    /// Of the weight, in its published layout.
+    pub weight: Option<&'a mut [f32]>,
+    /// Of the bias.
+    pub bias: Option<&'a mut [f32]>,
+}
+
+impl DeformGradients<'_> {
+    fn check(&self, geometry: &DeformGeometry) {
+        let wanted = [
+            (&self.x, geometry.x_len(), "input"),
+            (&self.offset, geometry.offset_len(), "offset"),
+            (&self.mask, geometry.mask_len(), "mask"),
+            (&self.weight, geometry.weight_len(), "weight"),
+            (&self.bias, geometry.out_channels, "bias"),
+        ];
+        for (slice, len, name) in wanted {
+            let actual = slice.as_ref().map_or(len, |slice| slice.len());
+            assert_eq!(
+                actual, len,
+                "deform_conv: the {name} and its gradient differ in size"
+            );
+        }
+    }
+}
+
+/// The gradients of [`deform_conv`] from `grad_out`, that of the output.
+///
+/// The result does not depend on the number of threads.
+///
+/// # Panics
+///
+/// As [`deform_conv`].
+pub fn deform_conv_backward(
+    geometry: &DeformGeometry,
+    inputs: DeformInputs<'_>,
+    grad_out: &[f32],
+    wanted: DeformGradients<'_>,
+) {
+    backward_at(Level::current(), geometry, inputs, grad_out, wanted);
+}
+
+fn backward_at(
+    level: Level,
+    geometry: &DeformGeometry,
+    inputs: DeformInputs<'_>,
+    grad_out: &[f32],
+    wanted: DeformGradients<'_>,
+) {
+    geometry.check(&inputs, grad_out.len());
+    wanted.check(geometry);
+    let DeformGradients {
+        x,
+        offset,
+        mask,
+        weight,
+        bias,
+    } = wanted;
+    if x.is_some() || offset.is_some() || mask.is_some() {
+        let samples = backward::SampleGradients { x, offset, mask };
+        backward::grad_samples(level, geometry, inputs, grad_out, samples);
+    }
+    if let Some(grad) = weight {
+        backward::grad_weight(level, geometry, inputs, grad_out, grad);
+    }
+    if let Some(grad) = bias {
+        bias_gradient(grad_out, grad);
+    }
 }

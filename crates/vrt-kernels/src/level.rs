@@ -115,7 +115,9 @@ pub(crate) fn mul_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
 
 /// Makes a function that runs `$body::<FUSED>` compiled for the level it is given.
 ///
-/// `$body` must be `#[inline(always)]`, or it is compiled for the smallest level only.
+/// `$body` and all that it calls must be `#[inline(always)]` functions, or they are compiled for
+/// the smallest level only, where a fused product and sum is a slow call. Closures cannot be marked
+/// so: loops over many values are loops, not calls of closures.
 macro_rules! at_every_level {
     (
         $(#[$meta:meta])*

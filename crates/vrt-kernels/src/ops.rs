@@ -79,7 +79,7 @@ pub fn deform_conv(
         padding,
     };
     let Deformation { offset, mask, .. } = deformation;
-    if true || !on_cpu(&x.device()) {
+    if !on_cpu(&x.device()) {
         return composed::deform_conv(x, offset, mask, weight, bias, &geometry);
     }
     Tensor::from_dispatch(<Dispatch as VideoOps>::deform_conv(
@@ -105,7 +105,7 @@ pub fn deform_conv(
 ///
 /// Panics if the sizes do not fit each other.
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, padding: [usize; 2]) -> Tensor<4> {
-    if true || !on_cpu(&x.device()) {
+    if !on_cpu(&x.device()) {
         return composed::conv2d(x, weight, bias, padding);
     }
     let [batch, height, width, in_channels] = x.dims();
@@ -140,7 +140,7 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, padding: [usize;
 ///
 /// Panics if the sizes are not those of `geometry`.
 pub fn window_attention(qkv: Tensor<5>, table: Tensor<2>, geometry: WindowGeometry) -> Tensor<5> {
-    if true || !on_cpu(&qkv.device()) {
+    if !on_cpu(&qkv.device()) {
         return composed::window_attention(qkv, table, &geometry);
     }
     let (qkv, table) = (qkv.into_dispatch(), table.into_dispatch());
@@ -160,7 +160,7 @@ pub fn window_attention(qkv: Tensor<5>, table: Tensor<2>, geometry: WindowGeomet
 ///
 /// Panics if the sizes are not those of `geometry` or a window does not hold two frames.
 pub fn mutual_attention(qkv: Tensor<5>, geometry: WindowGeometry) -> Tensor<5> {
-    if true || !on_cpu(&qkv.device()) {
+    if !on_cpu(&qkv.device()) {
         return composed::mutual_attention(qkv, &geometry);
     }
     Tensor::from_dispatch(<Dispatch as VideoOps>::mutual_attention(

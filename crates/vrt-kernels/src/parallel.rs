@@ -326,9 +326,11 @@ mod tests {
         assert!(halved_smallest() > 0.0);
         assert_eq!(with_flush_to_zero(halved_smallest), 0.0);
         assert!(halved_smallest() > 0.0);
-        let nested =
-            with_flush_to_zero(|| with_flush_to_zero(|| ()) == () && halved_smallest() == 0.0);
-        assert!(nested, "the inner guard must leave the outer one in force");
+        let nested = with_flush_to_zero(|| {
+            with_flush_to_zero(|| ());
+            halved_smallest()
+        });
+        assert_eq!(nested, 0.0, "the inner guard must leave the outer one in force");
     }
 
     #[test]

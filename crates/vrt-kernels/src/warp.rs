@@ -4,6 +4,8 @@
 //! the map is read at `(x + fx, y + fy)`, pixel centres at whole numbers. What happens between
 //! pixels and outside the map is the [`WarpMode`]. The sum is taken in `f32`.
 
+use std::ops::Range;
+
 use crate::level::{Level, at_every_level};
 use crate::parallel::{for_each_band, for_each_part};
 
@@ -13,6 +15,9 @@ mod forward;
 mod reference;
 #[cfg(test)]
 mod tests;
+
+use backward::{SourceRow, flow_row, scatter};
+use forward::forward_row;
 
 /// How a map is read between its pixels and outside them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -143,7 +148,6 @@ at_every_level! {
         out: &mut [f32],
     ) = forward_row;
 }
-use forward::forward_row;
 
 /// The gradients of [`warp`] from `grad_out`, that of the output. Each wanted gradient is
 /// overwritten; for [`WarpMode::Nearest4`] that of the flow is zero.
@@ -171,10 +175,6 @@ pub fn warp_backward(
     }
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the level beside the slices of the operation"
-)]
 fn grad_flow_at(
     level: Level,
     geometry: &WarpGeometry,
@@ -204,7 +204,6 @@ at_every_level! {
         grad_flow: &mut [f32],
     ) = flow_row;
 }
-use backward::{SourceRow, flow_row, scatter};
 
 /// Rows of the map whose gradient one task sums up.
 const BAND_ROWS: usize = 8;
@@ -226,8 +225,9 @@ fn grad_x_at(
     for_each_band(grad_x, sizes, BAND_ROWS, |band| {
         band.values.fill(0.0);
         let rows = band.row..band.row + band.values.len() / sizes[1];
-        for row in band.frame * geometry.height..(band.frame + 1) * geometry.height {
-            if reached[row].start < rows.end && rows.start < reached[row].end {
+        let first = band.frame * geometry.height;
+        for (row, reached) in (first..).zip(&reached[first..first + geometry.height]) {
+            if reached.start < rows.end && rows.start < reached.end {
                 let source = SourceRow::of(geometry, flow, grad_out, row);
                 scatter_row(level, geometry, source, rows.clone(), band.values);
             }
@@ -244,4 +244,3 @@ at_every_level! {
         grad_x: &mut [f32],
     ) = scatter;
 }
-use std::ops::Range;

@@ -75,6 +75,16 @@ impl WeightSizes {
     }
 }
 
+/// Adds `bias` to each pixel.
+pub(crate) fn add_bias(out: &mut [f32], bias: &[f32]) {
+    for pixel in out.chunks_exact_mut(bias.len()) {
+        pixel
+            .iter_mut()
+            .zip(bias)
+            .for_each(|(out, bias)| *out += bias);
+    }
+}
+
 /// Pixels whose gradients are summed by one task.
 const BIAS_PIXELS: usize = 1024;
 

@@ -15,6 +15,10 @@ mod networks;
 const MODULE: Tolerance = Tolerance::all(2e-5);
 /// Gradients of modules.
 const MODULE_GRADIENT: Tolerance = Tolerance::all(1e-4);
+/// Gradients of SpyNet. Some pixels lie within rounding of a kink of the activation or the warp:
+/// computed in f64 the gradients are up to 4.2e-4 from the golden f32 ones, and a change of the
+/// last bit of a product moves the input's around one pixel by up to 5e-3.
+const FLOW_GRADIENT: Tolerance = Tolerance::most(0.99, 1e-3).mean(1e-4);
 
 /// A device that records what gradients need.
 fn device() -> Device {
@@ -112,11 +116,17 @@ impl ModuleVisitor for Collect<'_> {
 struct Check<'a> {
     fixture: &'a Fixture,
     loss: Option<Tensor<1>>,
+    gradient: Tolerance,
 }
 
 impl<'a> Check<'a> {
     fn new(fixture: &'a Fixture) -> Self {
-        Self { fixture, loss: None }
+        Self { fixture, loss: None, gradient: MODULE_GRADIENT }
+    }
+
+    /// The same with another tolerance on gradients.
+    fn within(self, gradient: Tolerance) -> Self {
+        Self { gradient, ..self }
     }
 
     /// Compares one output, in the fixture's layout.
@@ -144,7 +154,7 @@ impl<'a> Check<'a> {
         let mut compared = 0;
         for (name, golden) in self.fixture.under("grad.param.") {
             let found = collect.found.get(name).unwrap_or_else(|| panic!("no gradient of {name}"));
-            assert_close(&format!("gradient of {name}"), found, &golden.values, MODULE_GRADIENT);
+            assert_close(&format!("gradient of {name}"), found, &golden.values, self.gradient);
             compared += 1;
         }
         assert!(compared > 0, "the fixture has gradients of parameters");
@@ -159,7 +169,17 @@ fn check_input<const D: usize>(
     name: &str,
     x: &Tensor<D>,
 ) {
+    check_input_within(fixture, grads, (name, x), MODULE_GRADIENT);
+}
+
+/// The same with another tolerance.
+fn check_input_within<const D: usize>(
+    fixture: &Fixture,
+    grads: &burn::tensor::Gradients,
+    (name, x): (&str, &Tensor<D>),
+    tolerance: Tolerance,
+) {
     let golden = fixture.tensor(&format!("grad.in.{name}"));
     let found = values(x.grad(grads).unwrap_or_else(|| panic!("no gradient of input {name}")));
-    assert_close(&format!("gradient of input {name}"), &found, &golden.values, MODULE_GRADIENT);
+    assert_close(&format!("gradient of input {name}"), &found, &golden.values, tolerance);
 }

@@ -9,7 +9,9 @@
 mod align;
 mod attention;
 mod block;
+pub mod checkpoint;
 pub mod config;
+pub mod cost;
 mod flow;
 #[cfg(test)]
 mod golden;
@@ -22,6 +24,7 @@ mod parameters;
 mod pass;
 mod positions;
 pub mod presets;
+pub mod recognise;
 mod reconstruct;
 mod resample;
 mod restorer;
@@ -31,6 +34,7 @@ mod stage;
 pub mod tiled;
 pub mod volume;
 
+pub use checkpoint::Checkpoint;
 pub use config::VrtConfig;
 pub use network::{Named, Vrt};
 pub use parameters::Values;

@@ -20,6 +20,6 @@ pub(crate) fn sine_code(height: usize, width: usize, channels: usize) -> Vec<f32
 fn wave(index: usize, len: usize, i: usize, half: usize) -> f32 {
     let turn = (index + 1) as f64 / (len as f64 + 1e-6) * TAU;
     let angle = turn / 10_000_f64.powf((2 * (i / 2)) as f64 / half as f64);
-    let value = if i % 2 == 0 { angle.sin() } else { angle.cos() };
+    let value = if i.is_multiple_of(2) { angle.sin() } else { angle.cos() };
     value as f32
 }

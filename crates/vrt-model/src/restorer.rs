@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::checkpoint::{Checkpoint, CheckpointError, account};
 use crate::config::VrtConfig;
 use crate::network::Vrt;
 use crate::parameters::Values;
@@ -20,6 +21,9 @@ pub struct Restorer {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestorerError {
+    /// The weights are not those of the network, or cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The weights lack tensors.
     #[error("the weights lack {}: {}", count(.0.len(), "tensor"), .0.join(", "))]
     Missing(Vec<String>),
@@ -51,7 +55,44 @@ fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
+/// Reads parameters from a checkpoint and keeps the first error.
+struct FromCheckpoint<'a> {
+    checkpoint: &'a Checkpoint,
+    error: Option<CheckpointError>,
+}
+
+impl Values for FromCheckpoint<'_> {
+    fn values(&mut self, name: &str, _shape: &[usize]) -> Option<Vec<f32>> {
+        match self.checkpoint.read(name) {
+            Ok(values) => Some(values),
+            Err(error) => {
+                self.error.get_or_insert(error);
+                None
+            }
+        }
+    }
+}
+
 impl Restorer {
+    /// The network of `config` with the weights of `checkpoint`, on `device`.
+    ///
+    /// # Errors
+    ///
+    /// Fails with everything in which the two differ, or if a tensor cannot be read.
+    pub fn new(
+        config: &VrtConfig,
+        checkpoint: &Checkpoint,
+        device: &Device,
+    ) -> Result<Self, RestorerError> {
+        account(config, checkpoint)?;
+        let mut values = FromCheckpoint { checkpoint, error: None };
+        let restorer = Self::with_values(config, &mut values, device);
+        match values.error {
+            Some(error) => Err(error.into()),
+            None => restorer,
+        }
+    }
+
     /// The network of `config` with `values` for its parameters, on `device`.
     ///
     /// # Errors

@@ -27,9 +27,7 @@ pub enum VideoError {
         path: PathBuf,
     },
     /// Two pictures of a folder differ only in the extension.
-    #[error(
-        "{first:?} and {second:?} are two frames of one name; keep one of them in this folder"
-    )]
+    #[error("{first:?} and {second:?} are two frames of one name; keep one of them in this folder")]
     SameName {
         /// One of them.
         first: PathBuf,
@@ -114,6 +112,12 @@ pub enum VideoError {
         got: String,
         /// What fits.
         expected: String,
+    },
+    /// More than one frame for one picture file.
+    #[error("{path:?} takes one frame; state a folder or a video file for more")]
+    OnePicture {
+        /// The picture.
+        path: PathBuf,
     },
     /// The head of a YUV4MPEG2 stream is wrong, or asks for what is not handled.
     #[error("{path:?} is not a YUV4MPEG2 stream that can be read: {reason}")]

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub use error::{FfmpegError, Kept};
-pub(crate) use layout::{Codes, Layout, bit_depth_of, chroma_of, is_rgb};
+pub(crate) use layout::{Layout, YuvLayout, bit_depth_of, chroma_of, is_rgb};
 pub(crate) use process::{Level, Tail, capture, level_of, spawn, watch};
 
 /// Scaler flags under which ffmpeg 5 to 8 resample chroma without shortcuts.
@@ -27,7 +27,10 @@ pub struct Programs {
 
 impl Default for Programs {
     fn default() -> Self {
-        Self { ffmpeg: PathBuf::from("ffmpeg"), ffprobe: PathBuf::from("ffprobe") }
+        Self {
+            ffmpeg: PathBuf::from("ffmpeg"),
+            ffprobe: PathBuf::from("ffprobe"),
+        }
     }
 }
 

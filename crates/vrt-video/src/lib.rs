@@ -8,9 +8,13 @@
 mod error;
 mod ffmpeg;
 mod frame;
+mod layout;
+mod metrics;
+mod noise;
 mod open;
 mod picture;
 mod probe;
+mod scene;
 mod sink;
 mod source;
 mod stream;
@@ -20,16 +24,23 @@ mod ycbcr;
 pub use error::VideoError;
 pub use ffmpeg::{FfmpegError, Kept, Programs};
 pub use frame::Frame;
-pub use probe::{OtherStream, Probe, VideoStream, probe};
+pub use layout::{ClipFolder, ClipPair, FramePair, Pairing, list_clips, pair_clips};
+pub use metrics::{
+    Averaging, ClipScore, FrameScore, Scores, SetScore, SsimKind, psnr, psnr_y, score, ssim, ssim_y,
+};
+pub use noise::ClipNoise;
 pub use open::{OpenOptions, SinkOptions, create, open};
 pub use picture::{BitDepth, PictureChannels, read_picture, write_picture};
+pub use probe::{OtherStream, Probe, VideoStream, probe};
+pub use scene::SceneDetector;
 pub use sink::ffmpeg::FfmpegSink;
 pub use sink::folder::{FolderSink, FolderSinkOptions};
+pub use sink::picture::PictureSink;
 pub use sink::y4m::{Y4mChroma, Y4mDepth, Y4mSink, Y4mSinkOptions};
 pub use sink::{FrameSink, Written};
+pub use source::FrameSource;
 pub use source::ffmpeg::FfmpegSource;
 pub use source::folder::{FolderSource, is_picture, list_pictures};
-pub use source::FrameSource;
 pub use source::y4m::{Y4mOptions, Y4mSource};
 pub use stream::{
     ColorDescription, FrameRate, Matrix, Primaries, Range, Ratio, StreamInfo, TimedFrame, Transfer,

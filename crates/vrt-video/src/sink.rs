@@ -2,6 +2,7 @@
 
 pub(crate) mod ffmpeg;
 pub(crate) mod folder;
+pub(crate) mod picture;
 pub(crate) mod y4m;
 
 use std::path::PathBuf;

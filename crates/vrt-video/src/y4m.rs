@@ -2,6 +2,8 @@
 
 mod chroma;
 mod header;
+#[cfg(test)]
+mod interchange;
 
 pub(crate) use chroma::{Axis, Plane, shrink, stretch};
 pub(crate) use header::{Header, Sampling};

@@ -8,7 +8,11 @@ const STANDARD_DEFINITION_ROWS: usize = 576;
 impl Matrix {
     /// The matrix that players take where a file states none: BT.709 above 576 rows, else BT.601.
     pub fn for_height(rows: usize) -> Self {
-        if rows > STANDARD_DEFINITION_ROWS { Self::Bt709 } else { Self::Bt601 }
+        if rows > STANDARD_DEFINITION_ROWS {
+            Self::Bt709
+        } else {
+            Self::Bt601
+        }
     }
 
     /// Weights of red and blue in luma.
@@ -43,7 +47,15 @@ impl Codes {
             Range::Full => (0.0, bits.exp2() - 1.0, bits.exp2() - 1.0),
         };
         let (green, chroma_zero) = (1.0 - red - blue, 128.0 * step);
-        Self { red, green, blue, luma_zero, luma_span, chroma_zero, chroma_span }
+        Self {
+            red,
+            green,
+            blue,
+            luma_zero,
+            luma_span,
+            chroma_zero,
+            chroma_span,
+        }
     }
 
     /// The code of no colour.
@@ -63,9 +75,8 @@ impl Codes {
     }
 
     /// Codes, not rounded; not-a-number counts as 0.
-    pub(crate) fn from_rgb(self, rgb: [f32; 3]) -> [f32; 3] {
-        // `max` of a number and not-a-number is the number.
-        let [red, green, blue] = rgb.map(|value| value.max(0.0).min(1.0));
+    pub(crate) fn to_codes(self, rgb: [f32; 3]) -> [f32; 3] {
+        let [red, green, blue] = rgb.map(|value| if value > 0.0 { value.min(1.0) } else { 0.0 });
         let y = self.red * red + self.green * green + self.blue * blue;
         let cb = (blue - y) / (2.0 * (1.0 - self.blue));
         let cr = (red - y) / (2.0 * (1.0 - self.red));
@@ -87,16 +98,24 @@ mod tests {
     fn primaries_have_the_codes_of_the_standards() {
         // Rounded from ITU-R BT.709-6, BT.601-7 (625 and 525 share the matrix) and BT.2020-2.
         let limited = |matrix, depth, rgb| {
-            Codes::new(matrix, Range::Limited, depth).from_rgb(rgb).map(f32::round)
+            Codes::new(matrix, Range::Limited, depth)
+                .to_codes(rgb)
+                .map(f32::round)
         };
         assert_eq!(limited(Matrix::Bt709, 8, [1., 0., 0.]), [63., 102., 240.]);
         assert_eq!(limited(Matrix::Bt709, 8, [0., 1., 0.]), [173., 42., 26.]);
         assert_eq!(limited(Matrix::Bt709, 8, [0., 0., 1.]), [32., 240., 118.]);
         assert_eq!(limited(Matrix::Bt601, 8, [1., 0., 0.]), [81., 90., 240.]);
         assert_eq!(limited(Matrix::Bt601, 8, [0., 0., 1.]), [41., 240., 110.]);
-        assert_eq!(limited(Matrix::Bt2020, 10, [1., 0., 0.]), [294., 387., 960.]);
-        assert_eq!(limited(Matrix::Bt2020, 10, [1., 1., 1.]), [940., 512., 512.]);
-        let full = Codes::new(Matrix::Bt601, Range::Full, 8).from_rgb([1., 1., 1.]);
+        assert_eq!(
+            limited(Matrix::Bt2020, 10, [1., 0., 0.]),
+            [294., 387., 960.]
+        );
+        assert_eq!(
+            limited(Matrix::Bt2020, 10, [1., 1., 1.]),
+            [940., 512., 512.]
+        );
+        let full = Codes::new(Matrix::Bt601, Range::Full, 8).to_codes([1., 1., 1.]);
         assert_eq!(full.map(f32::round), [255., 128., 128.]);
     }
 
@@ -116,7 +135,7 @@ mod tests {
         ) {
             let range = if full { Range::Full } else { Range::Limited };
             let codes = Codes::new(matrix, range, depth);
-            let back = codes.to_rgb(codes.from_rgb(rgb));
+            let back = codes.to_rgb(codes.to_codes(rgb));
             for (value, back) in rgb.iter().zip(back) {
                 prop_assert!((value - back).abs() < 4e-6, "{rgb:?} {back}");
             }

@@ -13,6 +13,8 @@ mod output;
 mod progress;
 mod restore;
 mod stop;
+mod table;
+mod tile;
 mod values;
 
 use std::num::NonZeroUsize;

@@ -24,8 +24,8 @@ pub struct Report {
     pub devices: Vec<DeviceReport>,
     /// Programs that read and write video files.
     pub ffmpeg: FfmpegReport,
-    /// Memory, now.
-    pub memory: MemoryReport,
+    /// Memory, now; `None` where the system cannot be asked.
+    pub memory: Option<MemoryReport>,
 }
 
 /// Memory in bytes, now.
@@ -59,7 +59,7 @@ pub fn examine(programs: &Programs) -> Report {
         processor: processor::examine(),
         devices: devices::examine(),
         ffmpeg: ffmpeg::examine(programs),
-        memory: Memory::now().into(),
+        memory: Memory::now().map(MemoryReport::from),
     }
 }
 

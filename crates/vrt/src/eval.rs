@@ -3,23 +3,29 @@
 //! A set is a folder of clips, a clip a folder of pictures; the same clips and frames are in the
 //! folder with the truth and in the one that is compared with it. Scene cuts are not looked for.
 
+mod clips;
 mod protocol;
-mod report;
 mod restored;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use vrt_model::config::VrtConfig;
-use vrt_model::tiled::{ClipModel, TileSpec, Tiling};
+use vrt_model::tiled::{ClipModel, Tiling};
 use vrt_model::volume::VolumeError;
-use vrt_video::{BitDepth, Frame, PictureChannels, VideoError, read_picture, write_picture};
+use vrt_video::{
+    BitDepth, ClipScore, Frame, FrameScore, PictureChannels, SetScore, VideoError, read_picture,
+    write_picture,
+};
+
+use crate::restore::{TileChoice, TilePlan, TilePlanError};
 
 pub use protocol::Protocol;
-pub use report::{ClipScore, EvalReport, FrameScore, Scores};
 
-use protocol::{ClipFiles, ClipPlan, stem};
+use clips::clips;
+use protocol::{ClipPlan, stem};
 use restored::Runner;
 
 /// Why frames could not be restored for a comparison, or not be compared.
@@ -60,6 +66,14 @@ pub enum EvalError {
         /// Frames that should have been.
         wanted: usize,
     },
+    /// There are no tiles for a clip.
+    #[error("the clip {clip:?}: {source}")]
+    Plan {
+        /// Which clip.
+        clip: String,
+        /// Why.
+        source: TilePlanError,
+    },
     /// A clip could not be restored.
     #[error("the clip {clip:?} could not be restored: {source}")]
     Restore {
@@ -86,7 +100,7 @@ pub struct EvalOptions {
     /// Which frames count, and how they are averaged.
     pub protocol: Protocol,
     /// Sizes of tiles.
-    pub tile: TileSpec,
+    pub tile: TileChoice,
     /// How tiles are put together.
     pub tiling: Tiling,
     /// Folder for the restored frames that are scored: `clip/frame.png`, 8 bits.
@@ -104,7 +118,40 @@ pub struct Folders<'a> {
     pub input: Option<&'a Path>,
 }
 
-/// Restores every clip of a set with `model` and scores it; `on_clip` hears each clip's scores.
+/// Scores of a set, and how they were made.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EvalReport {
+    /// Which frames count, and how they are averaged.
+    pub protocol: Protocol,
+    /// Frames that were scored.
+    pub frames: usize,
+    /// The scores.
+    #[serde(flatten)]
+    pub set: SetScore,
+}
+
+impl EvalReport {
+    fn new(protocol: Protocol, clips: Vec<ClipScore>) -> Self {
+        let frames = clips.iter().map(|clip| clip.frames.len()).sum();
+        Self { protocol, frames, set: SetScore::new(clips, protocol.averaging()) }
+    }
+}
+
+/// How far an evaluation is.
+#[derive(Clone, Copy, Debug)]
+pub enum EvalEvent<'a> {
+    /// A clip is about to be restored, in these tiles.
+    Restoring {
+        /// Its name.
+        clip: &'a str,
+        /// Sizes of tiles.
+        plan: TilePlan,
+    },
+    /// A clip has its scores.
+    Scored(&'a ClipScore),
+}
+
+/// Restores every clip of a set with `model` and scores it; `on_event` hears how far it is.
 ///
 /// # Errors
 ///
@@ -115,16 +162,17 @@ pub fn evaluate<M: ClipModel<Error: Send + Sync>>(
     config: &VrtConfig,
     folders: Folders<'_>,
     options: &EvalOptions,
-    on_clip: &mut dyn FnMut(&ClipScore),
+    on_event: &mut dyn FnMut(EvalEvent<'_>),
 ) -> Result<EvalReport, EvalError> {
     let protocol = options.protocol;
     protocol.check(config)?;
+    check_save(options)?;
     let clips = clips(folders, protocol)?.into_iter().map(|clip| protocol.plan(clip));
     let clips = clips.collect::<Result<Vec<_>, _>>()?;
     let runner = Runner { model, config, options };
     let scores = clips.iter().map(|clip| {
-        let score = evaluate_clip(&runner, clip)?;
-        on_clip(&score);
+        let score = evaluate_clip(&runner, clip, on_event)?;
+        on_event(EvalEvent::Scored(&score));
         Ok(score)
     });
     Ok(EvalReport::new(protocol, scores.collect::<Result<_, EvalError>>()?))
@@ -138,17 +186,17 @@ pub fn evaluate<M: ClipModel<Error: Send + Sync>>(
 pub fn score(
     folders: Folders<'_>,
     protocol: Protocol,
-    on_clip: &mut dyn FnMut(&ClipScore),
+    on_event: &mut dyn FnMut(EvalEvent<'_>),
 ) -> Result<EvalReport, EvalError> {
     let scores = clips(folders, protocol)?.into_iter().map(|clip| {
         let name = clip.name.clone();
         let frames = protocol.pairs(clip)?.into_iter().map(|(restored, truth)| {
             let restored = read_picture(&restored, PictureChannels::Rgb)?;
-            compare(&name, &restored, &truth)
+            compare(protocol, &name, &restored, &truth)
         });
         let frames = frames.collect::<Result<_, EvalError>>()?;
         let score = ClipScore::new(name.clone(), frames);
-        on_clip(&score);
+        on_event(EvalEvent::Scored(&score));
         Ok(score)
     });
     Ok(EvalReport::new(protocol, scores.collect::<Result<_, EvalError>>()?))
@@ -157,15 +205,17 @@ pub fn score(
 fn evaluate_clip<M: ClipModel<Error: Send + Sync>>(
     runner: &Runner<'_, M>,
     clip: &ClipPlan,
+    on_event: &mut dyn FnMut(EvalEvent<'_>),
 ) -> Result<ClipScore, EvalError> {
     let mut scored = clip.scored.iter().peekable();
     let mut frames = Vec::with_capacity(clip.scored.len());
-    runner.restore(clip, &mut |place, frame| {
+    let on_plan = &mut |plan| on_event(EvalEvent::Restoring { clip: &clip.name, plan });
+    runner.restore(clip, on_plan, &mut |place, frame| {
         let Some((_, truth)) = scored.next_if(|(scored, _)| *scored == place) else {
             return Ok(());
         };
         save(runner.options, &clip.name, truth, &frame)?;
-        frames.push(compare(&clip.name, &frame, truth)?);
+        frames.push(compare(runner.options.protocol, &clip.name, &frame, truth)?);
         Ok(())
     })?;
     if frames.len() < clip.scored.len() {
@@ -190,10 +240,28 @@ fn save(
     Ok(write_picture(&path, frame, BitDepth::Eight, options.overwrite)?)
 }
 
-fn compare(clip: &str, restored: &Frame, truth: &Path) -> Result<FrameScore, EvalError> {
+/// Refuses to save frames into a folder that is not empty, unless they may be replaced.
+fn check_save(options: &EvalOptions) -> Result<(), VideoError> {
+    let Some(folder) = options.save.as_deref().filter(|_| !options.overwrite) else {
+        return Ok(());
+    };
+    match std::fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(VideoError::NotEmpty { path: folder.to_path_buf() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(VideoError::Create { path: folder.to_path_buf(), source }),
+    }
+}
+
+fn compare(
+    protocol: Protocol,
+    clip: &str,
+    restored: &Frame,
+    truth: &Path,
+) -> Result<FrameScore, EvalError> {
     let name = stem(truth);
     let truth = read_picture(truth, PictureChannels::Rgb)?;
-    match Scores::of(&truth, restored) {
+    match vrt_video::score(&truth, restored, protocol.ssim()) {
         Ok(scores) => Ok(FrameScore { name, scores }),
         Err(source) => Err(EvalError::Compare { clip: clip.to_owned(), frame: name, source }),
     }

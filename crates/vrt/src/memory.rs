@@ -21,18 +21,18 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Asks the system.
-    pub fn now() -> Self {
-        let mut system = System::new();
+    /// Asks the system; `None` where it does not tell.
+    pub fn now() -> Option<Self> {
+        let mut system = System::new().ok()?;
         system.refresh_memory();
         let (total, available) = (system.total_memory(), system.available_memory());
         let group = control_group(&mut system).filter(|group| group.total_memory < total);
-        Self {
+        Some(Self {
             total,
             available,
             limit: group.as_ref().map(|group| group.total_memory),
             left_of_limit: group.as_ref().map(|group| group.free_memory),
-        }
+        })
     }
 
     /// What a run plans its tiles for: a safe share of what is free.
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn this_machine_has_memory_and_some_of_it_is_usable() {
-        let memory = Memory::now();
+        let memory = Memory::now().expect("a system that tells");
         assert!(memory.available > 0 && memory.available <= memory.total, "{memory:?}");
         assert!(memory.usable() > 0 && memory.usable() < memory.available, "{memory:?}");
     }

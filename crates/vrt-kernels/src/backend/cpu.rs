@@ -6,10 +6,14 @@ use burn::tensor::{Shape, TensorData};
 use burn_flex::FlexTensor;
 
 use super::{Gradients, VideoOps, VideoOpsBackward, Wanted};
-use crate::conv::ConvGeometry;
-use crate::deform_conv::DeformGeometry;
+use crate::conv::{ConvGeometry, ConvGradients, conv2d, conv2d_backward};
+use crate::deform_conv::{
+    DeformGeometry, DeformGradients, DeformInputs, deform_conv, deform_conv_backward,
+};
 use crate::warp::{WarpGeometry, WarpMode, warp, warp_backward};
-use crate::window_attention::WindowGeometry;
+use crate::window_attention::{
+    Attention, WindowGeometry, WindowGradients, window_attention, window_attention_backward,
+};
 
 /// A tensor whose values lie one behind the other.
 struct Input(FlexTensor);
@@ -56,6 +60,28 @@ fn filled<const D: usize>(shape: [usize; D], fill: impl FnOnce(&mut [f32])) -> F
     FlexTensor::from_data(TensorData::new(values, Shape::new(shape)))
 }
 
+/// Gradients as tensors of the shapes of what they belong to.
+fn tensors<const N: usize>(
+    inputs: [&Input; N],
+    found: [Option<Vec<f32>>; N],
+) -> Gradients<Flex, N> {
+    let mut found = found.into_iter();
+    inputs.map(|input| input.like(found.next().flatten()))
+}
+
+fn deform_inputs([x, offset, mask, weight]: &[Input; 4]) -> DeformInputs<'_> {
+    let [x, offset, mask, weight] = [x, offset, mask, weight].map(Input::values);
+    DeformInputs { x, offset, mask, weight }
+}
+
+fn attended(qkv: FlexTensor, attention: Attention<'_>, geometry: &WindowGeometry) -> FlexTensor {
+    let qkv = Input::new(qkv);
+    let [d, h, w] = geometry.map;
+    filled([geometry.batch, d, h, w, geometry.channels], |out| {
+        window_attention(geometry, attention, qkv.values(), out);
+    })
+}
+
 fn warp_geometry(x: &Input, mode: WarpMode) -> WarpGeometry {
     let [batch, height, width, channels] = x.sizes();
     WarpGeometry {
@@ -83,35 +109,53 @@ impl VideoOps for Flex {
     }
 
     fn deform_conv(
-        _x: FloatTensor<Self>,
-        _offset: FloatTensor<Self>,
-        _mask: FloatTensor<Self>,
-        _weight: FloatTensor<Self>,
-        _bias: FloatTensor<Self>,
-        _geometry: DeformGeometry,
+        x: FloatTensor<Self>,
+        offset: FloatTensor<Self>,
+        mask: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: DeformGeometry,
     ) -> FloatTensor<Self> {
-        unreachable!()
+        let inputs = [x, offset, mask, weight].map(Input::new);
+        let bias = Input::new(bias);
+        let shape = [
+            geometry.batch,
+            geometry.out_height(),
+            geometry.out_width(),
+            geometry.out_channels,
+        ];
+        filled(shape, |out| deform_conv(&geometry, deform_inputs(&inputs), bias.values(), out))
     }
 
     fn conv2d_channels_last(
-        _x: FloatTensor<Self>,
-        _weight: FloatTensor<Self>,
-        _bias: FloatTensor<Self>,
-        _geometry: ConvGeometry,
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: ConvGeometry,
     ) -> FloatTensor<Self> {
-        unreachable!()
+        let [x, weight, bias] = [x, weight, bias].map(Input::new);
+        let shape = [
+            geometry.batch,
+            geometry.out_height(),
+            geometry.out_width(),
+            geometry.out_channels,
+        ];
+        filled(shape, |out| {
+            conv2d(&geometry, x.values(), weight.values(), Some(bias.values()), out);
+        })
     }
 
     fn window_attention(
-        _qkv: FloatTensor<Self>,
-        _table: FloatTensor<Self>,
-        _geometry: WindowGeometry,
+        qkv: FloatTensor<Self>,
+        table: FloatTensor<Self>,
+        geometry: WindowGeometry,
     ) -> FloatTensor<Self> {
-        unreachable!()
+        let table = Input::new(table);
+        attended(qkv, Attention::SelfBiased { table: table.values() }, &geometry)
     }
 
-    fn mutual_attention(_qkv: FloatTensor<Self>, _geometry: WindowGeometry) -> FloatTensor<Self> {
-        unreachable!()
+    fn mutual_attention(qkv: FloatTensor<Self>, geometry: WindowGeometry) -> FloatTensor<Self> {
+        attended(qkv, Attention::Mutual, &geometry)
     }
 }
 
@@ -136,38 +180,67 @@ impl VideoOpsBackward for Flex {
     }
 
     fn deform_conv_backward(
-        _inputs: [FloatTensor<Self>; 5],
-        _grad: FloatTensor<Self>,
-        _geometry: DeformGeometry,
-        _wanted: Wanted<5>,
+        [x, offset, mask, weight, bias]: [FloatTensor<Self>; 5],
+        grad: FloatTensor<Self>,
+        geometry: DeformGeometry,
+        wanted: Wanted<5>,
     ) -> Gradients<Self, 5> {
-        unreachable!()
+        let inputs = [x, offset, mask, weight].map(Input::new);
+        let (bias, grad) = (Input::new(bias), Input::new(grad));
+        let [x, offset, mask, weight] = &inputs;
+        let all = [x, offset, mask, weight, &bias];
+        let mut found: [Option<Vec<f32>>; 5] =
+            std::array::from_fn(|i| all[i].gradient(wanted[i]));
+        let [x, offset, mask, weight, of_bias] = found.each_mut().map(Option::as_deref_mut);
+        let slots = DeformGradients { x, offset, mask, weight, bias: of_bias };
+        deform_conv_backward(&geometry, deform_inputs(&inputs), grad.values(), slots);
+        tensors(all, found)
     }
 
     fn conv2d_channels_last_backward(
-        _inputs: [FloatTensor<Self>; 3],
-        _grad: FloatTensor<Self>,
-        _geometry: ConvGeometry,
-        _wanted: Wanted<3>,
+        inputs: [FloatTensor<Self>; 3],
+        grad: FloatTensor<Self>,
+        geometry: ConvGeometry,
+        wanted: Wanted<3>,
     ) -> Gradients<Self, 3> {
-        unreachable!()
+        let inputs = inputs.map(Input::new);
+        let grad = Input::new(grad);
+        let mut found: [Option<Vec<f32>>; 3] =
+            std::array::from_fn(|i| inputs[i].gradient(wanted[i]));
+        let [x, weight, bias] = found.each_mut().map(Option::as_deref_mut);
+        let slots = ConvGradients { x, weight, bias };
+        let [x, weight, _] = &inputs;
+        conv2d_backward(&geometry, x.values(), weight.values(), grad.values(), slots);
+        tensors(inputs.each_ref(), found)
     }
 
     fn window_attention_backward(
-        _inputs: [FloatTensor<Self>; 2],
-        _grad: FloatTensor<Self>,
-        _geometry: WindowGeometry,
-        _wanted: Wanted<2>,
+        inputs: [FloatTensor<Self>; 2],
+        grad: FloatTensor<Self>,
+        geometry: WindowGeometry,
+        [of_qkv, of_table]: Wanted<2>,
     ) -> Gradients<Self, 2> {
-        unreachable!()
+        let [qkv, table] = inputs.map(Input::new);
+        let grad = Input::new(grad);
+        let attention = Attention::SelfBiased { table: table.values() };
+        let mut found = [qkv.gradient(of_qkv), table.gradient(of_table)];
+        let [of_qkv, of_table] = found.each_mut().map(Option::as_deref_mut);
+        let slots = WindowGradients { qkv: of_qkv, table: of_table };
+        window_attention_backward(&geometry, attention, qkv.values(), grad.values(), slots);
+        tensors([&qkv, &table], found)
     }
 
     fn mutual_attention_backward(
-        _inputs: [FloatTensor<Self>; 1],
-        _grad: FloatTensor<Self>,
-        _geometry: WindowGeometry,
-        _wanted: Wanted<1>,
+        [qkv]: [FloatTensor<Self>; 1],
+        grad: FloatTensor<Self>,
+        geometry: WindowGeometry,
+        [of_qkv]: Wanted<1>,
     ) -> Gradients<Self, 1> {
-        unreachable!()
+        let (qkv, grad) = (Input::new(qkv), Input::new(grad));
+        let mut found = [qkv.gradient(of_qkv)];
+        let slots = WindowGradients { qkv: found[0].as_deref_mut(), table: None };
+        let attention = Attention::Mutual;
+        window_attention_backward(&geometry, attention, qkv.values(), grad.values(), slots);
+        tensors([&qkv], found)
     }
 }

@@ -7,7 +7,7 @@ use crate::matmul::{Found, Matrix, MatrixMut, matmul};
 use crate::parallel::{sum_parts, with_scratch};
 
 /// Tasks that sum the gradient of a weight, each with a copy of its own.
-pub(crate) const WEIGHT_PARTS: usize = 16;
+const WEIGHT_PARTS: usize = 16;
 
 pub(super) fn grad_x(g: &ConvGeometry, weight: &[f32], grad_out: &[f32], grad_x: &mut [f32]) {
     let turned = ConvGeometry {

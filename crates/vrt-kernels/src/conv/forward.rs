@@ -3,6 +3,7 @@
 use super::ConvGeometry;
 use crate::matmul::{Found, Matrix, MatrixMut, matmul};
 use crate::parallel::{for_each_band, with_scratch};
+use crate::weights::add_bias;
 
 /// Output pixels that one product should have: enough that preparing the weight does not count.
 const BAND_PIXELS: usize = 512;
@@ -130,15 +131,5 @@ fn multiply(
             band.seen(g, padded, tap_row),
             Matrix::dense(weight, sizes),
         );
-    }
-}
-
-/// Adds `bias` to each pixel.
-pub(crate) fn add_bias(out: &mut [f32], bias: &[f32]) {
-    for pixel in out.chunks_exact_mut(bias.len()) {
-        pixel
-            .iter_mut()
-            .zip(bias)
-            .for_each(|(out, bias)| *out += bias);
     }
 }

@@ -116,20 +116,14 @@ pub(super) fn scatter<const FUSED: bool>(
     rows: Range<usize>,
     grad_x: &mut [f32],
 ) {
-    let channels = geometry.channels;
-    let mut add = |row: usize, column: usize, weight: f32, grad: &[f32]| {
-        if weight != 0.0 && rows.contains(&row) {
-            let at = ((row - rows.start) * geometry.width + column) * channels;
-            add_scaled::<FUSED>(&mut grad_x[at..at + channels], weight, grad);
-        }
-    };
+    let sizes = [geometry.height, geometry.width];
     for (place, grad) in source.pixels(geometry) {
         let place = match geometry.mode {
             WarpMode::Nearest4 => {
-                let pixels = nearest_pixels(geometry, place).into_iter();
-                for (pixel, grad) in pixels.zip(grad.chunks_exact(channels)) {
-                    if let Some([row, column]) = pixel {
-                        add(row, column, 1.0, grad);
+                let parts = grad.chunks_exact(geometry.channels);
+                for (pixel, grad) in nearest_pixels(geometry, place).into_iter().zip(parts) {
+                    if let Some(pixel) = pixel {
+                        add_pixel::<FUSED>(geometry, (&rows, grad_x), pixel, 1.0, grad);
                     }
                 }
                 continue;
@@ -137,12 +131,26 @@ pub(super) fn scatter<const FUSED: bool>(
             WarpMode::BilinearBorder => onto_map(geometry, place),
             WarpMode::BilinearZeros => place,
         };
-        let sizes = [geometry.height, geometry.width];
         if let Some(corners) = Corners::around(place[0], place[1], sizes) {
-            let weights = corners.weights();
-            for (i, weight) in weights.into_iter().enumerate() {
-                add(corners.rows[i], corners.columns[i], weight, grad);
+            let pixels = corners.rows.into_iter().zip(corners.columns);
+            for ((row, column), weight) in pixels.zip(corners.weights()) {
+                add_pixel::<FUSED>(geometry, (&rows, grad_x), [row, column], weight, grad);
             }
         }
+    }
+}
+
+/// Adds `weight · grad` to a pixel of the map, if it is in the rows that are summed.
+#[inline(always)]
+fn add_pixel<const FUSED: bool>(
+    geometry: &WarpGeometry,
+    (rows, grad_x): (&Range<usize>, &mut [f32]),
+    [row, column]: [usize; 2],
+    weight: f32,
+    grad: &[f32],
+) {
+    if weight != 0.0 && rows.contains(&row) {
+        let at = ((row - rows.start) * geometry.width + column) * geometry.channels;
+        add_scaled::<FUSED>(&mut grad_x[at..at + geometry.channels], weight, grad);
     }
 }

@@ -35,7 +35,11 @@ pub(super) fn read(g: &WarpGeometry, frame: &[f32], x: f64, y: f64, out_channel:
         WarpMode::Nearest4 => {
             let part = out_channel / g.channels;
             let x = if part < 2 { x.floor() } else { x.ceil() };
-            let y = if part % 2 == 0 { y.floor() } else { y.ceil() };
+            let y = if part.is_multiple_of(2) {
+                y.floor()
+            } else {
+                y.ceil()
+            };
             pixel(g, frame, x, y, channel)
         }
     }

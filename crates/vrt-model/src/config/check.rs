@@ -14,6 +14,7 @@ const MAX_INPUTS: usize = 256;
 const MAX_DEPTH: usize = 256;
 const MAX_ENTRIES: usize = 64;
 const MAX_WINDOW: usize = 64;
+const MAX_TOKENS: usize = 4096;
 const MAX_MLP_RATIO: f64 = 16.0;
 
 /// Every reason why a configuration is not a network.
@@ -177,10 +178,21 @@ pub(super) fn check(fields: &VrtFields) -> Result<(), ConfigError> {
     let mut problems = Vec::new();
     check_numbers(fields, &mut problems);
     check_ratios(fields, &mut problems);
-    let counts = [fields.depths.len(), fields.embed_dims.len(), fields.heads.len()];
+    let counts = [
+        fields.depths.len(),
+        fields.embed_dims.len(),
+        fields.heads.len(),
+    ];
     let [depths, embed_dims, heads] = counts;
-    if counts.iter().any(|&n| n != depths || n <= SCALED_STAGES || n > MAX_ENTRIES) {
-        problems.push(ConfigProblem::Lengths { depths, embed_dims, heads });
+    if counts
+        .iter()
+        .any(|&n| n != depths || n <= SCALED_STAGES || n > MAX_ENTRIES)
+    {
+        problems.push(ConfigProblem::Lengths {
+            depths,
+            embed_dims,
+            heads,
+        });
     } else {
         check_entries(fields, &mut problems);
         check_widths(fields, &mut problems);
@@ -189,12 +201,18 @@ pub(super) fn check(fields: &VrtFields) -> Result<(), ConfigError> {
     if fields.reach == Reach::None {
         check_interpolation(fields, &mut problems);
     }
-    if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(ConfigError { problems })
+    }
 }
 
 fn check_numbers(fields: &VrtFields, problems: &mut Vec<ConfigProblem>) {
     if !UPSCALES.contains(&fields.upscale) {
-        problems.push(ConfigProblem::Upscale { got: fields.upscale });
+        problems.push(ConfigProblem::Upscale {
+            got: fields.upscale,
+        });
     }
     let [d, h, w] = fields.window;
     let mut numbers = vec![
@@ -202,16 +220,42 @@ fn check_numbers(fields: &VrtFields, problems: &mut Vec<ConfigProblem>) {
         ("window_size[0]", d, 1, MAX_WINDOW),
         ("window_size[1]", h, 1, MAX_WINDOW),
         ("window_size[2]", w, 1, MAX_WINDOW),
+        (
+            "the product of window_size",
+            d.saturating_mul(h).saturating_mul(w),
+            1,
+            MAX_TOKENS,
+        ),
     ];
     if fields.reach != Reach::None {
-        numbers.push(("deformable_groups", fields.deformable_groups, 1, MAX_CHANNELS));
+        numbers.push((
+            "deformable_groups",
+            fields.deformable_groups,
+            1,
+            MAX_CHANNELS,
+        ));
     }
     numbers.extend(fields.depths.iter().map(|&n| ("depths", n, 1, MAX_DEPTH)));
-    numbers.extend(fields.embed_dims.iter().map(|&n| ("embed_dims", n, 1, MAX_CHANNELS)));
-    numbers.extend(fields.heads.iter().map(|&n| ("num_heads", n, 1, MAX_CHANNELS)));
+    numbers.extend(
+        fields
+            .embed_dims
+            .iter()
+            .map(|&n| ("embed_dims", n, 1, MAX_CHANNELS)),
+    );
+    numbers.extend(
+        fields
+            .heads
+            .iter()
+            .map(|&n| ("num_heads", n, 1, MAX_CHANNELS)),
+    );
     for (field, got, least, most) in numbers {
         if !(least..=most).contains(&got) {
-            problems.push(ConfigProblem::OutOfRange { field, got, least, most });
+            problems.push(ConfigProblem::OutOfRange {
+                field,
+                got,
+                least,
+                most,
+            });
         }
     }
 }
@@ -224,18 +268,40 @@ fn check_ratios(fields: &VrtFields, problems: &mut Vec<ConfigProblem>) {
     };
     let share = |value: f64| (0.0..1.0).contains(&value);
     let (mlp, pairs) = (fields.mlp_ratio, fields.mul_attn_ratio);
-    let mut hidden = fields.embed_dims.iter().map(|&channels| scaled(channels, mlp));
+    let mut hidden = fields
+        .embed_dims
+        .iter()
+        .map(|&channels| scaled(channels, mlp));
     let fine = mlp > 0.0 && mlp <= MAX_MLP_RATIO && hidden.all(|hidden| hidden > 0);
-    hold("mlp_ratio", mlp, fine, "more than 0 and at most 16, with at least one hidden channel");
-    hold("mul_attn_ratio", pairs, share(pairs), "at least 0 and below 1");
+    hold(
+        "mlp_ratio",
+        mlp,
+        fine,
+        "more than 0 and at most 16, with at least one hidden channel",
+    );
+    hold(
+        "mul_attn_ratio",
+        pairs,
+        share(pairs),
+        "at least 0 and below 1",
+    );
     let rate = fields.drop_path_rate;
-    hold("drop_path_rate", rate, share(rate), "at least 0 and below 1");
+    hold(
+        "drop_path_rate",
+        rate,
+        share(rate),
+        "at least 0 and below 1",
+    );
 }
 
 fn check_entries(fields: &VrtFields, problems: &mut Vec<ConfigProblem>) {
     for (entry, (&channels, &heads)) in fields.embed_dims.iter().zip(&fields.heads).enumerate() {
         if heads == 0 || channels % heads != 0 {
-            problems.push(ConfigProblem::Heads { entry, channels, heads });
+            problems.push(ConfigProblem::Heads {
+                entry,
+                channels,
+                heads,
+            });
         }
     }
     let last = fields.depths.len() - 1;
@@ -258,7 +324,12 @@ fn check_widths(fields: &VrtFields, problems: &mut Vec<ConfigProblem>) {
     for (entry, like) in skips.chain(refining) {
         let (channels, expected) = (dims[entry], dims[like]);
         if channels != expected {
-            problems.push(ConfigProblem::Unequal { entry, channels, like, expected });
+            problems.push(ConfigProblem::Unequal {
+                entry,
+                channels,
+                like,
+                expected,
+            });
         }
     }
 }
@@ -273,10 +344,19 @@ fn check_alignment(fields: &VrtFields, problems: &mut Vec<ConfigProblem>) {
     }
     for (entry, &channels) in fields.embed_dims.iter().take(SCALED_STAGES).enumerate() {
         if channels % reach != 0 {
-            problems.push(ConfigProblem::ReachDivides { entry, channels, reach });
+            problems.push(ConfigProblem::ReachDivides {
+                entry,
+                channels,
+                reach,
+            });
         }
         if reach.saturating_mul(channels) % groups != 0 {
-            problems.push(ConfigProblem::Groups { entry, channels, reach, groups });
+            problems.push(ConfigProblem::Groups {
+                entry,
+                channels,
+                reach,
+                groups,
+            });
         }
     }
 }
@@ -293,6 +373,11 @@ fn check_interpolation(fields: &VrtFields, problems: &mut Vec<ConfigProblem>) {
     let frames = fields.fused_frames.unwrap_or(fields.window[0]);
     if !(PAIR..=MAX_WINDOW).contains(&frames) {
         let field = "img_size[0]";
-        problems.push(ConfigProblem::OutOfRange { field, got: frames, least: PAIR, most: MAX_WINDOW });
+        problems.push(ConfigProblem::OutOfRange {
+            field,
+            got: frames,
+            least: PAIR,
+            most: MAX_WINDOW,
+        });
     }
 }

@@ -5,8 +5,8 @@ use vrt_kernels::{WarpMode, composed, ops};
 use vrt_testing::{Fixture, assert_close};
 
 use super::{
-    Check, MODULE, built, channels_first, channels_last, check_input, frame_first,
-    frame_last, input, tensor, values,
+    Check, FLOW_GRADIENT, MODULE, built, channels_first, channels_last, check_input,
+    check_input_within, frame_first, frame_last, input, tensor, values,
 };
 use crate::align::{Align, AlignShape, Neighbours};
 use crate::attention::{Attention, AttentionShape, Windows};
@@ -60,13 +60,13 @@ fn spynet() {
     let names = names.into_iter().map(|(id, name)| (id, name.replacen("spynet.", "", 1))).collect();
     let (reference, other) = (input::<4>(&fixture, "ref"), input::<4>(&fixture, "supp"));
     let flows = spynet.forward(frame_last(reference.clone()), frame_last(other.clone()));
-    let mut check = Check::new(&fixture);
+    let mut check = Check::new(&fixture).within(FLOW_GRADIENT);
     for (i, flow) in flows.into_iter().enumerate() {
         check.output(&format!("flow{i}"), frame_first(flow));
     }
     let grads = check.gradients(&spynet, &names);
-    check_input(&fixture, &grads, "ref", &reference);
-    check_input(&fixture, &grads, "supp", &other);
+    check_input_within(&fixture, &grads, ("ref", &reference), FLOW_GRADIENT);
+    check_input_within(&fixture, &grads, ("supp", &other), FLOW_GRADIENT);
 }
 
 fn alignment_fixture(name: &str) {

@@ -7,8 +7,10 @@ use burn::tensor::{Gradients, Tensor};
 use vrt_testing::{Fixture, Tolerance, assert_close};
 
 use super::{Collect, FixtureValues, device, input, values};
+use crate::checkpoint::{Checkpoint, account};
 use crate::config::VrtConfig;
 use crate::option_file;
+use crate::parameters::Values;
 use crate::network::Vrt;
 use crate::pass::Pass;
 
@@ -70,6 +72,25 @@ fn check_gradients(
         compared += 1;
     }
     assert!(compared > 8, "the fixture has gradients of parameters from every part");
+}
+
+#[test]
+fn a_published_file_gives_the_same_network() {
+    let Some(path) = vrt_testing::fixture_root("models/deblur.pth") else {
+        eprintln!("SKIPPED: fixture models/deblur.pth is not on this machine");
+        return;
+    };
+    let fixture = Fixture::load("models/deblur");
+    let checkpoint = Checkpoint::open(&path).expect("a checkpoint");
+    let recognised = checkpoint.config().expect("a network");
+    assert!(recognised.same_network(&config(&fixture)), "recognised as {recognised:?}");
+    account(&recognised, &checkpoint).expect("every tensor in its place");
+    let mut values = FixtureValues::new(&fixture);
+    for spec in recognised.tensors() {
+        let expected = values.values(&spec.name, &spec.shape).expect("a golden parameter");
+        let read = checkpoint.read(&spec.name).expect("a readable tensor");
+        assert_eq!(read, expected, "values of {}", spec.name);
+    }
 }
 
 #[test]

@@ -82,8 +82,8 @@ pub enum FfmpegError {
     },
     /// Nobody chose a codec and there is no default for the container.
     #[error(
-        "{path:?}: no default video codec for this kind of file; state the codec's own \
-         arguments, or use .mp4, .mkv, .mov or .webm"
+        "{path:?}: no default video codec for this kind of file; state a codec's arguments, or use \
+         .mp4, .mkv, .mov, .webm or .y4m for a video, a folder or .png for pictures"
     )]
     NoCodec {
         /// The output.

@@ -5,11 +5,12 @@
 //! matrix is applied in `f32` on this side. A code of `b` bits crosses as `code · 2^(16 − b)`.
 
 use crate::frame::quantise;
+use crate::ycbcr::Codes;
 use crate::{Frame, Matrix, Range};
 
 /// How `YCbCr` codes stand for RGB.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Codes {
+pub(crate) struct YuvLayout {
     /// Between RGB and `YCbCr`.
     pub(crate) matrix: Matrix,
     /// Which codes are black and white.
@@ -24,50 +25,21 @@ pub(crate) struct Codes {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Layout {
     /// Three planes of 16 bits, little-endian.
-    Yuv(Codes),
+    Yuv(YuvLayout),
     /// Three bytes a pixel.
     Rgb8,
     /// Three little-endian 16-bit words a pixel.
     Rgb16,
 }
 
-/// Luma and chroma of one code, and the weights of red and blue in luma.
-struct Scale {
-    red: f32,
-    green: f32,
-    blue: f32,
-    /// One code, in units of the pipe.
-    code: f32,
-    luma_zero: f32,
-    luma_span: f32,
-    chroma_zero: f32,
-    chroma_span: f32,
-}
+impl YuvLayout {
+    fn codes(&self) -> Codes {
+        Codes::new(self.matrix, self.range, self.bit_depth)
+    }
 
-impl Codes {
-    fn scale(&self) -> Scale {
-        let (red, blue) = match self.matrix {
-            Matrix::Bt601 => (0.299, 0.114),
-            Matrix::Bt2020 => (0.2627, 0.0593),
-            Matrix::Bt709 | Matrix::Rgb => (0.2126, 0.0722),
-        };
-        let bits = f32::from(self.bit_depth);
-        let step = (bits - 8.0).exp2();
-        let (zero, luma_span, chroma_span) = match self.range {
-            Range::Limited => (16.0 * step, 219.0 * step, 224.0 * step),
-            Range::Full => (0.0, bits.exp2() - 1.0, bits.exp2() - 1.0),
-        };
-        let code = (16.0 - bits).exp2();
-        Scale {
-            red,
-            green: 1.0 - red - blue,
-            blue,
-            code,
-            luma_zero: zero * code,
-            luma_span: luma_span * code,
-            chroma_zero: 128.0 * step * code,
-            chroma_span: chroma_span * code,
-        }
+    /// One code of the file, in units of the pipe.
+    fn code(&self) -> f32 {
+        (16.0 - f32::from(self.bit_depth)).exp2()
     }
 }
 
@@ -92,7 +64,7 @@ impl Layout {
     /// One picture of RGB samples in 0…1 out of its bytes.
     pub(crate) fn decode(&self, bytes: &[u8]) -> Vec<f32> {
         match self {
-            Self::Yuv(codes) => decode_yuv(&codes.scale(), bytes),
+            Self::Yuv(yuv) => decode_yuv(yuv, bytes),
             Self::Rgb8 => bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect(),
             Self::Rgb16 => words(bytes).map(|word| word / 65535.0).collect(),
         }
@@ -102,7 +74,7 @@ impl Layout {
     pub(crate) fn encode(&self, frame: &Frame, bytes: &mut Vec<u8>) {
         bytes.clear();
         match self {
-            Self::Yuv(codes) => encode_yuv(codes, frame, bytes),
+            Self::Yuv(yuv) => encode_yuv(yuv, frame, bytes),
             Self::Rgb8 => {
                 let rgb = pixels(frame).flatten();
                 bytes.extend(rgb.map(|value| quantise(value, 255.0) as u8));
@@ -116,50 +88,51 @@ impl Layout {
 }
 
 fn words(bytes: &[u8]) -> impl Iterator<Item = f32> {
-    bytes.as_chunks().0.iter().map(|&word| f32::from(u16::from_le_bytes(word)))
+    bytes
+        .as_chunks()
+        .0
+        .iter()
+        .map(|&word| f32::from(u16::from_le_bytes(word)))
 }
 
 /// Red, green and blue of every pixel.
 fn pixels(frame: &Frame) -> impl Iterator<Item = [f32; 3]> {
     let channels = frame.channels();
-    frame.samples().chunks_exact(channels).map(move |pixel| match pixel {
-        [red, green, blue, ..] => [*red, *green, *blue],
-        _ => [pixel[0]; 3],
-    })
+    frame
+        .samples()
+        .chunks_exact(channels)
+        .map(move |pixel| match pixel {
+            [red, green, blue, ..] => [*red, *green, *blue],
+            _ => [pixel[0]; 3],
+        })
 }
 
-fn decode_yuv(scale: &Scale, bytes: &[u8]) -> Vec<f32> {
+fn decode_yuv(yuv: &YuvLayout, bytes: &[u8]) -> Vec<f32> {
+    let (codes, unit) = (yuv.codes(), yuv.code().recip());
     let plane = bytes.len() / 3;
     let (luma, chroma) = bytes.split_at(plane);
     let (blue, red) = chroma.split_at(plane);
     let mut rgb = Vec::with_capacity(bytes.len() / 2);
     for ((y, cb), cr) in words(luma).zip(words(blue)).zip(words(red)) {
-        let y = (y - scale.luma_zero) / scale.luma_span;
-        let cb = (cb - scale.chroma_zero) / scale.chroma_span;
-        let cr = (cr - scale.chroma_zero) / scale.chroma_span;
-        let r = y + 2.0 * (1.0 - scale.red) * cr;
-        let b = y + 2.0 * (1.0 - scale.blue) * cb;
-        let g = (y - scale.red * r - scale.blue * b) / scale.green;
-        rgb.extend([r, g, b].map(|value| value.clamp(0.0, 1.0)));
+        rgb.extend(codes.to_rgb([y * unit, cb * unit, cr * unit]));
     }
     rgb
 }
 
-fn encode_yuv(codes: &Codes, frame: &Frame, bytes: &mut Vec<u8>) {
-    let scale = codes.scale();
+fn encode_yuv(yuv: &YuvLayout, frame: &Frame, bytes: &mut Vec<u8>) {
+    let (codes, unit) = (yuv.codes(), yuv.code());
     let plane = frame.width() * frame.height() * 2;
     bytes.resize(3 * plane, 0);
     let (luma, chroma) = bytes.split_at_mut(plane);
     let (blue, red) = chroma.split_at_mut(plane);
-    let chroma_step = if codes.whole_chroma { scale.code } else { 1.0 };
+    let chroma_step = if yuv.whole_chroma { unit } else { 1.0 };
     let planes = luma.as_chunks_mut().0.iter_mut();
-    let planes = planes.zip(blue.as_chunks_mut().0).zip(red.as_chunks_mut().0);
+    let planes = planes
+        .zip(blue.as_chunks_mut().0)
+        .zip(red.as_chunks_mut().0);
     for (((y_out, cb_out), cr_out), rgb) in planes.zip(pixels(frame)) {
-        let [r, g, b] = rgb.map(|value| value.clamp(0.0, 1.0));
-        let y = scale.red * r + scale.green * g + scale.blue * b;
-        let cb = (b - y) / (2.0 * (1.0 - scale.blue)) * scale.chroma_span + scale.chroma_zero;
-        let cr = (r - y) / (2.0 * (1.0 - scale.red)) * scale.chroma_span + scale.chroma_zero;
-        *y_out = on_grid(y * scale.luma_span + scale.luma_zero, scale.code).to_le_bytes();
+        let [y, cb, cr] = codes.to_codes(rgb).map(|code| code * unit);
+        *y_out = on_grid(y, unit).to_le_bytes();
         *cb_out = on_grid(cb, chroma_step).to_le_bytes();
         *cr_out = on_grid(cr, chroma_step).to_le_bytes();
     }
@@ -197,10 +170,16 @@ const IRREGULAR_DEPTHS: [(&str, u8); 20] = [
 
 /// Bits of one sample of the pixel format that ffmpeg calls `name`.
 pub(crate) fn bit_depth_of(name: &str) -> u8 {
-    if let Some((_, depth)) = IRREGULAR_DEPTHS.iter().find(|(start, _)| name.starts_with(start)) {
+    if let Some((_, depth)) = IRREGULAR_DEPTHS
+        .iter()
+        .find(|(start, _)| name.starts_with(start))
+    {
         return *depth;
     }
-    if ["rgba64", "bgra64", "ayuv64"].iter().any(|start| name.starts_with(start)) {
+    if ["rgba64", "bgra64", "ayuv64"]
+        .iter()
+        .any(|start| name.starts_with(start))
+    {
         return 16;
     }
     if name.contains("f32") || name.contains("f16") {
@@ -210,12 +189,18 @@ pub(crate) fn bit_depth_of(name: &str) -> u8 {
     let digits = name.len() - name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
     let (stem, depth) = name.split_at(name.len() - digits);
     let counts_bits = stem.ends_with('p') || stem.ends_with("gray");
-    depth.parse().ok().filter(|depth| counts_bits && (9..=16).contains(depth)).unwrap_or(8)
+    depth
+        .parse()
+        .ok()
+        .filter(|depth| counts_bits && (9..=16).contains(depth))
+        .unwrap_or(8)
 }
 
 /// Are the samples of the pixel format `name` red, green and blue?
 pub(crate) fn is_rgb(name: &str) -> bool {
-    let starts = ["rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "x2", "pal8", "mono", "xyz"];
+    let starts = [
+        "rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "x2", "pal8", "mono", "xyz",
+    ];
     starts.iter().any(|start| name.starts_with(start))
 }
 
@@ -234,7 +219,12 @@ mod tests {
     use super::*;
 
     fn codes(matrix: Matrix, range: Range, bit_depth: u8) -> Layout {
-        Layout::Yuv(Codes { matrix, range, bit_depth, whole_chroma: true })
+        Layout::Yuv(YuvLayout {
+            matrix,
+            range,
+            bit_depth,
+            whole_chroma: true,
+        })
     }
 
     #[test]
@@ -287,7 +277,10 @@ mod tests {
         let mut bytes = Vec::new();
         codes(Matrix::Bt709, Range::Limited, 8).encode(&frame, &mut bytes);
         let codes_8: Vec<f32> = words(&bytes).map(|word| word / 256.0).collect();
-        assert_eq!(codes_8, [235., 16., 63., 128., 128., 102., 128., 128., 240.]);
+        assert_eq!(
+            codes_8,
+            [235., 16., 63., 128., 128., 102., 128., 128., 240.]
+        );
         // Full range: white is 255, and 255.5 of Cr is kept at 255.
         codes(Matrix::Bt601, Range::Full, 8).encode(&frame, &mut bytes);
         let codes_8: Vec<f32> = words(&bytes).map(|word| word / 256.0).collect();

@@ -39,18 +39,28 @@ pub(crate) fn spawn(command: &mut Command) -> Result<Child, FfmpegError> {
 pub(crate) struct Tail(Arc<Mutex<VecDeque<String>>>);
 
 impl Tail {
-    /// Adds a message, without the address in its `[name @ 0x…] [level]` prefix.
+    /// Adds a message, without the address in its `[name @ 0x…] [level]` prefix, unless it is the
+    /// last one over again.
     pub(crate) fn push(&self, line: &str) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = without_context(line);
+        if lines.back() == Some(&line) {
+            return;
+        }
         if lines.len() == TAIL_LINES {
             lines.pop_front();
         }
-        lines.push_back(without_context(line));
+        lines.push_back(line);
     }
 
     /// All messages held, in order.
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
     }
 
     /// The messages behind the exit state, as one clause.
@@ -61,7 +71,11 @@ impl Tail {
             None => "ffmpeg did not end".to_owned(),
         };
         let said = self.lines().join(" | ");
-        if said.is_empty() { state } else { format!("{state} and said: {said}") }
+        if said.is_empty() {
+            state
+        } else {
+            format!("{state} and said: {said}")
+        }
     }
 }
 
@@ -83,7 +97,9 @@ pub(crate) fn for_each_line(stream: impl Read, mut each: impl FnMut(&str)) {
             Ok([]) | Err(_) => break,
             Ok(chunk) => chunk,
         };
-        let end = chunk.iter().position(|&byte| byte == b'\n' || byte == b'\r');
+        let end = chunk
+            .iter()
+            .position(|&byte| byte == b'\n' || byte == b'\r');
         let taken = end.unwrap_or(chunk.len());
         let room = LINE_BYTES.saturating_sub(line.len());
         line.extend_from_slice(&chunk[..taken.min(room)]);
@@ -125,7 +141,9 @@ pub(crate) fn level_of(line: &str) -> Level {
 
 /// `[name @ 0x1234] message` as `(name, message)`.
 fn split_context(line: &str) -> (Option<&str>, &str) {
-    let context = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+    let context = line
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("] "));
     match context.and_then(|(context, rest)| Some((context.split_once(" @ ")?.0, rest))) {
         Some((name, rest)) => (Some(name), rest),
         None => (None, line),
@@ -135,7 +153,10 @@ fn split_context(line: &str) -> (Option<&str>, &str) {
 fn without_context(line: &str) -> String {
     let (name, rest) = split_context(line);
     let levels = ["[error] ", "[fatal] ", "[warning] ", "[panic] "];
-    let rest = levels.iter().find_map(|level| rest.strip_prefix(level)).unwrap_or(rest);
+    let rest = levels
+        .iter()
+        .find_map(|level| rest.strip_prefix(level))
+        .unwrap_or(rest);
     match name {
         Some(name) => format!("{name}: {rest}"),
         None => rest.to_owned(),
@@ -155,13 +176,19 @@ pub(crate) struct Captured {
 
 /// Runs `command` to its end.
 pub(crate) fn capture(command: &mut Command) -> Result<Captured, FfmpegError> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = spawn(command)?;
     let tail = Tail::default();
     let said = tail.clone();
     let watcher = watch(child.stderr.take(), move |line| said.push(line));
     let mut stdout = Vec::new();
-    let read = child.stdout.take().map(|out| out.take(CAPTURE_BYTES).read_to_end(&mut stdout));
+    let read = child
+        .stdout
+        .take()
+        .map(|out| out.take(CAPTURE_BYTES).read_to_end(&mut stdout));
     let ended = read.transpose().and_then(|_| child.wait());
     let status = ended.map_err(|source| FfmpegError::Run {
         program: Path::new(command.get_program()).to_path_buf(),
@@ -171,7 +198,11 @@ pub(crate) fn capture(command: &mut Command) -> Result<Captured, FfmpegError> {
         // A panic of the watcher would only lose words.
         let _ = watcher.join();
     }
-    Ok(Captured { status, stdout, tail })
+    Ok(Captured {
+        status,
+        stdout,
+        tail,
+    })
 }
 
 #[cfg(test)]
@@ -198,7 +229,10 @@ mod tests {
         assert_eq!(level_of(line), Level::Error);
         assert_eq!(without_context("[fatal] gone"), "gone");
         assert_eq!(level_of("[fatal] gone"), Level::Error);
-        assert_eq!(level_of("[Parsed_showinfo_0 @ 0x1] [info] n: 0"), Level::Other);
+        assert_eq!(
+            level_of("[Parsed_showinfo_0 @ 0x1] [info] n: 0"),
+            Level::Other
+        );
         assert_eq!(level_of("free text [error]"), Level::Other);
     }
 
@@ -207,9 +241,11 @@ mod tests {
         let tail = Tail::default();
         for i in 0..100 {
             tail.push(&format!("line {i}"));
+            tail.push(&format!("line {i}"));
         }
         assert_eq!(tail.lines().len(), TAIL_LINES);
-        assert_eq!(tail.lines().last().map(String::as_str), Some("line 99"));
+        assert_eq!(tail.lines()[0], "line 94");
+        assert_eq!(tail.lines()[TAIL_LINES - 1], "line 99");
     }
 
     #[test]

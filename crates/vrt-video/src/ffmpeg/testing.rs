@@ -24,7 +24,11 @@ pub(crate) fn make(arguments: &str, output: &Path) -> PathBuf {
         .arg(output)
         .output()
         .unwrap();
-    assert!(made.status.success(), "{arguments}: {}", String::from_utf8_lossy(&made.stderr));
+    assert!(
+        made.status.success(),
+        "{arguments}: {}",
+        String::from_utf8_lossy(&made.stderr)
+    );
     output.to_path_buf()
 }
 
@@ -37,7 +41,9 @@ pub(crate) fn entries(entries: &str, path: &Path) -> Vec<String> {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&asked.stdout).into_owned();
-    text.lines().map(|line| line.trim_end_matches(',').to_owned()).collect()
+    text.lines()
+        .map(|line| line.trim_end_matches(',').to_owned())
+        .collect()
 }
 
 /// Seconds at which the frames of a file are shown.
@@ -46,6 +52,23 @@ pub(crate) fn shown_at(path: &Path) -> Vec<f64> {
     let mut times: Vec<f64> = lines.iter().filter_map(|line| line.parse().ok()).collect();
     times.sort_by(f64::total_cmp);
     times
+}
+
+/// Tells players of an MP4 file to turn its pictures clockwise by `quarters` of a circle.
+///
+/// Options that do so differ between versions of ffmpeg; the file format does not.
+pub(crate) fn turn(path: &Path, quarters: usize) {
+    /// From the name of the track's head to its matrix (ISO 14496-12, version 0).
+    const MATRIX: usize = 4 + 40;
+    let mut bytes = std::fs::read(path).unwrap();
+    let head = bytes
+        .windows(4)
+        .position(|window| window == b"tkhd")
+        .unwrap();
+    let (cosine, sine) = [(1i32, 0i32), (0, 1), (-1, 0), (0, -1)][quarters];
+    let matrix = [cosine, sine, 0, -sine, cosine, 0].map(|value| (value << 16).to_be_bytes());
+    bytes[head + MATRIX..][..24].copy_from_slice(matrix.as_flattened());
+    std::fs::write(path, bytes).unwrap();
 }
 
 /// All frames of a source.
@@ -59,5 +82,8 @@ pub(crate) fn read_all(source: &mut dyn FrameSource) -> Result<Vec<TimedFrame>, 
 
 /// Programs that are not there.
 pub(crate) fn no_programs() -> Programs {
-    Programs { ffmpeg: "/no/such/ffmpeg".into(), ffprobe: "/no/such/ffprobe".into() }
+    Programs {
+        ffmpeg: "/no/such/ffmpeg".into(),
+        ffprobe: "/no/such/ffprobe".into(),
+    }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ffmpeg::testing::{folder, make, no_programs};
+use crate::ffmpeg::testing::{folder, make, no_programs, turn};
 use crate::{Matrix, Primaries, Range, Transfer};
 
 const CLIP: &str = "-f lavfi -i testsrc2=s=64x48:r=10:d=1";
@@ -16,10 +16,19 @@ fn a_plain_clip() {
     let probe = ask_about(&path);
     let video = &probe.video;
     assert_eq!((video.width, video.height, video.rotation), (64, 48, 0));
-    assert_eq!(video.frame_rate, FrameRate::Constant(Ratio { numerator: 10, denominator: 1 }));
+    assert_eq!(
+        video.frame_rate,
+        FrameRate::Constant(Ratio {
+            numerator: 10,
+            denominator: 1
+        })
+    );
     assert_eq!((video.frames, video.bit_depth), (Some(10), 8));
     assert_eq!(video.language.as_deref(), Some("fin"));
-    assert_eq!((probe.audio.len(), probe.subtitles.len(), probe.chapters), (1, 0, 0));
+    assert_eq!(
+        (probe.audio.len(), probe.subtitles.len(), probe.chapters),
+        (1, 0, 0)
+    );
     assert!((probe.duration.unwrap() - 1.0).abs() < 0.1);
 }
 
@@ -27,12 +36,18 @@ fn a_plain_clip() {
 fn colours_depth_and_shape_are_read() {
     let Some(dir) = folder() else { return };
     let input = format!(
-        "{CLIP} -vf setsar=16/11,setparams=range=pc:colorspace=bt470bg:color_primaries=bt470bg:\
-         color_trc=smpte170m -c:v libx265 -x265-params log-level=error -pix_fmt yuv420p10le"
+        "{CLIP} -vf format=yuv420p10le,setsar=16/11,setparams=range=pc:colorspace=bt470bg:color_primaries=bt470bg:\
+         color_trc=smpte170m -c:v libx265 -x265-params log-level=error"
     );
     let video = ask_about(&make(&input, &dir.path().join("colour.mkv"))).video;
     assert_eq!(video.bit_depth, 10);
-    assert_eq!(video.sample_aspect, Some(Ratio { numerator: 16, denominator: 11 }));
+    assert_eq!(
+        video.sample_aspect,
+        Some(Ratio {
+            numerator: 16,
+            denominator: 11
+        })
+    );
     let color = ColorDescription {
         matrix: Some(Matrix::Bt601),
         range: Some(Range::Full),
@@ -45,20 +60,29 @@ fn colours_depth_and_shape_are_read() {
 #[test]
 fn turned_clips_are_measured_as_shown() {
     let Some(dir) = folder() else { return };
-    let plain = make(
-        &format!("{CLIP} -vf setsar=2/1 -c:v mpeg4"),
-        &dir.path().join("plain.mp4"),
-    );
-    for (angle, rotation, size) in
-        [(90, 270, (48, 64)), (-90, 90, (48, 64)), (180, 180, (64, 48)), (0, 0, (64, 48))]
-    {
-        let turn = format!("-i {} -c copy -metadata:s:v:0 rotate={}", plain.display(), -angle);
-        let path = make(&turn, &dir.path().join(format!("turned{angle}.mp4")));
+    let input = format!("{CLIP} -vf setsar=2/1 -c:v mpeg4");
+    for (quarters, rotation, size) in [
+        (0, 0, (64, 48)),
+        (1, 90, (48, 64)),
+        (2, 180, (64, 48)),
+        (3, 270, (48, 64)),
+    ] {
+        let path = make(&input, &dir.path().join("turned.mp4"));
+        turn(&path, quarters);
         let video = ask_about(&path).video;
-        assert_eq!((video.rotation, (video.width, video.height)), (rotation, size), "{angle}");
+        assert_eq!(
+            (video.rotation, (video.width, video.height)),
+            (rotation, size)
+        );
         let lying = rotation % 180 == 90;
         let (numerator, denominator) = if lying { (1, 2) } else { (2, 1) };
-        assert_eq!(video.sample_aspect, Some(Ratio { numerator, denominator }));
+        assert_eq!(
+            video.sample_aspect,
+            Some(Ratio {
+                numerator,
+                denominator
+            })
+        );
     }
 }
 
@@ -75,7 +99,10 @@ fn rates_of_every_kind() {
     ] {
         let path = make(&clip(rate), &dir.path().join(name));
         let (numerator, denominator) = expected;
-        let rate = FrameRate::Constant(Ratio { numerator, denominator });
+        let rate = FrameRate::Constant(Ratio {
+            numerator,
+            denominator,
+        });
         assert_eq!(ask_about(&path).video.frame_rate, rate, "{name}");
     }
     let uneven = "-vf setpts=N+gt(N\\,40)*3 -fps_mode passthrough";
@@ -103,10 +130,16 @@ fn what_is_no_video_says_so() {
         (&text_file, "text file"),
     ] {
         let error = probe(path, &Programs::default()).unwrap_err();
-        assert!(matches!(error, VideoError::Ffmpeg(FfmpegError::NotVideo { .. })), "{error}");
+        assert!(
+            matches!(error, VideoError::Ffmpeg(FfmpegError::NotVideo { .. })),
+            "{error}"
+        );
         let said = error.to_string();
         assert!(said.contains(word), "{said}");
-        assert!(said.contains(&*path.file_name().unwrap().to_string_lossy()), "{said}");
+        assert!(
+            said.contains(&*path.file_name().unwrap().to_string_lossy()),
+            "{said}"
+        );
     }
     let missing = probe(&dir.path().join("missing.mp4"), &Programs::default());
     assert!(matches!(missing, Err(VideoError::Read { .. })));
@@ -115,6 +148,9 @@ fn what_is_no_video_says_so() {
 #[test]
 fn a_missing_ffprobe_is_advice() {
     let error = probe(&std::env::current_exe().unwrap(), &no_programs()).unwrap_err();
-    assert!(matches!(error, VideoError::Ffmpeg(FfmpegError::Missing { .. })), "{error}");
+    assert!(
+        matches!(error, VideoError::Ffmpeg(FfmpegError::Missing { .. })),
+        "{error}"
+    );
     assert!(error.to_string().contains("brew install ffmpeg"), "{error}");
 }

@@ -29,7 +29,10 @@ use complete::Completion;
 use feed::Feed;
 
 /// The rate of frames whose stream and options state none.
-const DEFAULT_RATE: Ratio = Ratio { numerator: 25, denominator: 1 };
+const DEFAULT_RATE: Ratio = Ratio {
+    numerator: 25,
+    denominator: 1,
+};
 
 /// Names that are tried for the frames of an encoder that failed.
 const PARTIAL_NAMES: u32 = 1000;
@@ -54,6 +57,8 @@ pub struct FfmpegSink {
     encoded: Option<TempPath>,
     warnings: Vec<String>,
     frames: u64,
+    /// What an encoder that failed has left.
+    kept: Option<Kept>,
 }
 
 /// The child and its ends.
@@ -118,6 +123,7 @@ impl FfmpegSink {
             encoded: Some(encoded),
             warnings,
             frames: 0,
+            kept: None,
         })
     }
 
@@ -129,7 +135,11 @@ impl FfmpegSink {
     /// The encoder is done for: its last words, and what is left.
     fn fail(&mut self) -> VideoError {
         let status = self.encoder.close();
-        let kept = self.keep_partial();
+        let kept = match self.kept.clone() {
+            Some(kept) => kept,
+            None => self.keep_partial(),
+        };
+        self.kept = Some(kept.clone());
         FfmpegError::Encode {
             path: self.target.clone(),
             frames: self.frames,
@@ -141,7 +151,9 @@ impl FfmpegSink {
 
     /// Gives what was encoded a visible name beside the target, if it can be played.
     fn keep_partial(&mut self) -> Kept {
-        let Some(mut encoded) = self.encoded.take() else { return Kept::Nothing };
+        let Some(mut encoded) = self.encoded.take() else {
+            return Kept::Nothing;
+        };
         if self.frames == 0 || probe(&encoded, &self.programs).is_err() {
             return Kept::Nothing;
         }
@@ -181,7 +193,13 @@ impl FfmpegSink {
                 self.encoded = Some(encoded);
                 let kept = self.keep_partial();
                 let (path, frames) = (self.target.clone(), self.frames);
-                Err(FfmpegError::Encode { path, frames, reason, kept }.into())
+                Err(FfmpegError::Encode {
+                    path,
+                    frames,
+                    reason,
+                    kept,
+                }
+                .into())
             }
         }
     }
@@ -202,8 +220,12 @@ impl FrameSink for FfmpegSink {
         }
         self.layout.encode(picture, &mut self.bytes);
         let head = self.feed.head(self.frames, frame.seconds, self.bytes.len());
-        let Some(stdin) = self.encoder.stdin.as_mut() else { return Err(self.fail()) };
-        let sent = stdin.write_all(&head).and_then(|()| stdin.write_all(&self.bytes));
+        let Some(stdin) = self.encoder.stdin.as_mut() else {
+            return Err(self.fail());
+        };
+        let sent = stdin
+            .write_all(&head)
+            .and_then(|()| stdin.write_all(&self.bytes));
         if sent.is_err() {
             return Err(self.fail());
         }
@@ -215,7 +237,10 @@ impl FrameSink for FfmpegSink {
         let status = self.encoder.close();
         if self.frames == 0 {
             self.encoded = None;
-            return Err(FfmpegError::NoFrames { path: self.target.clone() }.into());
+            return Err(FfmpegError::NoFrames {
+                path: self.target.clone(),
+            }
+            .into());
         }
         if !status.is_some_and(|status| status.success()) {
             return Err(self.fail());
@@ -239,7 +264,10 @@ impl Drop for FfmpegSink {
 
 impl Encoder {
     fn start(command: &mut Command) -> Result<Self, FfmpegError> {
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut child = spawn(command)?;
         let tail = Tail::default();
         let said = tail.clone();
@@ -250,7 +278,12 @@ impl Encoder {
             }
         });
         let stdin = child.stdin.take();
-        Ok(Self { child, stdin, tail, watcher })
+        Ok(Self {
+            child,
+            stdin,
+            tail,
+            watcher,
+        })
     }
 
     /// Ends the stream of pictures and waits for the child.
@@ -273,9 +306,22 @@ fn encoder(
     programs: &Programs,
 ) -> Command {
     let mut command = Command::new(&programs.ffmpeg);
-    command.args(["-hide_banner", "-nostats", "-loglevel", "level+warning", "-y"]);
+    command.args([
+        "-hide_banner",
+        "-nostats",
+        "-loglevel",
+        "level+warning",
+        "-y",
+    ]);
     command.args(feed.input_arguments());
-    command.args(["-map", "0:v:0", "-vf", &codec.filters(info), "-fps_mode", "passthrough"]);
+    command.args([
+        "-map",
+        "0:v:0",
+        "-vf",
+        &codec.filters(info),
+        "-fps_mode",
+        "passthrough",
+    ]);
     command.args(feed.output_arguments());
     command.args(&codec.arguments);
     command.args(container.arguments());
@@ -284,7 +330,9 @@ fn encoder(
 
 fn refuse_existing(target: &Path, overwrite: bool) -> Result<(), VideoError> {
     if !overwrite && target.symlink_metadata().is_ok() {
-        return Err(VideoError::Exists { path: target.to_path_buf() });
+        return Err(VideoError::Exists {
+            path: target.to_path_buf(),
+        });
     }
     if target.is_dir() {
         return Err(VideoError::Create {
@@ -297,9 +345,13 @@ fn refuse_existing(target: &Path, overwrite: bool) -> Result<(), VideoError> {
 
 /// An empty hidden file beside `target`, with its extension, removed again unless it is named.
 fn temporary(target: &Path) -> Result<TempPath, VideoError> {
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = target
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or_else(|| Path::new("."));
-    let suffix = target.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
+    let suffix = target
+        .extension()
+        .map(|extension| format!(".{}", extension.to_string_lossy()));
     let suffix = suffix.unwrap_or_default();
     let mut builder = tempfile::Builder::new();
     builder.prefix(".vrt-").suffix(&suffix);
@@ -308,7 +360,10 @@ fn temporary(target: &Path) -> Result<TempPath, VideoError> {
     }
     let file = builder
         .tempfile_in(folder)
-        .map_err(|source| VideoError::Create { path: target.to_path_buf(), source })?;
+        .map_err(|source| VideoError::Create {
+            path: target.to_path_buf(),
+            source,
+        })?;
     Ok(file.into_temp_path())
 }
 
@@ -325,13 +380,20 @@ fn ordinary_permissions() -> Option<Permissions> {
 }
 
 fn persist(file: TempPath, target: &Path, overwrite: bool) -> Result<(), VideoError> {
-    let named = if overwrite { file.persist(target) } else { file.persist_noclobber(target) };
+    let named = if overwrite {
+        file.persist(target)
+    } else {
+        file.persist_noclobber(target)
+    };
     named.map_err(|error| {
         let source = error.error;
         // The file is whole: it stays, under its hidden name, which the error states.
         match error.path.keep() {
             Ok(path) => VideoError::Create { path, source },
-            Err(error) => VideoError::Create { path: target.to_path_buf(), source: error.error },
+            Err(error) => VideoError::Create {
+                path: target.to_path_buf(),
+                source: error.error,
+            },
         }
     })
 }

@@ -84,8 +84,10 @@ fn ffmpeg(lines: &mut Lines, ffmpeg: &FfmpegReport) {
     }
 }
 
-fn memory(lines: &mut Lines, memory: MemoryReport) {
-    let MemoryReport { total, available, limit, usable } = memory;
+fn memory(lines: &mut Lines, memory: Option<MemoryReport>) {
+    let Some(MemoryReport { total, available, limit, usable }) = memory else {
+        return lines.add("memory", "the system does not say; state --memory to plan tiles");
+    };
     let limit = limit.map_or_else(String::new, |limit| {
         format!(", limited to {} by the control group", bytes(limit))
     });

@@ -14,6 +14,8 @@ pub(super) struct Table {
 #[derive(Clone, Debug)]
 enum Row {
     Cells(Vec<String>),
+    /// A name, and text that no column is made for.
+    Fact(String, String),
     Line,
 }
 
@@ -31,6 +33,11 @@ impl Table {
         self.rows.push(Row::Cells(cells.into_iter().map(Into::into).collect()));
     }
 
+    /// Adds a name with text behind it, which does not widen other columns.
+    pub(super) fn fact(&mut self, name: &str, text: String) {
+        self.rows.push(Row::Fact(name.to_owned(), text));
+    }
+
     /// Adds a line across all columns.
     pub(super) fn line(&mut self) {
         self.rows.push(Row::Line);
@@ -39,7 +46,11 @@ impl Table {
     fn widths(&self) -> Vec<usize> {
         let mut widths = Vec::new();
         for row in &self.rows {
-            let Row::Cells(cells) = row else { continue };
+            let cells = match row {
+                Row::Cells(cells) => &cells[..],
+                Row::Fact(name, _) => std::slice::from_ref(name),
+                Row::Line => &[],
+            };
             widths.resize(widths.len().max(cells.len()), 0);
             for (width, cell) in widths.iter_mut().zip(cells) {
                 *width = (*width).max(cell.chars().count());
@@ -57,6 +68,7 @@ impl fmt::Display for Table {
             let line = match row {
                 Row::Line => "─".repeat(across),
                 Row::Cells(cells) => aligned(cells, &widths),
+                Row::Fact(name, text) => format!("{name:<0$}{GAP}{text}", widths[0]),
             };
             writeln!(f, "{}", line.trim_end())?;
         }
@@ -101,7 +113,7 @@ pub(super) fn bytes(count: u64) -> String {
 }
 
 /// Operations in the unit that leaves at most three digits before the point.
-pub(super) fn flops(count: u64) -> String {
+pub(super) fn flops(count: u128) -> String {
     let (value, unit) = match count {
         0..1_000_000 => (count as f64 / 1e3, "k"),
         1_000_000..1_000_000_000 => (count as f64 / 1e6, "M"),
@@ -125,6 +137,14 @@ mod tests {
                         flow – é               7\n\
                         b         12,345,678,901\n";
         assert_eq!(table.to_string(), expected);
+    }
+
+    #[test]
+    fn facts_stand_behind_the_longest_name() {
+        let mut table = Table::default();
+        table.fact("window", "6 frames".to_owned());
+        table.fact("input channels", "3".to_owned());
+        assert_eq!(table.to_string(), "window          6 frames\ninput channels  3\n");
     }
 
     #[test]

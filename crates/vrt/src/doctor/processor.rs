@@ -26,10 +26,8 @@ pub struct ProcessorReport {
 }
 
 pub(super) fn examine() -> ProcessorReport {
-    let mut system = System::new();
-    system.refresh_cpu_list(CpuRefreshKind::nothing());
     ProcessorReport {
-        model: system.cpus().first().map_or_else(String::new, |cpu| cpu.brand().trim().to_owned()),
+        model: model().unwrap_or_default(),
         architecture: std::env::consts::ARCH,
         cores: System::physical_core_count().ok(),
         processors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -38,6 +36,13 @@ pub(super) fn examine() -> ProcessorReport {
         level: Level::current().to_string(),
         threads: rayon::current_num_threads(),
     }
+}
+
+/// What the first processor calls itself.
+fn model() -> Option<String> {
+    let mut system = System::new().ok()?;
+    system.refresh_cpu_list(CpuRefreshKind::nothing());
+    Some(system.cpus().first()?.brand().trim().to_owned())
 }
 
 /// The names of those features that `$detect` finds.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use vrt_model::config::{Task, VrtConfig};
+use vrt_video::{Averaging, SsimKind};
 
 use super::EvalError;
 
@@ -21,8 +22,8 @@ pub enum Protocol {
     /// Mean over the frames of a clip, then over clips.
     #[default]
     Clips,
-    /// Mean over all frames of all clips, as the MATLAB script behind some deblurring tables
-    /// takes it.
+    /// As the MATLAB script behind some deblurring tables: mean over all frames of all clips, SSIM
+    /// with a window over rows, columns and channels.
     AllFrames,
     /// Super-resolution on Vimeo-90K: the last of seven frames is repeated once, and only the
     /// fourth is scored.
@@ -85,6 +86,11 @@ impl Protocol {
         matches!(self, Self::Denoise { .. })
     }
 
+    /// Whether the truth can be the input, too.
+    pub fn input_is_optional(self) -> bool {
+        matches!(self, Self::Denoise { .. } | Self::VimeoInterpolation)
+    }
+
     /// Frames to restore in place of those of `input`, and the truth of those that are scored.
     pub(super) fn plan(self, clip: ClipFiles) -> Result<ClipPlan, EvalError> {
         let ClipFiles { name, truth, input } = clip;
@@ -121,10 +127,26 @@ impl Protocol {
         }
     }
 
-    /// Whether truth and input have the same frames; else each has its own, or one of them only
-    /// the frame in the middle.
+    /// Whether truth and input have the same frames; else either may be the whole clip or only
+    /// the frames of it that are used.
     pub(super) fn pairs_frames(self) -> bool {
         !matches!(self, Self::VimeoSr | Self::VimeoInterpolation)
+    }
+
+    /// What the mean of the set is taken over.
+    pub(super) fn averaging(self) -> Averaging {
+        match self {
+            Self::AllFrames => Averaging::Frames,
+            _ => Averaging::Clips,
+        }
+    }
+
+    /// How SSIM on RGB is read.
+    pub(super) fn ssim(self) -> SsimKind {
+        match self {
+            Self::AllFrames => SsimKind::Volume,
+            _ => SsimKind::PerChannel,
+        }
     }
 }
 

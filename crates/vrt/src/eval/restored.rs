@@ -4,17 +4,27 @@ use std::path::{Path, PathBuf};
 
 use vrt_model::config::VrtConfig;
 use vrt_model::tiled::{
-    ClipModel, TemporalWindows, TiledError, Window, WindowError, WindowStream, restore_window,
+    ClipModel, ClipSize, TemporalWindows, TileSpec, TiledError, Window, WindowError,
+    WindowStream, restore_window,
 };
 use vrt_model::volume::{Volume, VolumeError};
-use vrt_video::noise::Noise;
-use vrt_video::{Frame, PictureChannels, read_picture};
+use vrt_video::{ClipNoise, Frame, PictureChannels, VideoError, read_picture};
 
 use super::protocol::ClipPlan;
 use super::{EvalError, EvalOptions, Protocol};
+use crate::restore::{TilePlan, TilePlanError, plan_tiles};
 
 /// Seed of the noise of every clip.
-const NOISE_SEED: u64 = 0;
+const NOISE_SEED: u32 = 0;
+
+/// Values that noise is drawn in at a time, and the fewest there can be.
+const NOISE_BLOCK: u64 = 16;
+
+/// Rows and columns that a frame needs to be scored.
+const LEAST_SIDE: usize = 11;
+
+/// Takes a restored frame and its place in the clip.
+type Each<'a> = &'a mut dyn FnMut(usize, Frame) -> Result<(), EvalError>;
 
 /// A network, and how it is run.
 pub(super) struct Runner<'a, M> {
@@ -24,45 +34,49 @@ pub(super) struct Runner<'a, M> {
 }
 
 impl<M: ClipModel<Error: Send + Sync>> Runner<'_, M> {
-    /// Restores the frames of `clip` and hands out every restored one with its place.
+    /// Restores the frames of `clip` and hands out every restored one.
     pub(super) fn restore(
         &self,
         clip: &ClipPlan,
-        each: &mut dyn FnMut(usize, Frame) -> Result<(), EvalError>,
+        on_plan: &mut dyn FnMut(TilePlan),
+        each: Each<'_>,
     ) -> Result<(), EvalError> {
-        let failed = |error: Failure<M::Error>| match error {
+        self.restore_frames(&clip.inputs, on_plan, each).map_err(|failure| match failure {
             Failure::Eval(error) => error,
+            Failure::Plan(source) => EvalError::Plan { clip: clip.name.clone(), source },
             Failure::Tiled(source) => {
                 EvalError::Restore { clip: clip.name.clone(), source: Box::new(source) }
             }
-        };
-        self.restore_frames(&clip.inputs, each).map_err(failed)
+        })
     }
 
     fn restore_frames(
         &self,
         inputs: &[PathBuf],
-        each: &mut dyn FnMut(usize, Frame) -> Result<(), EvalError>,
+        on_plan: &mut dyn FnMut(TilePlan),
+        each: Each<'_>,
     ) -> Result<(), Failure<M::Error>> {
-        let mut reader = self.reader();
-        let mut frames = inputs.iter().map(|path| reader.read(path));
+        let mut reader = Reader::open(inputs, self.options.protocol, self.config)?;
+        let plan = plan_tiles(self.config, reader.clip_size(), self.options.tile)?;
+        on_plan(plan);
+        let spec = &plan.spec;
         if self.config.fused_frames().is_some() {
-            let clip = Volume::concat(&frames.collect::<Result<Vec<_>, _>>()?)?;
-            hand_out(0, &self.window(clip)?, each)?;
+            let clip = std::iter::from_fn(|| reader.next().transpose());
+            let clip = Volume::concat(&clip.collect::<Result<Vec<_>, _>>()?)?;
+            hand_out(0, &self.window(clip, spec)?, each)?;
             return Ok(());
         }
-        let EvalOptions { tile, tiling, .. } = self.options;
-        let mut stream = TemporalWindows::new(tile, *tiling, self.model.window()[0]);
+        let mut stream = TemporalWindows::new(spec, self.options.tiling, self.model.window()[0]);
         let mut next = 0;
         loop {
-            let frame = frames.next().transpose()?;
+            let frame = reader.next()?;
             let ended = frame.is_none();
             let window = match frame {
                 Some(frame) => stream.push(frame),
                 None => stream.end_scene(),
             };
             if let Some(Window { clip, .. }) = window? {
-                stream.put_back(self.window(clip)?)?;
+                stream.put_back(self.window(clip, spec)?)?;
             }
             while let Some(frame) = stream.pop() {
                 next = hand_out(next, &frame, each)?;
@@ -73,54 +87,13 @@ impl<M: ClipModel<Error: Send + Sync>> Runner<'_, M> {
         }
     }
 
-    fn window(&self, clip: Volume) -> Result<Volume, TiledError<M::Error>> {
-        let EvalOptions { tile, tiling, .. } = self.options;
-        restore_window(self.model, clip, tile, *tiling, &mut |_, _| {})
-    }
-
-    fn reader(&self) -> Reader {
-        match self.options.protocol {
-            Protocol::Denoise { sigma } => Reader {
-                noise: Some(Noise::new(sigma, NOISE_SEED)),
-                map: self.config.noise_map().then_some((sigma / 255.0) as f32),
-            },
-            _ => Reader { noise: None, map: None },
-        }
-    }
-}
-
-/// Reads the frames of one clip as the network takes them.
-struct Reader {
-    noise: Option<Noise>,
-    /// Value of the noise map, where the network takes one.
-    map: Option<f32>,
-}
-
-impl Reader {
-    fn read(&mut self, path: &Path) -> Result<Volume, EvalError> {
-        let mut frame = read_picture(path, PictureChannels::Rgb)?;
-        if let Some(noise) = &mut self.noise {
-            noise.add_to(&mut frame);
-        }
-        let (width, height, channels) = (frame.width(), frame.height(), frame.channels());
-        let samples = match self.map {
-            None => frame.into_samples(),
-            Some(level) => {
-                let pixels = frame.samples().chunks_exact(channels);
-                pixels.flat_map(|pixel| pixel.iter().copied().chain([level])).collect()
-            }
-        };
-        let channels = channels + usize::from(self.map.is_some());
-        Ok(Volume::new([1, height, width, channels], samples)?)
+    fn window(&self, clip: Volume, spec: &TileSpec) -> Result<Volume, TiledError<M::Error>> {
+        restore_window(self.model, clip, spec, self.options.tiling, &mut |_, _| {})
     }
 }
 
 /// Hands out the frames of `restored`; gives the place behind the last.
-fn hand_out(
-    first: usize,
-    restored: &Volume,
-    each: &mut dyn FnMut(usize, Frame) -> Result<(), EvalError>,
-) -> Result<usize, EvalError> {
+fn hand_out(first: usize, restored: &Volume, each: Each<'_>) -> Result<usize, EvalError> {
     let [height, width, channels] = restored.frame_dims();
     for (index, samples) in restored.iter_frames().enumerate() {
         each(first + index, Frame::new(width, height, channels, samples.to_vec()))?;
@@ -128,15 +101,95 @@ fn hand_out(
     Ok(first + restored.frames())
 }
 
-/// What stops a clip: its frames, or the network.
+/// Reads the frames of one clip as the network takes them.
+struct Reader<'a> {
+    files: &'a [PathBuf],
+    next: usize,
+    /// The first frame, until it is handed out.
+    first: Option<Frame>,
+    /// Width and height of all frames.
+    size: (usize, usize),
+    noise: Option<ClipNoise>,
+    /// Value of the noise map, where the network takes one.
+    map: Option<f32>,
+}
+
+impl<'a> Reader<'a> {
+    fn open(
+        files: &'a [PathBuf],
+        protocol: Protocol,
+        config: &VrtConfig,
+    ) -> Result<Self, EvalError> {
+        let first = read_picture(&files[0], PictureChannels::Rgb)?;
+        let size @ (width, height) = (first.width(), first.height());
+        let (mut noise, mut map) = (None, None);
+        if let Protocol::Denoise { sigma } = protocol {
+            let samples = first.samples().len() as u64 * files.len() as u64;
+            if samples < NOISE_BLOCK {
+                let least = LEAST_SIDE;
+                return Err(VideoError::TooSmallForSsim { least, width, height }.into());
+            }
+            noise = Some(ClipNoise::new(sigma as f32, NOISE_SEED, samples));
+            map = config.noise_map().then_some((sigma / 255.0) as f32);
+        }
+        Ok(Self { files, next: 0, first: Some(first), size, noise, map })
+    }
+
+    fn clip_size(&self) -> ClipSize {
+        let (width, height) = self.size;
+        ClipSize { frames: Some(self.files.len()), height, width }
+    }
+
+    fn next(&mut self) -> Result<Option<Volume>, EvalError> {
+        let Some(path) = self.files.get(self.next) else { return Ok(None) };
+        self.next += 1;
+        let mut frame = match self.first.take() {
+            Some(first) => first,
+            None => read_picture(path, PictureChannels::Rgb)?,
+        };
+        self.check_size(path, &frame)?;
+        if let Some(noise) = &mut self.noise {
+            noise.add(&mut frame);
+        }
+        let channels = frame.channels();
+        let samples = match self.map {
+            None => frame.into_samples(),
+            Some(level) => {
+                let pixels = frame.samples().chunks_exact(channels);
+                pixels.flat_map(|pixel| pixel.iter().copied().chain([level])).collect()
+            }
+        };
+        let (width, height) = self.size;
+        let channels = channels + usize::from(self.map.is_some());
+        Ok(Some(Volume::new([1, height, width, channels], samples)?))
+    }
+
+    fn check_size(&self, path: &Path, frame: &Frame) -> Result<(), VideoError> {
+        let (first_size, other_size) = (self.size, (frame.width(), frame.height()));
+        if first_size == other_size {
+            return Ok(());
+        }
+        let (first, other) = (self.files[0].clone(), path.to_path_buf());
+        Err(VideoError::MixedSizes { first, first_size, other, other_size })
+    }
+}
+
+/// What stops a clip: its frames, tiles or the network.
 enum Failure<E: std::error::Error + 'static> {
     Eval(EvalError),
+    Plan(TilePlanError),
     Tiled(TiledError<E>),
 }
 
 impl<E: std::error::Error + 'static> From<EvalError> for Failure<E> {
     fn from(error: EvalError) -> Self {
         Self::Eval(error)
+    }
+}
+
+impl<E: std::error::Error + 'static> From<TilePlanError> for Failure<E> {
+    fn from(error: TilePlanError) -> Self {
+        Self::Plan(error)
     }
 }
 

@@ -5,12 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::ffmpeg::{
-    Codes, FfmpegError, Layout, Programs, SCALE_FLAGS, bit_depth_of, capture, chroma_of, is_rgb,
+    FfmpegError, Layout, Programs, SCALE_FLAGS, YuvLayout, bit_depth_of, capture, chroma_of, is_rgb,
 };
 use crate::{Matrix, Range, Ratio, SinkOptions, StreamInfo, Transfer};
-
-/// Rows up to which pictures without a stated matrix are written as BT.601.
-const SD_ROWS: usize = 576;
 
 /// A kind of file, told by its extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +32,11 @@ pub(super) enum Container {
 
 impl Container {
     pub(super) fn of(path: &Path) -> Self {
-        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let extension = path
+            .extension()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .to_lowercase();
         match extension.as_str() {
             "mp4" | "m4v" | "mov" | "3gp" => Self::Mp4,
             "mkv" => Self::Matroska,
@@ -92,8 +93,11 @@ struct Choice {
 }
 
 /// Near-lossless: the difference to the restored frames is below what is seen.
-const X264: Choice =
-    Choice { name: "libx264", arguments: "-preset medium -crf 12", takes_odd: false };
+const X264: Choice = Choice {
+    name: "libx264",
+    arguments: "-preset medium -crf 12",
+    takes_odd: false,
+};
 const X265: Choice = Choice {
     name: "libx265",
     arguments: "-preset medium -crf 12 -x265-params log-level=error",
@@ -104,7 +108,11 @@ const VP9: Choice = Choice {
     arguments: "-crf 15 -b:v 0 -row-mt 1 -deadline good -cpu-used 3",
     takes_odd: true,
 };
-const MPEG4: Choice = Choice { name: "mpeg4", arguments: "-q:v 2", takes_odd: true };
+const MPEG4: Choice = Choice {
+    name: "mpeg4",
+    arguments: "-q:v 2",
+    takes_odd: true,
+};
 
 impl Codec {
     /// The caller's own arguments, or the first encoder that suits `container` and is installed.
@@ -124,7 +132,9 @@ impl Codec {
         }
         let choices: &[Choice] = match (container, deep) {
             (Container::Other, _) => {
-                return Err(FfmpegError::NoCodec { path: target.to_path_buf() });
+                return Err(FfmpegError::NoCodec {
+                    path: target.to_path_buf(),
+                });
             }
             (Container::WebM, _) => &[VP9],
             (Container::Avi | Container::Flash, _) => &[X264, MPEG4],
@@ -132,10 +142,16 @@ impl Codec {
             (_, false) => &[X264, X265, VP9, MPEG4],
         };
         let installed = encoders(&options.programs)?;
-        let Some(choice) = choices.iter().find(|choice| installed.contains(choice.name)) else {
+        let Some(choice) = choices
+            .iter()
+            .find(|choice| installed.contains(choice.name))
+        else {
             let names: Vec<_> = choices.iter().map(|choice| choice.name).collect();
             let path = target.to_path_buf();
-            return Err(FfmpegError::NoEncoder { path, wanted: names.join(", ") });
+            return Err(FfmpegError::NoEncoder {
+                path,
+                wanted: names.join(", "),
+            });
         };
         let deep = deep && !matches!(choice.name, "libx264" | "mpeg4");
         let mut own = vec!["-c:v".to_owned(), choice.name.to_owned()];
@@ -161,9 +177,13 @@ impl Codec {
         let pixel_format = stated.map_or(default, String::as_str).to_owned();
         let bit_depth = bit_depth_of(&pixel_format);
         let layout = if is_rgb(&pixel_format) {
-            if bit_depth == 8 { Layout::Rgb8 } else { Layout::Rgb16 }
+            if bit_depth == 8 {
+                Layout::Rgb8
+            } else {
+                Layout::Rgb16
+            }
         } else {
-            Layout::Yuv(Codes {
+            Layout::Yuv(YuvLayout {
                 matrix: matrix_of(info),
                 range: info.color.range.unwrap_or(Range::Limited),
                 bit_depth,
@@ -174,7 +194,12 @@ impl Codec {
         if stated.is_none() {
             arguments.extend(["-pix_fmt".to_owned(), pixel_format.clone()]);
         }
-        Self { arguments, layout, warnings: Vec::new(), pixel_format }
+        Self {
+            arguments,
+            layout,
+            warnings: Vec::new(),
+            pixel_format,
+        }
     }
 
     /// From raw pictures to the encoder's, with the tags they are to carry.
@@ -193,8 +218,13 @@ impl Codec {
             }
             Layout::Rgb8 | Layout::Rgb16 => format!("scale=flags={SCALE_FLAGS}"),
         };
-        let Ratio { numerator, denominator } =
-            info.sample_aspect.unwrap_or(Ratio { numerator: 1, denominator: 1 });
+        let Ratio {
+            numerator,
+            denominator,
+        } = info.sample_aspect.unwrap_or(Ratio {
+            numerator: 1,
+            denominator: 1,
+        });
         let tags = self.tags(info).join(":");
         format!(
             "{scale},format={},setparams={tags},setsar=r={numerator}/{denominator}:max=1000000",
@@ -204,10 +234,18 @@ impl Codec {
 
     fn tags(&self, info: &StreamInfo) -> Vec<String> {
         let mut tags = vec!["field_mode=prog".to_owned()];
-        let primaries = info.color.primaries.as_ref().map(|primaries| primaries.0.as_str());
+        let primaries = info
+            .color
+            .primaries
+            .as_ref()
+            .map(|primaries| primaries.0.as_str());
         match self.layout {
             Layout::Yuv(codes) => {
-                let range = if codes.range == Range::Full { "pc" } else { "tv" };
+                let range = if codes.range == Range::Full {
+                    "pc"
+                } else {
+                    "tv"
+                };
                 let matrix = match codes.matrix {
                     Matrix::Bt601 if primaries == Some("bt470bg") => "bt470bg",
                     Matrix::Bt601 => "smpte170m",
@@ -269,8 +307,8 @@ const TRANSFERS: [&str; 16] = [
 ];
 
 fn matrix_of(info: &StreamInfo) -> Matrix {
-    let by_size = if info.height > SD_ROWS { Matrix::Bt709 } else { Matrix::Bt601 };
-    info.color.matrix.filter(|matrix| *matrix != Matrix::Rgb).unwrap_or(by_size)
+    let stated = info.color.matrix.filter(|matrix| *matrix != Matrix::Rgb);
+    stated.unwrap_or(Matrix::for_height(info.height))
 }
 
 fn pixel_format(deep: bool, odd: bool) -> &'static str {
@@ -287,6 +325,11 @@ fn pixel_format(deep: bool, odd: bool) -> &'static str {
 fn encoders(programs: &Programs) -> Result<HashSet<String>, FfmpegError> {
     let captured = capture(Command::new(&programs.ffmpeg).args(["-hide_banner", "-encoders"]))?;
     let text = String::from_utf8_lossy(&captured.stdout).into_owned();
-    let video = text.lines().filter(|line| line.trim_start().starts_with('V'));
-    Ok(video.filter_map(|line| line.split_whitespace().nth(1)).map(str::to_owned).collect())
+    let video = text
+        .lines()
+        .filter(|line| line.trim_start().starts_with('V'));
+    Ok(video
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .map(str::to_owned)
+        .collect())
 }

@@ -1,0 +1,284 @@
+//! What each output pixel sees, one column a pixel: `[weight group, tap, channel of the group]`.
+
+use super::{DeformGeometry, DeformInputs};
+use crate::bilinear::{Corners, add_scaled, blend, dot_blend};
+use crate::level::at_every_level;
+use std::ops::Range;
+
+/// Input channels that share samples and lie together in a column.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    offset_group: usize,
+    /// First input channel.
+    channel: usize,
+    /// Number of channels.
+    len: usize,
+    /// Place in a column of the first tap.
+    first: usize,
+    /// From tap to tap in a column.
+    step: usize,
+}
+
+/// How the columns of all pixels are laid out.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    /// The runs that both partitions of the input channels leave whole, in the order of channels.
+    runs: Vec<Run>,
+    /// Row and column of each tap, from the first one.
+    taps: Vec<[f32; 2]>,
+}
+
+impl Layout {
+    pub(super) fn new(g: &DeformGeometry) -> Self {
+        let [rows, columns] = g.kernel;
+        let taps = (0..rows * columns)
+            .map(|tap| [(tap / columns) as f32, (tap % columns) as f32])
+            .collect();
+        Self {
+            runs: runs(g),
+            taps,
+        }
+    }
+}
+
+fn runs(g: &DeformGeometry) -> Vec<Run> {
+    let per_offset = g.in_channels / g.offset_groups;
+    let per_weight = g.in_channels / g.weight_groups;
+    let mut runs = Vec::new();
+    let mut channel = 0;
+    while channel < g.in_channels {
+        let (offset_group, weight_group) = (channel / per_offset, channel / per_weight);
+        let end = ((offset_group + 1) * per_offset).min((weight_group + 1) * per_weight);
+        runs.push(Run {
+            offset_group,
+            channel,
+            len: end - channel,
+            first: weight_group * g.taps() * per_weight + channel % per_weight,
+            step: per_weight,
+        });
+        channel = end;
+    }
+    runs
+}
+
+/// Output pixels of one frame, and what they read there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pixels<'a> {
+    geometry: &'a DeformGeometry,
+    layout: &'a Layout,
+    /// The frame of the input.
+    frame: &'a [f32],
+    /// Offsets and masks of the pixels.
+    offset: &'a [f32],
+    mask: &'a [f32],
+    /// First pixel, counted in the frame.
+    first: usize,
+}
+
+/// One pixel of [`Pixels`].
+#[derive(Clone, Copy, Debug)]
+struct Pixel<'a> {
+    /// Row and column of the first tap in the map, without offset.
+    corner: [f32; 2],
+    offset: &'a [[f32; 2]],
+    mask: &'a [f32],
+}
+
+/// What one tap of an output pixel reads of the map.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    /// Place in the pixel's mask.
+    index: usize,
+    /// Place in the pixel's column.
+    column: usize,
+    mask: f32,
+    corners: Option<Corners>,
+}
+
+impl<'a> Pixels<'a> {
+    /// The pixels `range`, counted over all frames, which must lie in one frame.
+    pub(super) fn new(
+        geometry: &'a DeformGeometry,
+        layout: &'a Layout,
+        inputs: DeformInputs<'a>,
+        range: Range<usize>,
+    ) -> Self {
+        let frame = range.start / geometry.out_frame_pixels();
+        let samples = range.start * geometry.samples()..range.end * geometry.samples();
+        Self {
+            geometry,
+            layout,
+            frame: &inputs.x[frame * geometry.frame_len()..][..geometry.frame_len()],
+            offset: &inputs.offset[2 * samples.start..2 * samples.end],
+            mask: &inputs.mask[samples],
+            first: range.start % geometry.out_frame_pixels(),
+        }
+    }
+
+    #[inline(always)]
+    fn pixel(&self, pixel: usize) -> Pixel<'a> {
+        let g = self.geometry;
+        let (at, width, samples) = (self.first + pixel, g.out_width(), g.samples());
+        let (offset, _) = self.offset[2 * pixel * samples..][..2 * samples].as_chunks::<2>();
+        let corner = [
+            (at / width) as f32 - g.padding[0] as f32,
+            (at % width) as f32 - g.padding[1] as f32,
+        ];
+        Pixel {
+            corner,
+            offset,
+            mask: &self.mask[pixel * samples..][..samples],
+        }
+    }
+
+    /// What tap `tap`, at `place` in the kernel, reads for the channels of `run`.
+    #[inline(always)]
+    fn sample(&self, pixel: &Pixel<'a>, run: &Run, tap: usize, place: [f32; 2]) -> Sample {
+        let g = self.geometry;
+        let index = run.offset_group * self.layout.taps.len() + tap;
+        let [dy, dx] = pixel.offset[index];
+        let y = pixel.corner[0] + place[0] + dy;
+        let x = pixel.corner[1] + place[1] + dx;
+        Sample {
+            index,
+            column: run.first + tap * run.step,
+            mask: pixel.mask[index],
+            corners: Corners::around(x, y, [g.height, g.width]),
+        }
+    }
+
+    #[inline(always)]
+    fn values(&self, corners: &Corners, run: &Run) -> [&'a [f32]; 4] {
+        let layout = [self.geometry.width, self.geometry.in_channels];
+        corners.values(self.frame, layout, run.channel, run.len)
+    }
+
+    /// Rows of the map that the pixels read.
+    pub(super) fn reach(&self) -> Range<usize> {
+        let g = self.geometry;
+        let mut reach = g.height..0;
+        let (offset, _) = self.offset.as_chunks::<2>();
+        for (pixel, offset) in offset.chunks_exact(g.samples()).enumerate() {
+            let top = self.pixel(pixel).corner[0];
+            for ([place, _], [dy, _]) in self.layout.taps.iter().cycle().zip(offset) {
+                let y = top + place + dy;
+                if y >= -1.0 && y < g.height as f32 {
+                    let below = (y.floor() + 1.0) as usize;
+                    reach.start = reach.start.min(below.saturating_sub(1));
+                    reach.end = reach.end.max((below + 1).min(g.height));
+                }
+            }
+        }
+        reach
+    }
+}
+
+at_every_level! {
+    /// Writes the columns of `pixels`.
+    pub(super) fn gather(pixels: Pixels<'_>, columns: &mut [f32]) = gather_body;
+}
+
+#[inline(always)]
+fn gather_body<const FUSED: bool>(pixels: Pixels<'_>, columns: &mut [f32]) {
+    let len = pixels.geometry.column_len();
+    for (index, column) in columns.chunks_exact_mut(len).enumerate() {
+        let pixel = pixels.pixel(index);
+        for run in &pixels.layout.runs {
+            for (tap, place) in pixels.layout.taps.iter().enumerate() {
+                let sample = pixels.sample(&pixel, run, tap, *place);
+                let seen = &mut column[sample.column..][..run.len];
+                let Some(corners) = sample.corners else {
+                    seen.fill(0.0);
+                    continue;
+                };
+                let [a, b, c, d] = corners.weights();
+                let (mask, values) = (sample.mask, pixels.values(&corners, run));
+                blend::<FUSED>(seen, values, [a * mask, b * mask, c * mask, d * mask]);
+            }
+        }
+    }
+}
+
+at_every_level! {
+    /// Writes the gradient of each sample's place and mask, (dy, dx, mask), from the gradient of
+    /// the columns of `pixels`.
+    pub(super) fn sample_gradients(
+        pixels: Pixels<'_>,
+        grad_columns: &[f32],
+        grads: &mut [f32],
+    ) = sample_gradients_body;
+}
+
+#[inline(always)]
+fn sample_gradients_body<const FUSED: bool>(
+    pixels: Pixels<'_>,
+    grad_columns: &[f32],
+    grads: &mut [f32],
+) {
+    grads.fill(0.0);
+    let (grads, _) = grads.as_chunks_mut::<3>();
+    let columns = grad_columns.chunks_exact(pixels.geometry.column_len());
+    let grads = grads.chunks_exact_mut(pixels.geometry.samples());
+    for (index, (column, grads)) in columns.zip(grads).enumerate() {
+        let pixel = pixels.pixel(index);
+        for run in &pixels.layout.runs {
+            for (tap, place) in pixels.layout.taps.iter().enumerate() {
+                let sample = pixels.sample(&pixel, run, tap, *place);
+                let Some(corners) = sample.corners else {
+                    continue;
+                };
+                let grad = &column[sample.column..][..run.len];
+                let weights = [corners.slopes_y(), corners.slopes_x(), corners.weights()];
+                let values = pixels.values(&corners, run);
+                let [along_y, along_x, value] = dot_blend::<FUSED, 3>(grad, values, weights);
+                // Added: a weight group may cut an offset group into several runs.
+                let sums = &mut grads[sample.index];
+                sums[0] += along_y * sample.mask;
+                sums[1] += along_x * sample.mask;
+                sums[2] += value;
+            }
+        }
+    }
+}
+
+at_every_level! {
+    /// Adds what the gradient of the columns of `pixels` gives to the rows `rows` of the map.
+    pub(super) fn scatter(
+        pixels: Pixels<'_>,
+        grad_columns: &[f32],
+        rows: Range<usize>,
+        grad_x: &mut [f32],
+    ) = scatter_body;
+}
+
+#[inline(always)]
+fn scatter_body<const FUSED: bool>(
+    pixels: Pixels<'_>,
+    grad_columns: &[f32],
+    rows: Range<usize>,
+    grad_x: &mut [f32],
+) {
+    let g = pixels.geometry;
+    for (index, column) in grad_columns.chunks_exact(g.column_len()).enumerate() {
+        let pixel = pixels.pixel(index);
+        for run in &pixels.layout.runs {
+            for (tap, place) in pixels.layout.taps.iter().enumerate() {
+                let sample = pixels.sample(&pixel, run, tap, *place);
+                let Some(corners) = sample.corners else {
+                    continue;
+                };
+                let grad = &column[sample.column..][..run.len];
+                let weights = corners.weights();
+                for corner in 0..4 {
+                    let (row, weight) = (corners.rows[corner], weights[corner] * sample.mask);
+                    if weight == 0.0 || row < rows.start || rows.end <= row {
+                        continue;
+                    }
+                    let at = (row - rows.start) * g.width + corners.columns[corner];
+                    let sum = &mut grad_x[at * g.in_channels + run.channel..][..run.len];
+                    add_scaled::<FUSED>(sum, weight, grad);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Opening a file: what kind it is, which of its weights, and where their values lie.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pytorch_reader::{PytorchError, PytorchReader};
+use safetensors::tensor::Metadata;
+
+use super::{Checkpoint, CheckpointError, StoredTensor, Which};
+
+/// Bytes in front of a `.safetensors` header: its length.
+const HEADER_START: usize = 8;
+/// The largest header that the format has.
+const MAX_HEADER: u64 = 100_000_000;
+/// How many times its own size a file's tensors may take: they can share what is stored.
+const MAX_GROWTH: u128 = 4;
+/// Keys that weights stand under, the averaged ones first.
+const CONTAINERS: [&str; 3] = ["params_ema.", "params.", "state_dict."];
+/// What wrapping a network for several devices puts in front of names.
+const WRAPPER: &str = "module.";
+
+/// Where a tensor's values are.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// In a `.pth` file.
+    Torch(pytorch_reader::Tensor),
+    /// In an open file, from this byte on.
+    File(Arc<Mutex<File>>, u64),
+    /// Here.
+    Memory(Arc<[f32]>),
+}
+
+impl Source {
+    /// The values of `tensor`, which this is the source of.
+    pub(super) fn read(&self, tensor: &StoredTensor) -> io::Result<Vec<f32>> {
+        let bytes = match self {
+            Self::Memory(values) => return Ok(values.to_vec()),
+            Self::Torch(stored) => stored.read()?,
+            Self::File(file, start) => {
+                // Both were held to the file's size when it was opened.
+                let values = tensor.shape.iter().product::<usize>();
+                let mut bytes = vec![0; values * tensor.element.bits() / 8];
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                file.seek(SeekFrom::Start(*start))?;
+                file.read_exact(&mut bytes)?;
+                bytes
+            }
+        };
+        let floats = tensor.element.floats(&bytes);
+        floats.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not floats"))
+    }
+}
+
+/// A file's tensors and text, as it names them.
+struct Contents {
+    tensors: BTreeMap<String, StoredTensor>,
+    metadata: BTreeMap<String, String>,
+}
+
+pub(super) fn open(path: &Path, which: Which) -> Result<Checkpoint, CheckpointError> {
+    let failed = |source| CheckpointError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = File::open(path).map_err(failed)?;
+    let held = file.metadata().map_err(failed)?.len();
+    let mut start = Vec::new();
+    (&mut file)
+        .take(64)
+        .read_to_end(&mut start)
+        .map_err(failed)?;
+    let contents = match safetensors_header(&start) {
+        Some(header) => open_safetensors(path, file, header, held)?,
+        None => open_torch(path, &start, held)?,
+    };
+    let tensors = select(contents.tensors, which).map_err(|problem| match problem {
+        Unselected::None(wanted) => CheckpointError::NoSuchWeights {
+            path: path.to_owned(),
+            wanted,
+        },
+        Unselected::Twice(name) => CheckpointError::Twice {
+            path: path.to_owned(),
+            name,
+        },
+    })?;
+    if tensors.is_empty() {
+        return Err(CheckpointError::Empty {
+            path: path.to_owned(),
+        });
+    }
+    Ok(Checkpoint {
+        path: path.to_owned(),
+        tensors,
+        metadata: contents.metadata,
+    })
+}
+
+/// Bytes of the header, if a file that starts so is a `.safetensors` file.
+fn safetensors_header(start: &[u8]) -> Option<u64> {
+    let len = u64::from_le_bytes(*start.first_chunk::<HEADER_START>()?);
+    (len <= MAX_HEADER && start.get(HEADER_START) == Some(&b'{')).then_some(len)
+}
+
+fn open_safetensors(
+    path: &Path,
+    mut file: File,
+    header: u64,
+    held: u64,
+) -> Result<Contents, CheckpointError> {
+    let damaged = |detail: String| CheckpointError::Damaged {
+        path: path.to_owned(),
+        detail,
+    };
+    let data_start = HEADER_START as u64 + header;
+    if data_start > held {
+        return Err(damaged(format!(
+            "its header of {header} bytes ends behind the file"
+        )));
+    }
+    let mut text = Vec::new();
+    let read = file.seek(SeekFrom::Start(HEADER_START as u64));
+    let read = read.and_then(|_| (&mut file).take(header).read_to_end(&mut text));
+    read.map_err(|source| CheckpointError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    let header: Metadata =
+        serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+    let data = header.data_len() as u64;
+    if data != held - data_start {
+        let there = held - data_start;
+        return Err(damaged(format!(
+            "{data} bytes of values are named, {there} are there"
+        )));
+    }
+    let file = Arc::new(Mutex::new(file));
+    let tensors = header.tensors().into_iter().map(|(name, info)| {
+        let source = Source::File(Arc::clone(&file), data_start + info.data_offsets.0 as u64);
+        let tensor = StoredTensor {
+            element: info.dtype.into(),
+            shape: info.shape.clone(),
+            source,
+        };
+        (name, tensor)
+    });
+    let metadata = header.metadata().iter().flatten();
+    let metadata = metadata
+        .map(|(key, text)| (key.clone(), text.clone()))
+        .collect();
+    Ok(Contents {
+        tensors: tensors.collect(),
+        metadata,
+    })
+}
+
+fn open_torch(path: &Path, start: &[u8], held: u64) -> Result<Contents, CheckpointError> {
+    let reader = PytorchReader::new(path).map_err(|error| match (error, foreign(start)) {
+        (PytorchError::Io(source), _) if source.kind() != io::ErrorKind::UnexpectedEof => {
+            CheckpointError::Io {
+                path: path.to_owned(),
+                source,
+            }
+        }
+        (_, Some(what)) => CheckpointError::NotCheckpoint {
+            path: path.to_owned(),
+            what,
+        },
+        (error, None) => CheckpointError::Damaged {
+            path: path.to_owned(),
+            detail: error.to_string(),
+        },
+    })?;
+    let tensors = reader.into_tensors();
+    let claimed = tensors
+        .values()
+        .map(|tensor| tensor.byte_len() as u128)
+        .sum::<u128>();
+    if claimed > MAX_GROWTH * u128::from(held) {
+        return Err(CheckpointError::TooLarge {
+            path: path.to_owned(),
+            claimed,
+            held,
+        });
+    }
+    let tensors = tensors.into_iter().map(|(name, tensor)| {
+        let (element, shape) = (tensor.dtype().into(), tensor.shape().to_vec());
+        (
+            name,
+            StoredTensor {
+                element,
+                shape,
+                source: Source::Torch(tensor),
+            },
+        )
+    });
+    Ok(Contents {
+        tensors: tensors.collect(),
+        metadata: BTreeMap::new(),
+    })
+}
+
+/// What a file that starts so is, if that is easily told and no checkpoint.
+fn foreign(start: &[u8]) -> Option<&'static str> {
+    if start.is_empty() {
+        return Some("the file is empty");
+    }
+    let text = start.trim_ascii_start();
+    if text.starts_with(b"version https://git-lfs") {
+        return Some("it is a Git LFS pointer; fetch the file it points to");
+    }
+    if text.starts_with(b"<") {
+        return Some("it is a web page; fetch the file itself");
+    }
+    let printable = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    // Pickles of the oldest protocol are text too, but start with these.
+    let pickle = matches!(start.first(), Some(b'(' | b'}' | b']' | b'c' | b'P' | b'L'));
+    if start.iter().all(printable) && !pickle {
+        return Some("it is text");
+    }
+    let known: [(&[u8], &str); 4] = [
+        (b"\x89PNG", "it is a picture"),
+        (b"\xff\xd8\xff", "it is a picture"),
+        (b"\x89HDF", "it is an HDF5 file"),
+        (b"\x1f\x8b", "it is a gzip archive; unpack it"),
+    ];
+    known
+        .iter()
+        .find(|(magic, _)| start.starts_with(magic))
+        .map(|(_, what)| *what)
+}
+
+/// Why weights could not be chosen.
+enum Unselected {
+    None(&'static str),
+    Twice(String),
+}
+
+/// The tensors of the weights asked for, under their names in the network.
+fn select(
+    tensors: BTreeMap<String, StoredTensor>,
+    which: Which,
+) -> Result<BTreeMap<String, StoredTensor>, Unselected> {
+    let holds = |container: &str| tensors.keys().any(|name| name.starts_with(container));
+    let best = CONTAINERS.into_iter().find(|container| holds(container));
+    let container = match which {
+        Which::Best => best,
+        Which::Averaged if holds("params_ema.") => Some("params_ema."),
+        Which::Averaged => return Err(Unselected::None("params_ema")),
+        Which::Params if best.is_none() || holds("params.") => best.map(|_| "params."),
+        Which::Params => return Err(Unselected::None("params")),
+    };
+    let mut chosen = BTreeMap::new();
+    for (name, tensor) in tensors {
+        let Some(name) = name.strip_prefix(container.unwrap_or_default()) else {
+            continue;
+        };
+        let name = name.strip_prefix(WRAPPER).unwrap_or(name).to_owned();
+        if chosen.insert(name.clone(), tensor).is_some() {
+            return Err(Unselected::Twice(name));
+        }
+    }
+    Ok(chosen)
+}

@@ -1,0 +1,125 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::tests::valid_fields;
+use crate::presets::Preset;
+
+fn flops(id: &str, size: [usize; 3]) -> Flops {
+    Flops::of(&Preset::parse(id).expect("a preset").config(), size)
+}
+
+fn tera(flops: u128) -> f64 {
+    flops as f64 / 1e12
+}
+
+#[test]
+fn work_of_006_is_as_measured() {
+    let flops = flops("006", [6, 256, 256]);
+    assert!(
+        (tera(flops.total()) - 8.93).abs() < 0.01,
+        "{}",
+        tera(flops.total())
+    );
+    let shares = [
+        (Work::Offsets, 27.0),
+        (Work::Mlp, 22.0),
+        (Work::Qkv, 15.0),
+        (Work::SelfAttention, 14.0),
+        (Work::MutualAttention, 2.0),
+        (Work::Projection, 5.0),
+        (Work::Flow, 5.0),
+        (Work::Fuse, 5.0),
+        (Work::Deform, 3.0),
+        (Work::Other, 2.0),
+    ];
+    for (work, percent) in shares {
+        let share = 100.0 * flops.share(work);
+        assert!(
+            (share - percent).abs() < 1.0,
+            "{work}: {share} %, expected {percent} %"
+        );
+    }
+}
+
+#[test]
+fn work_of_smaller_clips_is_as_measured() {
+    let deblurring = tera(flops("006", [6, 64, 64]).total());
+    assert!((deblurring - 0.56).abs() < 0.005, "{deblurring}");
+    let larger = tera(flops("001", [6, 64, 64]).total());
+    assert!((larger - 1.12).abs() < 0.005, "{larger}");
+}
+
+#[test]
+fn parameters_add_up_in_both_tables() {
+    for preset in Preset::all() {
+        let config = preset.config();
+        let all = config
+            .tensors()
+            .iter()
+            .map(|spec| spec.len())
+            .sum::<usize>();
+        assert_eq!(
+            parameters_by_part(&config).values().sum::<usize>(),
+            all,
+            "{}",
+            preset.id
+        );
+        assert_eq!(
+            parameters_by_work(&config).values().sum::<usize>(),
+            all,
+            "{}",
+            preset.id
+        );
+    }
+    let flow = parameters_by_part(&Preset::all()[5].config())[&Part::Flow];
+    assert_eq!(flow, 1_440_300);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_larger_clip_costs_no_less(
+        fields in valid_fields(),
+        size in prop::array::uniform3(1_usize..300),
+        axis in 0_usize..3,
+    ) {
+        let config = VrtConfig::new(fields).expect("valid");
+        let mut larger = size;
+        larger[axis] *= 2;
+        prop_assert!(Flops::of(&config, larger).total() >= Flops::of(&config, size).total());
+        prop_assert!(peak_bytes(&config, larger) >= peak_bytes(&config, size));
+    }
+
+    #[test]
+    fn kinds_of_work_add_up(fields in valid_fields()) {
+        let flops = Flops::of(&VrtConfig::new(fields).expect("valid"), [6, 64, 64]);
+        prop_assert_eq!(flops.iter().map(|(_, count)| count).sum::<u128>(), flops.total());
+        let shares = flops.iter().map(|(work, _)| flops.share(work)).sum::<f64>();
+        prop_assert!((shares - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn work_on_whole_windows_grows_with_the_pixels(rows in 1_usize..5, columns in 1_usize..5) {
+        let whole = |h: usize, w: usize| flops("006", [6, 64 * h, 64 * w]).total();
+        prop_assert_eq!(whole(rows, columns), (rows * columns) as u128 * whole(1, 1));
+    }
+}
+
+#[test]
+fn memory_holds_at_least_the_weights_and_the_clip() {
+    for preset in Preset::all() {
+        let config = preset.config();
+        let parameters = config
+            .tensors()
+            .iter()
+            .map(|spec| spec.len() as u64)
+            .sum::<u64>();
+        let values = 6 * 128 * 128 * config.input_channels() as u64;
+        assert!(
+            peak_bytes(&config, [6, 128, 128]) > 4 * (parameters + values),
+            "{}",
+            preset.id
+        );
+    }
+}

@@ -1,0 +1,53 @@
+//! Flags about the network, shared by the commands that take weights.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use vrt::weights::{Architecture, WeightsError, load_weights, open_weights};
+use vrt_model::VrtConfig;
+use vrt_model::checkpoint::Checkpoint;
+use vrt_model::presets::{Preset, UnknownPreset};
+
+/// What is known about weights beside their file.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct NetworkOptions {
+    /// Option file whose section netG states the architecture [default: recognised from the
+    /// weights]
+    #[arg(long, value_name = "FILE.json", conflicts_with = "preset")]
+    pub(crate) options: Option<PathBuf>,
+    /// Published network whose architecture this is, such as 006
+    #[arg(long, value_name = "NAME", value_parser = preset)]
+    pub(crate) preset: Option<&'static Preset>,
+    /// SpyNet's weights, for checkpoints that leave them out
+    #[arg(long, value_name = "FILE")]
+    pub(crate) flow: Option<PathBuf>,
+}
+
+fn preset(name: &str) -> Result<&'static Preset, UnknownPreset> {
+    Preset::parse(name)
+}
+
+impl NetworkOptions {
+    /// Opens weights, and SpyNet's along with them.
+    pub(crate) fn open(&self, weights: &Path) -> Result<Checkpoint, WeightsError> {
+        open_weights(weights, self.flow.as_deref())
+    }
+
+    /// The network that is stated, if any.
+    pub(crate) fn stated(&self) -> Result<Option<VrtConfig>, WeightsError> {
+        self.architecture().stated()
+    }
+
+    /// Opens weights and settles which network they are of.
+    pub(crate) fn load(&self, weights: &Path) -> Result<(VrtConfig, Checkpoint), WeightsError> {
+        load_weights(weights, &self.architecture(), self.flow.as_deref())
+    }
+
+    fn architecture(&self) -> Architecture {
+        match (&self.options, self.preset) {
+            (Some(path), _) => Architecture::OptionFile(path.clone()),
+            (None, Some(preset)) => Architecture::Preset(preset),
+            (None, None) => Architecture::Recognised,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! `vrt restore`: one video from file to file.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use vrt::device::DeviceChoice;
+use vrt::restore::{RestoreOptions, Summary, restore_file};
+use vrt_model::Restorer;
+use vrt_video::BitDepth;
+
+use super::network::NetworkOptions;
+use super::progress::Reporter;
+use super::stop::stop_on_signals;
+use super::tile::{Recognised, TileOptions, TilingName};
+use super::values::Rate;
+use super::{Failure, GlobalOptions, output};
+
+/// Name of standard input and output.
+const PIPE: &str = "-";
+
+const EXAMPLES: &str = "\
+Examples:
+  vrt restore blurred.mp4 -o sharp.mp4 --weights 006_VRT_videodeblurring_GoPro.pth
+  vrt restore frames/ -o restored/ --weights sr.safetensors --bit-depth 16
+  vrt restore noisy.mkv -o clean.mkv --weights 008.pth --sigma 20 --memory 6G
+  vrt restore blurred/ -o sharp/ --weights spike.safetensors --spike spikes/
+  ffmpeg -i in.mp4 -f yuv4mpegpipe - | vrt restore - -o out.y4m --weights deblur.pth
+
+Inputs and outputs are folders of pictures (PNG, JPEG, TIFF, WebP, BMP; written as PNG), .y4m files, - for
+YUV4MPEG2 on standard input or output, and whatever ffmpeg reads and writes.";
+
+/// Flags of `vrt restore`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Video, folder of pictures, or - for a YUV4MPEG2 stream
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// Where to write: video, folder, or - for a YUV4MPEG2 stream
+    #[arg(long, short, value_name = "OUT")]
+    output: PathBuf,
+    /// Weights: .pth or .safetensors
+    #[arg(long, value_name = "FILE")]
+    weights: PathBuf,
+    #[command(flatten)]
+    network: NetworkOptions,
+    #[command(flatten)]
+    tile: TileOptions,
+    /// Numbers to compute with
+    #[arg(long, value_enum, default_value_t)]
+    precision: Precision,
+    /// Bits per sample of written pictures [default: as the input]
+    #[arg(long, value_enum, value_name = "BITS")]
+    bit_depth: Option<Depth>,
+    /// Level of the noise, for denoising weights: standard deviation in codes of 8 bits
+    #[arg(long, value_name = "S")]
+    sigma: Option<f64>,
+    /// Folder of one grey spike image a frame, for RGB+spike weights
+    #[arg(long, value_name = "DIR")]
+    spike: Option<PathBuf>,
+    /// Restore only the first N frames
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    frames: Option<u64>,
+    /// Frames per second of a folder of pictures, where a video is made of it [default: 25]
+    #[arg(long, value_name = "RATE")]
+    fps: Option<Rate>,
+    /// Do not look for scene cuts (published tiling never does)
+    #[arg(long)]
+    no_scene_cuts: bool,
+    /// Arguments of ffmpeg's encoder, with spaces between them, in place of the default ones
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    encoder_args: Option<String>,
+    /// Replace the output if it exists
+    #[arg(long)]
+    overwrite: bool,
+}
+
+/// Names of the numbers that a network may be computed with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Precision {
+    /// The best that the device computes
+    #[default]
+    Auto,
+    /// 32-bit floats
+    F32,
+    /// 16-bit floats of 8 bits precision
+    Bf16,
+}
+
+/// Names of [`BitDepth`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Depth {
+    #[value(name = "8")]
+    Eight,
+    #[value(name = "16")]
+    Sixteen,
+}
+
+impl From<Depth> for BitDepth {
+    fn from(depth: Depth) -> Self {
+        match depth {
+            Depth::Eight => Self::Eight,
+            Depth::Sixteen => Self::Sixteen,
+        }
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), Failure> {
+    let to_pipe = arguments.output == Path::new(PIPE);
+    if to_pipe && global.json {
+        return Err(Failure::Usage(
+            "--json and --output - both need standard output; write to a file".to_owned(),
+        ));
+    }
+    check_precision(arguments.precision, global.device)?;
+    let mut reporter = Reporter::new(global);
+    let (config, checkpoint) = arguments.network.load(&arguments.weights)?;
+    let recognised = Recognised {
+        weights: &arguments.weights,
+        config: &config,
+        preset: arguments.network.preset,
+    };
+    let mut options = arguments.options();
+    let choice = &arguments.tile;
+    options.tile = choice.choose(&recognised, global.device, &mut |text| reporter.warn(text))?;
+    // What does not fit is said before a large network is built.
+    options.check(&config).map_err(|error| Failure::Usage(error.to_string()))?;
+    let restorer = Restorer::new(&config, &checkpoint, &global.device.open()?)?;
+    drop(checkpoint);
+    options.stop = stop_on_signals()?;
+    let (input, output) = (&arguments.input, &arguments.output);
+    let summary = restore_file(input, output, &restorer, &config, &options, &mut reporter);
+    reporter.finish();
+    conclude(&summary?, to_pipe, &reporter, global)
+}
+
+impl Arguments {
+    /// The library's options, with tiles still to be chosen.
+    fn options(&self) -> RestoreOptions {
+        let published = self.tile.tiling == TilingName::Published;
+        let encoder = self.encoder_args.as_deref();
+        RestoreOptions {
+            tiling: self.tile.tiling(),
+            // Published numbers were made without them.
+            scene_cuts: !self.no_scene_cuts && !published,
+            sigma: self.sigma,
+            spike: self.spike.clone(),
+            frames: self.frames,
+            bit_depth: self.bit_depth.map(Into::into),
+            frame_rate: self.fps.map(|Rate(ratio)| ratio),
+            encoder_arguments: encoder.map(|args| args.split_whitespace().map(Into::into).collect()),
+            overwrite: self.overwrite,
+            ..RestoreOptions::default()
+        }
+    }
+}
+
+fn check_precision(precision: Precision, device: DeviceChoice) -> Result<(), Failure> {
+    match precision {
+        Precision::Auto | Precision::F32 => Ok(()),
+        Precision::Bf16 => Err(Failure::Failed(
+            format!("the device {device} computes in f32 only; use --precision f32 or auto").into(),
+        )),
+    }
+}
+
+/// Tells what the run has left.
+fn conclude(
+    summary: &Summary,
+    to_pipe: bool,
+    reporter: &Reporter,
+    global: &GlobalOptions,
+) -> Result<(), Failure> {
+    for warning in summary.written.iter().flat_map(|written| &written.warnings) {
+        reporter.warn(warning);
+    }
+    let path = summary.written.as_ref().and_then(|written| written.path.as_deref());
+    let place = path.map_or_else(String::new, |path| format!(" in {}", path.display()));
+    let frames = match summary.frames() {
+        1 => "1 frame".to_owned(),
+        frames => format!("{frames} frames"),
+    };
+    if summary.stopped {
+        let left = match summary.frames() {
+            0 => "nothing is written".to_owned(),
+            _ => format!("{frames} whole{place}"),
+        };
+        return Err(Failure::Failed(format!("stopped: {left}").into()));
+    }
+    if global.json {
+        let (frames, seconds) = (summary.frames(), summary.seconds);
+        let event =
+            json!({ "event": "done", "frames": frames, "path": path, "seconds": seconds });
+        return Ok(output::json(&event)?);
+    }
+    let line = format!("{frames}{place}, {:.1} s", summary.seconds);
+    match to_pipe {
+        true if !global.quiet => output::message(&line),
+        true => {}
+        false => output::result(&line)?,
+    }
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! Chooses tiles for the memory there is.
+
+use serde::Serialize;
+use vrt_model::config::VrtConfig;
+use vrt_model::cost;
+use vrt_model::tiled::{ClipSize, PlanError, PlanLimits, TileSpec, plan};
+
+use super::options::{Overlap, TileChoice};
+use super::run::FRAMES_AROUND;
+use super::{FRAMES_READ_AHEAD, FRAMES_TO_WRITE};
+use crate::memory::Memory;
+
+/// Most frames of a tile that is planned: longer windows hardly help, and show progress late.
+const MAX_FRAMES: usize = 24;
+
+/// Copies of the frames of a window that are held beside the network, in input size: those that
+/// are collected, the window, a tile of it, and what the decoder and its buffers hold.
+const INPUT_COPIES: u64 = 4;
+
+/// The same in output size: the window put together, finished frames, and a tile of them.
+const OUTPUT_COPIES: u64 = 3;
+
+/// Bytes of a sample.
+const SAMPLE_BYTES: u64 = 4;
+
+/// Tiles, and what they are expected to need.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TilePlan {
+    /// Sizes and overlaps.
+    pub spec: TileSpec,
+    /// Bytes that they may take, and are expected to; `None` if tiles were given.
+    pub memory: Option<PlannedMemory>,
+}
+
+/// What a plan was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PlannedMemory {
+    /// Bytes that the run may take.
+    pub budget: u64,
+    /// Bytes that it is expected to take.
+    pub predicted: u64,
+}
+
+/// Why tiles could not be planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TilePlanError {
+    /// Nothing fits.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The system does not say what is free.
+    #[error("how much memory is free is not known here; state how much may be used (--memory)")]
+    MemoryUnknown,
+}
+
+/// The tiles of a run over a clip of this size.
+///
+/// # Errors
+///
+/// If not even the smallest tile fits into memory, the overlap leaves none, or it is not known how
+/// much memory is free.
+pub fn plan_tiles(
+    config: &VrtConfig,
+    clip: ClipSize,
+    choice: TileChoice,
+) -> Result<TilePlan, TilePlanError> {
+    let (memory, overlap) = match choice {
+        TileChoice::Given(spec) => return Ok(TilePlan { spec, memory: None }),
+        TileChoice::Auto { memory, overlap } => (memory, overlap),
+    };
+    let budget = memory.or_else(|| Memory::now().map(|memory| memory.usable()));
+    let budget = budget.ok_or(TilePlanError::MemoryUnknown)?;
+    let needs = Needs { config, clip };
+    let peak = |frames, height, width| needs.bytes(frames, height, width);
+    let spec = match config.fused_frames() {
+        // Every window has the frames that the network sees.
+        Some(_) => {
+            let limits = limits(FRAMES_AROUND, FRAMES_AROUND, Overlap { frames: 0, ..overlap });
+            plan(budget, ClipSize { frames: None, ..clip }, limits, peak)?
+        }
+        None => plan(budget, clip, limits(config.window()[0], MAX_FRAMES, overlap), peak)?,
+    };
+    let side = |side: usize| if spec.size() == 0 { side } else { spec.size().min(side) };
+    let predicted = peak(spec.frames(), side(clip.height), side(clip.width));
+    Ok(TilePlan { spec, memory: Some(PlannedMemory { budget, predicted }) })
+}
+
+fn limits(window_frames: usize, max_frames: usize, overlap: Overlap) -> PlanLimits {
+    PlanLimits {
+        window_frames,
+        max_frames,
+        overlap_frames: overlap.frames,
+        overlap_size: overlap.size,
+    }
+}
+
+/// Predicts what a run needs.
+struct Needs<'a> {
+    config: &'a VrtConfig,
+    clip: ClipSize,
+}
+
+impl Needs<'_> {
+    /// Bytes for tiles of so many frames, rows and columns: the network's and the frames' around.
+    fn bytes(&self, frames: usize, height: usize, width: usize) -> u64 {
+        let tile = cost::peak_bytes(self.config, [frames, height, width]);
+        tile.saturating_add(self.held_frames(frames as u64))
+    }
+
+    /// Whole frames that windows of `frames` frames, the queues and both ends hold.
+    fn held_frames(&self, frames: u64) -> u64 {
+        let pixels = (self.clip.height as u64).saturating_mul(self.clip.width as u64);
+        let input = pixels.saturating_mul(self.config.input_channels() as u64 * SAMPLE_BYTES);
+        let scale = self.config.upscale() as u64;
+        let output = pixels.saturating_mul(3 * SAMPLE_BYTES * scale * scale);
+        let inputs = INPUT_COPIES * frames + FRAMES_READ_AHEAD as u64;
+        let outputs = OUTPUT_COPIES * frames + FRAMES_TO_WRITE as u64;
+        input.saturating_mul(inputs).saturating_add(output.saturating_mul(outputs))
+    }
+}

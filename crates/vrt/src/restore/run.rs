@@ -1,0 +1,266 @@
+//! The middle of a run: windows of frames through the network.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use vrt_model::config::VrtConfig;
+use vrt_model::tiled::{
+    ClipModel, Interpolation, TemporalWindows, TileSpec, TiledError, Tiling, Window, WindowStream,
+    restore_window,
+};
+use vrt_model::volume::Volume;
+use vrt_video::{Frame, TimedFrame};
+
+use super::error::RestoreError;
+use super::labels::Labels;
+use super::options::RestoreOptions;
+use super::progress::{Event, Progress, Stage, Status};
+use super::read::Prepared;
+
+/// Frames that an interpolation network sees.
+pub(super) const FRAMES_AROUND: usize = 4;
+
+/// How long a wait for a frame may last before it is asked whether to stop.
+const STOP_CHECK: Duration = Duration::from_millis(100);
+
+/// Why a run ends before its last frame is restored.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// Somebody asked for it.
+    Stopped,
+    /// Frames are not taken any more; the writing end knows why.
+    WriterGone,
+    /// It cannot go on.
+    Failed(RestoreError),
+}
+
+impl<E: Into<RestoreError>> From<E> for Halt {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// What comes from the reading end.
+enum Received {
+    Frame(Prepared),
+    Over,
+    Failed(RestoreError),
+}
+
+/// Takes frames in, restores windows of them, hands frames out.
+pub(super) struct Middle<'a, M> {
+    model: Stoppable<'a, M>,
+    spec: TileSpec,
+    tiling: Tiling,
+    stream: Box<dyn WindowStream>,
+    labels: Labels,
+    /// Restored frames for each frame that goes in: 1, or 2 in interpolation.
+    frames_out: u64,
+    taken: u64,
+    status: Status,
+    progress: &'a mut dyn Progress,
+}
+
+impl<'a, M: ClipModel<Error: Send + Sync>> Middle<'a, M> {
+    pub(super) fn new(
+        model: &'a M,
+        config: &VrtConfig,
+        spec: TileSpec,
+        options: &'a RestoreOptions,
+        progress: &'a mut dyn Progress,
+    ) -> Self {
+        let tiling = options.tiling;
+        let doubles = config.fused_frames().is_some();
+        let stream: Box<dyn WindowStream> = match doubles {
+            true => Box::new(Interpolation::new()),
+            false => Box::new(TemporalWindows::new(&spec, tiling, model.window()[0])),
+        };
+        Self {
+            model: Stoppable { model, stop: &options.stop },
+            spec,
+            tiling,
+            stream,
+            labels: Labels::new(doubles),
+            frames_out: if doubles { 2 } else { 1 },
+            taken: 0,
+            status: Status {
+                stage: Stage::Reading,
+                frames: 0,
+                estimate: 0.0,
+                total: None,
+                tiles: (0, 0),
+            },
+            progress,
+        }
+    }
+
+    /// Restores all that is `prepared` and sends it `to_write`; `total` frames, if known.
+    ///
+    /// If reading fails, the frames before it are restored first.
+    pub(super) fn run(
+        mut self,
+        total: Option<u64>,
+        prepared: &Receiver<Result<Prepared, RestoreError>>,
+        to_write: Sender<TimedFrame>,
+    ) -> Result<(), Halt> {
+        self.status.total = total;
+        let failed = loop {
+            match self.receive(prepared)? {
+                Received::Frame(frame) => self.take(frame, &to_write)?,
+                Received::Over => break None,
+                Received::Failed(error) => break Some(error),
+            }
+        };
+        let ended = self.end_scene(&to_write);
+        if let Some(error) = failed {
+            return Err(Halt::Failed(error));
+        }
+        ended?;
+        self.tell(Stage::Finishing);
+        Ok(())
+    }
+
+    fn receive(
+        &self,
+        prepared: &Receiver<Result<Prepared, RestoreError>>,
+    ) -> Result<Received, Halt> {
+        loop {
+            if self.model.is_stopped() {
+                return Err(Halt::Stopped);
+            }
+            match prepared.recv_timeout(STOP_CHECK) {
+                Ok(Ok(frame)) => return Ok(Received::Frame(frame)),
+                Ok(Err(error)) => return Ok(Received::Failed(error)),
+                Err(RecvTimeoutError::Disconnected) => return Ok(Received::Over),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn take(&mut self, frame: Prepared, to_write: &Sender<TimedFrame>) -> Result<(), Halt> {
+        if frame.starts_scene {
+            self.end_scene(to_write)?;
+        }
+        self.taken += 1;
+        self.labels.push(frame.label);
+        let window = self.stream.push(frame.picture)?;
+        self.restore(window, to_write)
+    }
+
+    fn end_scene(&mut self, to_write: &Sender<TimedFrame>) -> Result<(), Halt> {
+        let window = self.stream.end_scene()?;
+        self.restore(window, to_write)
+    }
+
+    /// Restores a window, if there is one, and hands out the frames that are finished then.
+    fn restore(
+        &mut self,
+        window: Option<Window>,
+        to_write: &Sender<TimedFrame>,
+    ) -> Result<(), Halt> {
+        if let Some(Window { first_frame, clip }) = window {
+            let restored = self.restore_tiles(clip).map_err(|error| halt(error, first_frame))?;
+            self.stream.put_back(restored)?;
+        }
+        let before = self.status.frames;
+        while let Some(frame) = self.stream.pop() {
+            let frame = timed(frame, &mut self.labels);
+            to_write.send(frame).map_err(|_| Halt::WriterGone)?;
+            self.status.frames += 1;
+        }
+        if self.status.frames > before {
+            self.tell(Stage::Reading);
+        }
+        Ok(())
+    }
+
+    fn restore_tiles(&mut self, clip: Volume) -> Result<Volume, TiledError<StepError<M::Error>>> {
+        // All frames taken so far, except those that the next window restores again.
+        let after = (self.taken * self.frames_out) as f64;
+        let before = self.status.frames as f64;
+        let Self { model, spec, tiling, status, progress, .. } = self;
+        status.stage = Stage::Restoring;
+        restore_window(&*model, clip, spec, *tiling, &mut |done, all| {
+            let share = done as f64 / all as f64;
+            status.estimate = before + share * (after - before).max(0.0);
+            if let Some(total) = status.total {
+                status.estimate = status.estimate.min(total as f64);
+            }
+            status.tiles = (done, all);
+            progress.on_event(&Event::Moved(*status));
+        })
+    }
+
+    fn tell(&mut self, stage: Stage) {
+        self.status.stage = stage;
+        self.status.estimate = self.status.frames as f64;
+        self.status.tiles = (0, 0);
+        self.progress.on_event(&Event::Moved(self.status));
+    }
+}
+
+fn halt<E>(error: TiledError<StepError<E>>, first_frame: usize) -> Halt
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let source: Box<dyn std::error::Error + Send + Sync> = match error {
+        TiledError::Model(StepError::Stopped) => return Halt::Stopped,
+        TiledError::Model(StepError::Model(error)) => Box::new(error),
+        TiledError::Window(error) => return error.into(),
+        TiledError::Volume(error) => return error.into(),
+        shape @ TiledError::TileShape { .. } => Box::new(shape),
+    };
+    Halt::Failed(RestoreError::Model { first_frame, source })
+}
+
+/// A finished frame with the label that is due.
+fn timed(frame: Volume, labels: &mut Labels) -> TimedFrame {
+    let [height, width, channels] = frame.frame_dims();
+    let label = labels.next();
+    TimedFrame {
+        frame: Frame::new(width, height, channels, frame.into_samples()),
+        seconds: label.seconds,
+        name: label.name,
+    }
+}
+
+/// A model that refuses the next tile once somebody wants the run to end.
+struct Stoppable<'a, M> {
+    model: &'a M,
+    stop: &'a AtomicBool,
+}
+
+/// Why a tile was not restored.
+#[derive(Debug, thiserror::Error)]
+enum StepError<E: std::error::Error + 'static> {
+    #[error("the run was stopped")]
+    Stopped,
+    #[error(transparent)]
+    Model(E),
+}
+
+impl<M> Stoppable<'_, M> {
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+impl<M: ClipModel> ClipModel for Stoppable<'_, M> {
+    type Error = StepError<M::Error>;
+
+    fn scale(&self) -> usize {
+        self.model.scale()
+    }
+
+    fn window(&self) -> [usize; 3] {
+        self.model.window()
+    }
+
+    fn restore(&self, clip: Volume) -> Result<Volume, Self::Error> {
+        if self.is_stopped() {
+            return Err(StepError::Stopped);
+        }
+        self.model.restore(clip).map_err(StepError::Model)
+    }
+}

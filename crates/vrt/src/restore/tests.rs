@@ -1,0 +1,459 @@
+//! Whole runs over small folders, with stand-ins for networks.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use vrt_model::config::{Reach, VrtConfig, VrtFields};
+use vrt_model::tiled::{ClipModel, TileSpec};
+use vrt_model::volume::Volume;
+use vrt_video::{BitDepth, Frame, PictureChannels, VideoError, read_picture, write_picture};
+
+use super::*;
+
+const WIDTH: usize = 24;
+const HEIGHT: usize = 16;
+
+/// A network that does what a test says, and keeps the sizes of clips it was given.
+struct Stand<F> {
+    scale: usize,
+    work: F,
+    clips: Mutex<Vec<[usize; 4]>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the stand-in gives up")]
+struct GivesUp;
+
+impl<F: Fn(Volume) -> Result<Volume, GivesUp>> Stand<F> {
+    fn new(scale: usize, work: F) -> Self {
+        Self { scale, work, clips: Mutex::default() }
+    }
+}
+
+impl<F: Fn(Volume) -> Result<Volume, GivesUp>> ClipModel for Stand<F> {
+    type Error = GivesUp;
+
+    fn scale(&self) -> usize {
+        self.scale
+    }
+
+    fn window(&self) -> [usize; 3] {
+        [2, 8, 8]
+    }
+
+    fn restore(&self, clip: Volume) -> Result<Volume, GivesUp> {
+        self.clips.lock().unwrap().push(clip.dims());
+        (self.work)(clip)
+    }
+}
+
+/// Folders of a test, and a way to run it.
+struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    /// A folder `in` of `frames` pictures, each of a colour of its own, in 16 bits.
+    fn new(frames: usize) -> Self {
+        let bench = Self { folder: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(bench.path("in")).unwrap();
+        for i in 0..frames {
+            bench.write(&format!("in/f{i}.png"), &picture(i, WIDTH, HEIGHT, 3));
+        }
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, frame: &Frame) {
+        write_picture(&self.path(name), frame, BitDepth::Sixteen, true).unwrap();
+    }
+
+    fn read(&self, name: &str) -> Frame {
+        read_picture(&self.path(name), PictureChannels::Rgb).unwrap()
+    }
+
+    fn run<M: ClipModel<Error: Send + Sync>>(
+        &self,
+        model: &M,
+        fields: VrtFields,
+        options: &RestoreOptions,
+    ) -> Result<Summary, RestoreError> {
+        let config = VrtConfig::new(fields).unwrap();
+        let (input, output) = (self.path("in"), self.path("out"));
+        restore_file(&input, &output, model, &config, options, &mut Silent)
+    }
+
+    fn outputs(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path("out")).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+/// A picture that differs from its neighbours in time, but not like a cut.
+fn picture(index: usize, width: usize, height: usize, channels: usize) -> Frame {
+    let code = |i: usize| (((i * 131 + index * 17) % 1000) + 20000) as f32 / 65535.0;
+    let samples = (0..width * height * channels).map(code).collect();
+    Frame::new(width, height, channels, samples)
+}
+
+fn rgb() -> VrtFields {
+    VrtFields { in_channels: 3, ..VrtFields::default() }
+}
+
+fn tiles(frames: usize, size: usize) -> RestoreOptions {
+    let spec = Overlap { frames: 1, size: 4 }.at_most_for(frames, size).of(frames, size).unwrap();
+    RestoreOptions {
+        tile: TileChoice::Given(spec),
+        scene_cuts: false,
+        ..RestoreOptions::default()
+    }
+}
+
+#[test]
+fn a_network_that_changes_nothing_gives_the_frames_back() {
+    for options in [tiles(0, 0), tiles(4, 0), tiles(3, 12), tiles(1, 8)] {
+        let bench = Bench::new(9);
+        let summary = bench.run(&Stand::new(1, Ok), rgb(), &options).unwrap();
+        assert_eq!((summary.frames(), summary.stopped), (9, false));
+        for i in 0..9 {
+            let name = format!("f{i}.png");
+            let (from, to) = (bench.read(&format!("in/{name}")), bench.read(&format!("out/{name}")));
+            let most = from.samples().iter().zip(to.samples()).map(|(a, b)| (a - b).abs());
+            assert!(most.fold(0.0, f32::max) <= 1.01 / 65535.0, "frame {i}, {:?}", options.tile);
+        }
+    }
+}
+
+#[test]
+fn windows_follow_the_tiles_and_planned_tiles_hold_the_clip() {
+    let bench = Bench::new(9);
+    let model = Stand::new(1, Ok);
+    bench.run(&model, rgb(), &tiles(4, 0)).unwrap();
+    let frames: Vec<_> = model.clips.lock().unwrap().iter().map(|dims| dims[0]).collect();
+    assert_eq!(frames, [4, 4, 4]);
+
+    let bench = Bench::new(9);
+    let model = Stand::new(1, Ok);
+    let auto = RestoreOptions { scene_cuts: false, ..RestoreOptions::default() };
+    bench.run(&model, rgb(), &auto).unwrap();
+    assert_eq!(*model.clips.lock().unwrap(), [[9, HEIGHT, WIDTH, 3]]);
+}
+
+#[test]
+fn too_little_memory_is_an_error_before_anything_is_written() {
+    let bench = Bench::new(3);
+    let tile = TileChoice::Auto { memory: Some(1 << 20), overlap: Overlap::default() };
+    let options = RestoreOptions { tile, ..RestoreOptions::default() };
+    let error = bench.run(&Stand::new(1, Ok), rgb(), &options).unwrap_err();
+    assert!(matches!(error, RestoreError::Plan(_)), "{error}");
+    assert!(!bench.path("out").exists());
+}
+
+#[test]
+fn larger_frames_are_written_larger() {
+    let bench = Bench::new(3);
+    let double = Stand::new(2, |clip: Volume| {
+        let [d, h, w, c] = clip.dims();
+        Ok(Volume::filled([d, 2 * h, 2 * w, c], 0.25).unwrap())
+    });
+    bench.run(&double, VrtFields { upscale: 2, ..rgb() }, &tiles(2, 8)).unwrap();
+    let frame = bench.read("out/f2.png");
+    assert_eq!((frame.width(), frame.height()), (2 * WIDTH, 2 * HEIGHT));
+    assert!(frame.samples().iter().all(|s| (s - 0.25).abs() < 1.0 / 65535.0));
+}
+
+#[test]
+fn interpolation_doubles_the_frames_and_keeps_those_it_got() {
+    let bench = Bench::new(5);
+    let between = Stand::new(1, |clip: Volume| {
+        let [_, h, w, c] = clip.dims();
+        assert_eq!(clip.frames(), 4);
+        let mean = clip.frame(1).iter().zip(clip.frame(2)).map(|(a, b)| (a + b) / 2.0);
+        Ok(Volume::new([1, h, w, c], mean.collect()).unwrap())
+    });
+    let fields = VrtFields { reach: Reach::None, window: [4, 8, 8], ..rgb() };
+    let summary = bench.run(&between, fields, &tiles(0, 0)).unwrap();
+    assert_eq!(summary.frames(), 9);
+    let at = |i: usize| bench.read(&format!("out/{i:08}.png"));
+    for i in 0..5 {
+        assert_eq!(at(2 * i), bench.read(&format!("in/f{i}.png")));
+    }
+    for i in 0..4 {
+        let (a, b, new) = (at(2 * i), at(2 * i + 2), at(2 * i + 1));
+        let off = |k: usize| (new.samples()[k] - (a.samples()[k] + b.samples()[k]) / 2.0).abs();
+        assert!((0..new.samples().len()).all(|k| off(k) <= 1.01 / 65535.0), "new frame {i}");
+    }
+}
+
+#[test]
+fn the_noise_level_is_the_last_channel() {
+    let bench = Bench::new(2);
+    let level = Stand::new(1, |clip: Volume| {
+        let [d, h, w, c] = clip.dims();
+        assert_eq!(c, 4);
+        let noise = clip.samples().chunks(4).flat_map(|pixel| [pixel[3]; 3]).collect();
+        Ok(Volume::new([d, h, w, 3], noise).unwrap())
+    });
+    let fields = VrtFields { noise_map: true, ..rgb() };
+    let options = RestoreOptions { sigma: Some(51.0), ..tiles(0, 0) };
+    bench.run(&level, fields, &options).unwrap();
+    assert_eq!(bench.read("out/f0.png"), Frame::filled(WIDTH, HEIGHT, 3, 0.2));
+}
+
+fn third_of_four(clip: &Volume) -> Volume {
+    let [d, h, w, _] = clip.dims();
+    let samples = clip.samples().chunks(4).flat_map(|pixel| [pixel[3]; 3]).collect();
+    Volume::new([d, h, w, 3], samples).unwrap()
+}
+
+#[test]
+fn spike_images_are_the_fourth_channel_in_the_size_of_the_frames() {
+    let bench = Bench::new(3);
+    std::fs::create_dir(bench.path("spike")).unwrap();
+    for i in 0..3 {
+        let value = (i as f32 + 1.0) / 5.0;
+        bench.write(&format!("spike/{i}.png"), &Frame::filled(WIDTH / 2, HEIGHT / 2, 1, value));
+    }
+    let model = Stand::new(1, |clip: Volume| Ok(third_of_four(&clip)));
+    let options = RestoreOptions { spike: Some(bench.path("spike")), ..tiles(2, 0) };
+    bench.run(&model, VrtFields::default(), &options).unwrap();
+    for i in 0..3 {
+        let value = (i as f32 + 1.0) / 5.0;
+        assert_eq!(bench.read(&format!("out/f{i}.png")), Frame::filled(WIDTH, HEIGHT, 3, value));
+    }
+}
+
+#[test]
+fn spike_images_that_do_not_fit_are_errors() {
+    let bench = Bench::new(3);
+    std::fs::create_dir(bench.path("spike")).unwrap();
+    let model = Stand::new(1, |clip: Volume| Ok(third_of_four(&clip)));
+    let options = RestoreOptions { spike: Some(bench.path("spike")), ..tiles(2, 0) };
+    let fields = VrtFields::default;
+    let grey = |width, height| Frame::filled(width, height, 1, 0.5);
+
+    bench.write("spike/0.png", &grey(WIDTH, WIDTH));
+    let error = bench.run(&model, fields(), &options).unwrap_err();
+    assert!(matches!(error, RestoreError::Spike(SpikeError::Aspect { .. })), "{error}");
+
+    bench.write("spike/0.png", &grey(WIDTH, HEIGHT));
+    let error = bench.run(&model, fields(), &options).unwrap_err();
+    let few = matches!(error, RestoreError::Spike(SpikeError::TooFew { images: 1, .. }));
+    assert!(few, "{error}");
+
+    for i in 1..5 {
+        bench.write(&format!("spike/{i}.png"), &grey(WIDTH, HEIGHT));
+    }
+    let error = bench.run(&model, fields(), &options).unwrap_err();
+    let many =
+        matches!(error, RestoreError::Spike(SpikeError::TooMany { images: 5, frames: 3, .. }));
+    assert!(many, "{error}");
+
+    let limited = RestoreOptions { frames: Some(2), ..options.clone() };
+    assert_eq!(bench.run(&model, fields(), &limited).unwrap().frames(), 2);
+
+    let raw = RestoreOptions { spike: Some(bench.path("stream.dat")), ..options };
+    let error = bench.run(&model, fields(), &raw).unwrap_err();
+    assert!(matches!(error, RestoreError::Spike(SpikeError::NoFolder { .. })), "{error}");
+}
+
+#[test]
+fn options_have_to_fit_the_network() {
+    let check = |fields: VrtFields, options: RestoreOptions| {
+        options.check(&VrtConfig::new(fields).unwrap()).unwrap_err()
+    };
+    let plain = RestoreOptions::default;
+    let noisy = || VrtFields { noise_map: true, ..rgb() };
+    let sigma = |sigma| RestoreOptions { sigma: Some(sigma), ..plain() };
+    let spike = || RestoreOptions { spike: Some("s".into()), ..plain() };
+    assert!(matches!(check(noisy(), plain()), OptionsError::SigmaMissing));
+    assert!(matches!(check(rgb(), sigma(10.0)), OptionsError::SigmaUnused));
+    for level in [-1.0, 256.0, f64::NAN] {
+        assert!(matches!(check(noisy(), sigma(level)), OptionsError::SigmaRange(_)));
+    }
+    assert!(matches!(check(VrtFields::default(), plain()), OptionsError::SpikeMissing));
+    assert!(matches!(check(rgb(), spike()), OptionsError::SpikeUnused));
+    let many = VrtFields { in_channels: 5, ..rgb() };
+    assert!(matches!(check(many, spike()), OptionsError::SpikeChannels(2)));
+    let between = || VrtFields { reach: Reach::None, window: [4, 8, 8], ..rgb() };
+    let longer = VrtFields { fused_frames: Some(6), ..between() };
+    assert!(matches!(check(longer, plain()), OptionsError::Interpolation { frames: 6, .. }));
+    assert!(matches!(check(between(), tiles(6, 0)), OptionsError::InterpolationTile(6)));
+}
+
+#[test]
+fn a_frame_that_cannot_be_read_ends_the_run_behind_the_frames_before_it() {
+    let bench = Bench::new(7);
+    std::fs::write(bench.path("in/f5.png"), b"no picture").unwrap();
+    let error = bench.run(&Stand::new(1, Ok), rgb(), &tiles(3, 0)).unwrap_err();
+    let RestoreError::Partial { cause, written } = &error else { panic!("{error}") };
+    assert!(matches!(**cause, RestoreError::Video(VideoError::Picture { frame: 5, .. })), "{cause}");
+    assert_eq!(written.frames, 5);
+    assert_eq!(bench.outputs(), ["f0.png", "f1.png", "f2.png", "f3.png", "f4.png"]);
+    for part in ["f5.png", "5 restored frames are whole"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_frame_that_cannot_be_written_ends_the_run() {
+    let bench = Bench::new(30);
+    // A folder where a file should be: no file can take its name.
+    std::fs::create_dir_all(bench.path("out/f4.png")).unwrap();
+    let model = Stand::new(1, Ok);
+    let options = RestoreOptions { overwrite: true, ..tiles(2, 0) };
+    let error = bench.run(&model, rgb(), &options).unwrap_err();
+    let write = matches!(error, RestoreError::Video(VideoError::Write { frame: 4, .. }));
+    assert!(write, "{error}");
+    assert_eq!(bench.outputs(), ["f0.png", "f1.png", "f2.png", "f3.png", "f4.png"]);
+    assert!(model.clips.lock().unwrap().len() < 20, "the network works on for nobody");
+}
+
+#[test]
+fn a_network_that_fails_leaves_the_frames_before_it() {
+    let bench = Bench::new(9);
+    let calls = Mutex::new(0);
+    let model = Stand::new(1, |clip: Volume| {
+        let mut calls = calls.lock().unwrap();
+        *calls += 1;
+        if *calls == 3 { Err(GivesUp) } else { Ok(clip) }
+    });
+    let error = bench.run(&model, rgb(), &tiles(3, 0)).unwrap_err();
+    let RestoreError::Partial { cause, written } = &error else { panic!("{error}") };
+    assert!(matches!(**cause, RestoreError::Model { first_frame: 4, .. }), "{cause}");
+    assert_eq!(written.frames, 4);
+    assert!(error.to_string().contains("the stand-in gives up"), "{error}");
+}
+
+#[test]
+fn a_run_that_is_stopped_keeps_whole_frames() {
+    let bench = Bench::new(40);
+    let stop = Arc::new(AtomicBool::new(false));
+    let calls = Mutex::new(0);
+    let model = Stand::new(1, |clip: Volume| {
+        let mut calls = calls.lock().unwrap();
+        *calls += 1;
+        if *calls == 5 {
+            stop.store(true, Ordering::Relaxed);
+        }
+        Ok(clip)
+    });
+    let options = RestoreOptions { stop: Arc::clone(&stop), ..tiles(2, 0) };
+    let summary = bench.run(&model, rgb(), &options).unwrap();
+    assert!(summary.stopped);
+    // Five windows of two frames, each sharing one with the next.
+    assert_eq!(summary.frames(), 5);
+    assert_eq!(bench.outputs().len(), 5);
+}
+
+#[test]
+fn no_window_reaches_across_a_cut() {
+    let bench = Bench::new(0);
+    for i in 0..10 {
+        let base = picture(i, 96, 64, 3);
+        // Bright, then dark: the other way round it could be a flash.
+        let change = |s: &f32| if i < 6 { 1.0 - 0.3 * s } else { 0.3 * s };
+        let samples = base.samples().iter().map(change).collect();
+        bench.write(&format!("in/f{i}.png"), &Frame::new(96, 64, 3, samples));
+    }
+    let model = Stand::new(1, Ok);
+    let options = RestoreOptions { scene_cuts: true, ..tiles(0, 0) };
+    bench.run(&model, rgb(), &options).unwrap();
+    let frames: Vec<_> = model.clips.lock().unwrap().iter().map(|dims| dims[0]).collect();
+    assert_eq!(frames, [6, 4]);
+}
+
+#[test]
+fn the_input_is_never_the_output() {
+    let bench = Bench::new(2);
+    let config = VrtConfig::new(rgb()).unwrap();
+    let options = RestoreOptions { overwrite: true, ..tiles(0, 0) };
+    let (input, output) = (bench.path("in"), bench.path("in/../in"));
+    let model = Stand::new(1, Ok);
+    let error = restore_file(&input, &output, &model, &config, &options, &mut Silent).unwrap_err();
+    assert!(matches!(error, RestoreError::SameFile { .. }), "{error}");
+}
+
+#[test]
+fn frames_that_are_there_are_not_replaced_unless_asked() {
+    let bench = Bench::new(2);
+    std::fs::create_dir(bench.path("out")).unwrap();
+    std::fs::write(bench.path("out/f0.png"), b"mine").unwrap();
+    let error = bench.run(&Stand::new(1, Ok), rgb(), &tiles(0, 0)).unwrap_err();
+    assert!(matches!(error, RestoreError::Video(VideoError::NotEmpty { .. })), "{error}");
+    assert_eq!(std::fs::read(bench.path("out/f0.png")).unwrap(), b"mine");
+    let options = RestoreOptions { overwrite: true, ..tiles(0, 0) };
+    assert_eq!(bench.run(&Stand::new(1, Ok), rgb(), &options).unwrap().frames(), 2);
+    assert_eq!(bench.read("out/f0.png"), bench.read("in/f0.png"));
+}
+
+#[test]
+fn progress_never_falls_and_ends_at_the_last_frame() {
+    struct Heard(Vec<Event>);
+    impl Progress for Heard {
+        fn on_event(&mut self, event: &Event) {
+            self.0.push(event.clone());
+        }
+    }
+    let bench = Bench::new(9);
+    let mut heard = Heard(Vec::new());
+    let config = VrtConfig::new(rgb()).unwrap();
+    let (input, output) = (bench.path("in"), bench.path("out"));
+    let options = tiles(4, 12);
+    restore_file(&input, &output, &Stand::new(1, Ok), &config, &options, &mut heard).unwrap();
+    let [Event::Planned(plan), moves @ ..] = &heard.0[..] else { panic!("{:?}", heard.0) };
+    assert_eq!((plan.input.frames, plan.output.width), (Some(9), WIDTH));
+    let moves: Vec<_> = moves
+        .iter()
+        .map(|event| match event {
+            Event::Moved(status) => *status,
+            Event::Planned(_) => panic!("planned twice"),
+        })
+        .collect();
+    assert!(moves.is_sorted_by(|a, b| a.frames <= b.frames), "{moves:?}");
+    assert!(moves.iter().all(|s| s.estimate >= s.frames as f64 && s.estimate <= 9.0));
+    let last = moves.last().unwrap();
+    assert_eq!((last.stage, last.frames, last.estimate), (Stage::Finishing, 9, 9.0));
+}
+
+#[test]
+fn rates_double_exactly() {
+    let rate = |numerator, denominator| FrameRate::Constant(Ratio { numerator, denominator });
+    assert_eq!(doubled(rate(24000, 1001)), rate(48000, 1001));
+    assert_eq!(doubled(rate(25, 1)), rate(50, 1));
+    assert_eq!(doubled(rate(3_000_000_000, 100)), rate(3_000_000_000, 50));
+}
+
+#[test]
+fn only_files_with_sound_and_tags_are_copied_from() {
+    let bench = Bench::new(1);
+    for name in ["a.mp4", "b.y4m", "c.Y4M"] {
+        std::fs::write(bench.path(name), b"x").unwrap();
+    }
+    let is_video = |name: &str| read::is_video_file(&bench.path(name));
+    assert!(is_video("a.mp4"));
+    for name in ["b.y4m", "c.Y4M", "in", "in/f0.png", "none.mp4"] {
+        assert!(!is_video(name), "{name}");
+    }
+    assert!(!read::is_video_file(Path::new("-")));
+}
+
+#[test]
+fn an_overlap_shrinks_below_its_tile_only_where_it_must() {
+    let default = Overlap::default();
+    assert_eq!(default.at_most_for(0, 0), default);
+    assert_eq!(default.at_most_for(3, 21), default);
+    assert_eq!(default.at_most_for(2, 8), Overlap { frames: 1, size: 7 });
+    assert_eq!(default.of(0, 0).map(|spec| spec.size()), Ok(0));
+    assert!(default.of(2, 64).is_err());
+    assert_eq!(TileSpec::new(1, 1, 0, 0), default.at_most_for(1, 1).of(1, 1));
+}
