@@ -88,12 +88,7 @@ impl Corners {
         let [top, bottom] = [self.rows[0] * width, self.rows[2] * width];
         let [left, right] = [self.columns[0], self.columns[1]];
         let at = |pixel: usize| &map[pixel * channels + channel..][..len];
-        [
-            at(top + left),
-            at(top + right),
-            at(bottom + left),
-            at(bottom + right),
-        ]
+        [at(top + left), at(top + right), at(bottom + left), at(bottom + right)]
     }
 }
 
@@ -105,13 +100,7 @@ fn neighbours(low: f32, size: usize) -> ([usize; 2], [f32; 2]) {
     let above = (low + 1.0) as usize;
     let last = size - 1;
     let places = [above.saturating_sub(1), above.min(last)];
-    (
-        places,
-        [
-            f32::from(u8::from(above >= 1)),
-            f32::from(u8::from(above <= last)),
-        ],
-    )
+    (places, [f32::from(u8::from(above >= 1)), f32::from(u8::from(above <= last))])
 }
 
 /// `out = Σ weight · corner`, channel by channel.
@@ -140,21 +129,10 @@ pub(crate) fn dot_blend<const FUSED: bool, const N: usize>(
     let mut sums = [[0.0_f32; LANES]; N];
     let (body, tail) = grad.as_chunks::<LANES>();
     let [a, b, c, d] = corners;
-    let (a, b) = (
-        a[..grad.len()].as_chunks::<LANES>(),
-        b[..grad.len()].as_chunks::<LANES>(),
-    );
-    let (c, d) = (
-        c[..grad.len()].as_chunks::<LANES>(),
-        d[..grad.len()].as_chunks::<LANES>(),
-    );
+    let (a, b) = (a[..grad.len()].as_chunks::<LANES>(), b[..grad.len()].as_chunks::<LANES>());
+    let (c, d) = (c[..grad.len()].as_chunks::<LANES>(), d[..grad.len()].as_chunks::<LANES>());
     for (i, grad) in body.iter().enumerate() {
-        add_products::<FUSED, N>(
-            &mut sums,
-            grad,
-            [&a.0[i], &b.0[i], &c.0[i], &d.0[i]],
-            &weights,
-        );
+        add_products::<FUSED, N>(&mut sums, grad, [&a.0[i], &b.0[i], &c.0[i], &d.0[i]], &weights);
     }
     add_products::<FUSED, N>(&mut sums, tail, [a.1, b.1, c.1, d.1], &weights);
     let mut totals = [0.0; N];

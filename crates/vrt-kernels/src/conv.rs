@@ -106,21 +106,9 @@ impl ConvGeometry {
             self.padding[0] < self.kernel[0] && self.padding[1] < self.kernel[1],
             "conv2d: the padding must be smaller than the kernel: {self:?}"
         );
-        assert_eq!(
-            x,
-            self.x_len(),
-            "conv2d: the input does not have the sizes {self:?}"
-        );
-        assert_eq!(
-            weight,
-            self.weight_len(),
-            "conv2d: the weight does not fit {self:?}"
-        );
-        assert_eq!(
-            out,
-            self.out_len(),
-            "conv2d: the output does not have the sizes {self:?}"
-        );
+        assert_eq!(x, self.x_len(), "conv2d: the input does not have the sizes {self:?}");
+        assert_eq!(weight, self.weight_len(), "conv2d: the weight does not fit {self:?}");
+        assert_eq!(out, self.out_len(), "conv2d: the output does not have the sizes {self:?}");
     }
 }
 
@@ -149,10 +137,7 @@ pub fn conv2d(
 ) {
     geometry.check(x.len(), weight.len(), out.len());
     let bias_len = bias.map_or(geometry.out_channels, <[f32]>::len);
-    assert_eq!(
-        bias_len, geometry.out_channels,
-        "conv2d: the bias does not fit {geometry:?}"
-    );
+    assert_eq!(bias_len, geometry.out_channels, "conv2d: the bias does not fit {geometry:?}");
     let packed = geometry.weight_sizes().pack(weight);
     forward::convolve(geometry, x, &packed, bias, out);
 }
@@ -185,28 +170,16 @@ pub fn conv2d_backward(
 ) {
     geometry.check(x.len(), weight.len(), grad_out.len());
     if let Some(grad_x) = wanted.x {
-        assert_eq!(
-            grad_x.len(),
-            x.len(),
-            "conv2d: the input and its gradient differ in size"
-        );
+        assert_eq!(grad_x.len(), x.len(), "conv2d: the input and its gradient differ in size");
         backward::grad_x(geometry, weight, grad_out, grad_x);
     }
     if let Some(grad) = wanted.weight {
-        assert_eq!(
-            grad.len(),
-            weight.len(),
-            "conv2d: the weight and its gradient differ in size"
-        );
+        assert_eq!(grad.len(), weight.len(), "conv2d: the weight and its gradient differ in size");
         backward::grad_weight(geometry, x, grad_out, grad);
     }
     if let Some(grad) = wanted.bias {
         let channels = geometry.out_channels;
-        assert_eq!(
-            grad.len(),
-            channels,
-            "conv2d: the gradient of the bias does not fit"
-        );
+        assert_eq!(grad.len(), channels, "conv2d: the gradient of the bias does not fit");
         bias_gradient(grad_out, grad);
     }
 }

@@ -148,39 +148,17 @@ impl DeformGeometry {
     fn check(&self, inputs: &DeformInputs<'_>, out: usize) {
         let groups = [self.weight_groups, self.offset_groups];
         assert!(
-            groups
-                .iter()
-                .all(|groups| *groups > 0 && self.in_channels.is_multiple_of(*groups))
+            groups.iter().all(|groups| *groups > 0 && self.in_channels.is_multiple_of(*groups))
                 && self.out_channels.is_multiple_of(self.weight_groups),
             "deform_conv: the channels do not divide into the groups: {self:?}"
         );
-        assert_eq!(
-            inputs.x.len(),
-            self.x_len(),
-            "deform_conv: the input does not fit {self:?}"
-        );
+        assert_eq!(inputs.x.len(), self.x_len(), "deform_conv: the input does not fit {self:?}");
         let (offset, mask) = (self.offset_len(), self.mask_len());
-        assert_eq!(
-            inputs.offset.len(),
-            offset,
-            "deform_conv: the offset does not fit {self:?}"
-        );
-        assert_eq!(
-            inputs.mask.len(),
-            mask,
-            "deform_conv: the mask does not fit {self:?}"
-        );
+        assert_eq!(inputs.offset.len(), offset, "deform_conv: the offset does not fit {self:?}");
+        assert_eq!(inputs.mask.len(), mask, "deform_conv: the mask does not fit {self:?}");
         let weight = self.weight_len();
-        assert_eq!(
-            inputs.weight.len(),
-            weight,
-            "deform_conv: the weight does not fit {self:?}"
-        );
-        assert_eq!(
-            out,
-            self.out_len(),
-            "deform_conv: the output does not fit {self:?}"
-        );
+        assert_eq!(inputs.weight.len(), weight, "deform_conv: the weight does not fit {self:?}");
+        assert_eq!(out, self.out_len(), "deform_conv: the output does not fit {self:?}");
     }
 }
 
@@ -246,10 +224,7 @@ impl DeformGradients<'_> {
         ];
         for (slice, len, name) in wanted {
             let actual = slice.as_ref().map_or(len, |slice| slice.len());
-            assert_eq!(
-                actual, len,
-                "deform_conv: the {name} and its gradient differ in size"
-            );
+            assert_eq!(actual, len, "deform_conv: the {name} and its gradient differ in size");
         }
     }
 }
@@ -279,13 +254,7 @@ fn backward_at(
 ) {
     geometry.check(&inputs, grad_out.len());
     wanted.check(geometry);
-    let DeformGradients {
-        x,
-        offset,
-        mask,
-        weight,
-        bias,
-    } = wanted;
+    let DeformGradients { x, offset, mask, weight, bias } = wanted;
     if x.is_some() || offset.is_some() || mask.is_some() {
         let samples = backward::SampleGradients { x, offset, mask };
         backward::grad_samples(level, geometry, inputs, grad_out, samples);

@@ -65,10 +65,7 @@ impl Level {
     ///
     /// Panics if this processor does not run `level`; see [`Level::available`].
     pub fn force(level: Self) {
-        assert!(
-            level.is_available(),
-            "this processor does not run the level {level}"
-        );
+        assert!(level.is_available(), "this processor does not run the level {level}");
         CURRENT.store(level as u8, Ordering::Relaxed);
     }
 

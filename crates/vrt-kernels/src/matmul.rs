@@ -16,13 +16,7 @@ impl<'a> Matrix<'a> {
     /// The matrix whose row `i` starts at `i · row_stride`.
     pub(crate) fn new(values: &'a [f32], [rows, columns]: [usize; 2], row_stride: usize) -> Self {
         check(values.len(), [rows, columns], row_stride);
-        Self {
-            values,
-            rows,
-            columns,
-            row_stride,
-            column_stride: 1,
-        }
+        Self { values, rows, columns, row_stride, column_stride: 1 }
     }
 
     /// The matrix whose rows follow each other.
@@ -59,16 +53,8 @@ impl<'a> MatrixMut<'a> {
         row_stride: usize,
     ) -> Self {
         check(values.len(), [rows, columns], row_stride);
-        assert!(
-            row_stride >= columns,
-            "rows of {columns} overlap at a distance of {row_stride}"
-        );
-        Self {
-            values,
-            rows,
-            columns,
-            row_stride,
-        }
+        assert!(row_stride >= columns, "rows of {columns} overlap at a distance of {row_stride}");
+        Self { values, rows, columns, row_stride }
     }
 
     /// The matrix whose rows follow each other.
@@ -80,10 +66,7 @@ impl<'a> MatrixMut<'a> {
 fn check(len: usize, [rows, columns]: [usize; 2], row_stride: usize) {
     if rows * columns > 0 {
         let needed = (rows - 1) * row_stride + columns;
-        assert!(
-            needed <= len,
-            "a matrix of {needed} values in a slice of {len}"
-        );
+        assert!(needed <= len, "a matrix of {needed} values in a slice of {len}");
     }
 }
 

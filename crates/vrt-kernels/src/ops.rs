@@ -111,15 +111,8 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, padding: [usize;
     let [batch, height, width, in_channels] = x.dims();
     let [out_channels, _, kh, kw] = weight.dims();
     let kernel = [kh, kw];
-    let geometry = ConvGeometry {
-        batch,
-        height,
-        width,
-        in_channels,
-        out_channels,
-        kernel,
-        padding,
-    };
+    let geometry =
+        ConvGeometry { batch, height, width, in_channels, out_channels, kernel, padding };
     Tensor::from_dispatch(<Dispatch as VideoOps>::conv2d_channels_last(
         x.into_dispatch(),
         weight.into_dispatch(),
@@ -144,9 +137,7 @@ pub fn window_attention(qkv: Tensor<5>, table: Tensor<2>, geometry: WindowGeomet
         return composed::window_attention(qkv, table, &geometry);
     }
     let (qkv, table) = (qkv.into_dispatch(), table.into_dispatch());
-    Tensor::from_dispatch(<Dispatch as VideoOps>::window_attention(
-        qkv, table, geometry,
-    ))
+    Tensor::from_dispatch(<Dispatch as VideoOps>::window_attention(qkv, table, geometry))
 }
 
 /// Attention between the two frames of a window: the first half of a window's output is what the
@@ -163,8 +154,5 @@ pub fn mutual_attention(qkv: Tensor<5>, geometry: WindowGeometry) -> Tensor<5> {
     if !on_cpu(&qkv.device()) {
         return composed::mutual_attention(qkv, &geometry);
     }
-    Tensor::from_dispatch(<Dispatch as VideoOps>::mutual_attention(
-        qkv.into_dispatch(),
-        geometry,
-    ))
+    Tensor::from_dispatch(<Dispatch as VideoOps>::mutual_attention(qkv.into_dispatch(), geometry))
 }

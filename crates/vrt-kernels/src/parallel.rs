@@ -78,10 +78,7 @@ impl FlushToZero {
         if before & float_control::FLUSH != float_control::FLUSH {
             float_control::set(before | float_control::FLUSH);
         }
-        Self {
-            before,
-            _not_send: PhantomData,
-        }
+        Self { before, _not_send: PhantomData }
     }
 }
 
@@ -170,9 +167,7 @@ pub(crate) fn for_each_part(
 
 /// Calls `work(index)` for all indices below `count`, in parallel.
 pub(crate) fn for_each_index(count: usize, work: impl Fn(usize) + Sync) {
-    (0..count)
-        .into_par_iter()
-        .for_each(|index| with_flush_to_zero(|| work(index)));
+    (0..count).into_par_iter().for_each(|index| with_flush_to_zero(|| work(index)));
 }
 
 /// A band of rows of one frame.
@@ -200,16 +195,10 @@ pub(crate) fn for_each_band(
     let bands: Vec<Band<'_>> = frames
         .flat_map(|(frame, values)| {
             let bands = values.chunks_mut(rows * row_len).enumerate();
-            bands.map(move |(index, values)| Band {
-                frame,
-                row: index * rows,
-                values,
-            })
+            bands.map(move |(index, values)| Band { frame, row: index * rows, values })
         })
         .collect();
-    bands
-        .into_par_iter()
-        .for_each(|band| with_flush_to_zero(|| work(band)));
+    bands.into_par_iter().for_each(|band| with_flush_to_zero(|| work(band)));
 }
 
 /// Adds to `total` what `work(part, sum)` adds to `sum` (zero at first), for all parts.
@@ -227,10 +216,7 @@ pub(crate) fn sum_parts(total: &mut [f32], parts: usize, work: impl Fn(usize, &m
     for_each_part(total, BLOCK, |block, total| {
         for sum in sums.chunks_exact(len) {
             let sum = &sum[block * BLOCK..][..total.len()];
-            total
-                .iter_mut()
-                .zip(sum)
-                .for_each(|(total, value)| *total += value);
+            total.iter_mut().zip(sum).for_each(|(total, value)| *total += value);
         }
     });
 }
@@ -249,11 +235,7 @@ unsafe impl Sync for SharedOutput<'_> {}
 
 impl<'a> SharedOutput<'a> {
     pub(crate) fn new(values: &'a mut [f32]) -> Self {
-        Self {
-            start: values.as_mut_ptr(),
-            len: values.len(),
-            _values: PhantomData,
-        }
+        Self { start: values.as_mut_ptr(), len: values.len(), _values: PhantomData }
     }
 
     /// Copies `values` to the places from `at` on.
@@ -345,8 +327,7 @@ mod tests {
         let mut values = vec![0.0; 3 * 7 * 2];
         for_each_band(&mut values, [7, 2], 3, |band| {
             for (i, row) in band.values.chunks_exact_mut(2).enumerate() {
-                row.iter_mut()
-                    .for_each(|v| *v += (band.frame * 7 + band.row + i) as f32);
+                row.iter_mut().for_each(|v| *v += (band.frame * 7 + band.row + i) as f32);
             }
         });
         let expected: Vec<f32> = (0..42).map(|i| (i / 2) as f32).collect();

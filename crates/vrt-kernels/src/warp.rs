@@ -101,21 +101,9 @@ impl WarpGeometry {
     }
 
     fn check(&self, x: usize, flow: usize, out: usize) {
-        assert_eq!(
-            x,
-            self.x_len(),
-            "warp: the map does not have the sizes {self:?}"
-        );
-        assert_eq!(
-            flow,
-            self.flow_len(),
-            "warp: the flow does not have the sizes {self:?}"
-        );
-        assert_eq!(
-            out,
-            self.out_len(),
-            "warp: the output does not have the sizes {self:?}"
-        );
+        assert_eq!(x, self.x_len(), "warp: the map does not have the sizes {self:?}");
+        assert_eq!(flow, self.flow_len(), "warp: the flow does not have the sizes {self:?}");
+        assert_eq!(out, self.out_len(), "warp: the output does not have the sizes {self:?}");
     }
 }
 
@@ -183,11 +171,7 @@ fn grad_flow_at(
     grad_out: &[f32],
     grad_flow: &mut [f32],
 ) {
-    assert_eq!(
-        grad_flow.len(),
-        flow.len(),
-        "warp: the flow and its gradient differ in size"
-    );
+    assert_eq!(grad_flow.len(), flow.len(), "warp: the flow and its gradient differ in size");
     for_each_part(grad_flow, geometry.flow_row_len(), |index, grad_flow| {
         let frame = &x[index / geometry.height * geometry.frame_len()..][..geometry.frame_len()];
         let source = backward::SourceRow::of(geometry, flow, grad_out, index);
@@ -215,11 +199,7 @@ fn grad_x_at(
     grad_out: &[f32],
     grad_x: &mut [f32],
 ) {
-    assert_eq!(
-        grad_x.len(),
-        geometry.x_len(),
-        "warp: the map and its gradient differ in size"
-    );
+    assert_eq!(grad_x.len(), geometry.x_len(), "warp: the map and its gradient differ in size");
     let reached = backward::reached_rows(geometry, flow);
     let sizes = [geometry.height, geometry.width * geometry.channels];
     for_each_band(grad_x, sizes, BAND_ROWS, |band| {

@@ -78,10 +78,7 @@ impl WeightSizes {
 /// Adds `bias` to each pixel.
 pub(crate) fn add_bias(out: &mut [f32], bias: &[f32]) {
     for pixel in out.chunks_exact_mut(bias.len()) {
-        pixel
-            .iter_mut()
-            .zip(bias)
-            .for_each(|(out, bias)| *out += bias);
+        pixel.iter_mut().zip(bias).for_each(|(out, bias)| *out += bias);
     }
 }
 
@@ -93,18 +90,12 @@ pub(crate) fn bias_gradient(grad_out: &[f32], grad_bias: &mut [f32]) {
     let channels = grad_bias.len();
     grad_bias.fill(0.0);
     let len = BIAS_PIXELS * channels;
-    sum_parts(
-        grad_bias,
-        grad_out.len().div_ceil(len.max(1)),
-        |part, sum| {
-            let end = grad_out.len().min((part + 1) * len);
-            for pixel in grad_out[part * len..end].chunks_exact(channels) {
-                sum.iter_mut()
-                    .zip(pixel)
-                    .for_each(|(sum, value)| *sum += value);
-            }
-        },
-    );
+    sum_parts(grad_bias, grad_out.len().div_ceil(len.max(1)), |part, sum| {
+        let end = grad_out.len().min((part + 1) * len);
+        for pixel in grad_out[part * len..end].chunks_exact(channels) {
+            sum.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += value);
+        }
+    });
 }
 
 #[cfg(test)]

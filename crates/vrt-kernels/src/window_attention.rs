@@ -55,28 +55,12 @@ impl Attention<'_> {
     fn directions(&self, tokens: usize) -> impl Iterator<Item = Direction> + use<> {
         let half = tokens / 2;
         let directions = match self {
-            Self::SelfBiased { .. } => [
-                Some(Direction {
-                    query: 0,
-                    key: 0,
-                    out: 0,
-                    len: tokens,
-                }),
-                None,
-            ],
+            Self::SelfBiased { .. } => {
+                [Some(Direction { query: 0, key: 0, out: 0, len: tokens }), None]
+            }
             Self::Mutual => [
-                Some(Direction {
-                    query: half,
-                    key: 0,
-                    out: 0,
-                    len: half,
-                }),
-                Some(Direction {
-                    query: 0,
-                    key: half,
-                    out: half,
-                    len: half,
-                }),
+                Some(Direction { query: half, key: 0, out: 0, len: half }),
+                Some(Direction { query: 0, key: half, out: half, len: half }),
             ],
         };
         directions.into_iter().flatten()
@@ -155,13 +139,7 @@ pub fn window_attention_backward(
     grad_out: &[f32],
     wanted: WindowGradients<'_>,
 ) {
-    backward_at(
-        Level::current(),
-        geometry,
-        attention,
-        [qkv, grad_out],
-        wanted,
-    );
+    backward_at(Level::current(), geometry, attention, [qkv, grad_out], wanted);
 }
 
 fn backward_at(
@@ -174,21 +152,13 @@ fn backward_at(
     geometry.check(qkv.len(), grad_out.len());
     attention.check(geometry);
     if let Some(grad) = &wanted.qkv {
-        assert_eq!(
-            grad.len(),
-            qkv.len(),
-            "window_attention: qkv and its gradient differ in size"
-        );
+        assert_eq!(grad.len(), qkv.len(), "window_attention: qkv and its gradient differ in size");
     }
     if let Some(grad) = &wanted.table {
         let Attention::SelfBiased { table } = attention else {
             panic!("window_attention: mutual attention has no table");
         };
-        assert_eq!(
-            grad.len(),
-            table.len(),
-            "window_attention: the table's gradient does not fit"
-        );
+        assert_eq!(grad.len(), table.len(), "window_attention: the table's gradient does not fit");
     }
     if wanted.qkv.is_some() || wanted.table.is_some() {
         backward::gradients(level, geometry, attention, [qkv, grad_out], wanted);

@@ -73,10 +73,7 @@ impl Align {
         let later = self.side(x, &flows.later, Side::Later);
         let earlier = self.side(x, &flows.earlier, Side::Earlier);
         debug_assert_eq!(later.dims()[1] + 1, d);
-        [
-            Tensor::cat(vec![later, nothing.clone()], 1),
-            Tensor::cat(vec![nothing, earlier], 1),
-        ]
+        [Tensor::cat(vec![later, nothing.clone()], 1), Tensor::cat(vec![nothing, earlier], 1)]
     }
 
     /// The same for one side, for the `d − 1` frames that have a neighbour there.

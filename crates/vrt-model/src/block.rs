@@ -106,8 +106,7 @@ fn pad(x: Tensor<5>, size: [usize; 3]) -> Tensor<5> {
         return x;
     }
     let [pd, ph, pw] = size;
-    Tensor::zeros([b, pd, ph, pw, c], &x.device())
-        .slice_assign([0..b, 0..d, 0..h, 0..w, 0..c], x)
+    Tensor::zeros([b, pd, ph, pw, c], &x.device()).slice_assign([0..b, 0..d, 0..h, 0..w, 0..c], x)
 }
 
 /// The inverse of [`pad`].

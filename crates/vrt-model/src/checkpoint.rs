@@ -101,25 +101,11 @@ impl Checkpoint {
     pub fn from_values(tensors: impl IntoIterator<Item = (String, Vec<usize>, Vec<f32>)>) -> Self {
         let stored = tensors.into_iter().map(|(name, shape, values)| {
             let len = shape.iter().product::<usize>();
-            assert_eq!(
-                values.len(),
-                len,
-                "values of {name}, whose shape is {shape:?}"
-            );
+            assert_eq!(values.len(), len, "values of {name}, whose shape is {shape:?}");
             let source = Source::Memory(Arc::from(values));
-            (
-                name,
-                StoredTensor {
-                    element: Element::F32,
-                    shape,
-                    source,
-                },
-            )
+            (name, StoredTensor { element: Element::F32, shape, source })
         });
-        Self {
-            tensors: stored.collect(),
-            ..Self::default()
-        }
+        Self { tensors: stored.collect(), ..Self::default() }
     }
 
     /// Where it was read from; empty for values in memory.
@@ -144,10 +130,7 @@ impl Checkpoint {
 
     /// Names and shapes.
     pub fn shapes(&self) -> Shapes {
-        self.tensors
-            .iter()
-            .map(|(name, tensor)| (name.clone(), tensor.shape.clone()))
-            .collect()
+        self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect()
     }
 
     /// The network these weights are of, told from names and shapes. The drop path rate is that
@@ -160,9 +143,7 @@ impl Checkpoint {
         let found = recognise(&self.shapes())?;
         let stated = self.metadata.get(CONFIG_KEY);
         let stated = stated.and_then(|text| option_file::from_json(text).ok());
-        Ok(stated
-            .filter(|stated| stated.same_network(&found))
-            .unwrap_or(found))
+        Ok(stated.filter(|stated| stated.same_network(&found)).unwrap_or(found))
     }
 
     /// Whether the flow network's weights are among these.
@@ -180,18 +161,11 @@ impl Checkpoint {
         let bare =
             |name: &str| name.starts_with("basic_module.") || ["mean", "std"].contains(&name);
         let named = flow.tensors.into_iter().filter_map(|(name, tensor)| {
-            let full = if bare(&name) {
-                format!("{FLOW}{name}")
-            } else {
-                name
-            };
+            let full = if bare(&name) { format!("{FLOW}{name}") } else { name };
             full.starts_with(FLOW).then_some((full, tensor))
         });
         let named: BTreeMap<_, _> = named.collect();
-        if !named
-            .keys()
-            .any(|name| name.starts_with("spynet.basic_module."))
-        {
+        if !named.keys().any(|name| name.starts_with("spynet.basic_module.")) {
             return Err(CheckpointError::NoFlow { path: flow.path });
         }
         self.tensors.retain(|name, _| !name.starts_with(FLOW));
@@ -207,27 +181,17 @@ impl Checkpoint {
     pub fn read(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
         let path = || self.path.clone();
         let Some(tensor) = self.tensors.get(name) else {
-            return Err(CheckpointError::NoTensor {
-                path: path(),
-                name: name.to_owned(),
-            });
+            return Err(CheckpointError::NoTensor { path: path(), name: name.to_owned() });
         };
         if !tensor.element.is_float() {
             let (name, element) = (name.to_owned(), tensor.element);
-            return Err(CheckpointError::NotFloats {
-                path: path(),
-                name,
-                element,
-            });
+            return Err(CheckpointError::NotFloats { path: path(), name, element });
         }
-        tensor
-            .source
-            .read(tensor)
-            .map_err(|source| CheckpointError::Values {
-                path: path(),
-                name: name.to_owned(),
-                source,
-            })
+        tensor.source.read(tensor).map_err(|source| CheckpointError::Values {
+            path: path(),
+            name: name.to_owned(),
+            source,
+        })
     }
 
     /// All parameters of `config` by name, once every tensor is accounted for.

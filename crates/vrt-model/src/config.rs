@@ -51,9 +51,7 @@ pub enum Reach {
 impl Reach {
     /// The reach over `frames` neighbours on each side, if networks have it.
     pub fn from_frames(frames: usize) -> Option<Self> {
-        [Self::None, Self::One, Self::Two, Self::Three]
-            .get(frames)
-            .copied()
+        [Self::None, Self::One, Self::Two, Self::Three].get(frames).copied()
     }
 
     /// Neighbours on each side.
@@ -297,29 +295,20 @@ impl VrtConfig {
     ///
     /// Fails if `rate` is not a share below 1.
     pub fn with_drop_path_rate(&self, rate: f64) -> Result<Self, ConfigError> {
-        Self::new(VrtFields {
-            drop_path_rate: rate,
-            ..self.fields.clone()
-        })
+        Self::new(VrtFields { drop_path_rate: rate, ..self.fields.clone() })
     }
 
     /// Whether both are one network, whatever their drop path rates.
     pub fn same_network(&self, other: &Self) -> bool {
         let drop_path_rate = self.fields.drop_path_rate;
-        self.fields
-            == VrtFields {
-                drop_path_rate,
-                ..other.fields.clone()
-            }
+        self.fields == VrtFields { drop_path_rate, ..other.fields.clone() }
     }
 
     /// Chance of each block to be dropped, growing linearly over all blocks of the network.
     pub fn drop_path_rates(&self) -> Vec<f64> {
         let blocks = self.fields.depths.iter().sum::<usize>();
         let last = blocks.saturating_sub(1).max(1) as f64;
-        (0..blocks)
-            .map(|i| self.fields.drop_path_rate * i as f64 / last)
-            .collect()
+        (0..blocks).map(|i| self.fields.drop_path_rate * i as f64 / last).collect()
     }
 
     /// Channels that the first convolution sees: each frame with two warped neighbours and the
@@ -341,9 +330,7 @@ impl VrtConfig {
 
     /// Channels of all frames that an interpolation network fuses; `None` for others.
     pub fn fuse_inputs(&self) -> Option<usize> {
-        self.fields
-            .fused_frames
-            .map(|frames| frames * self.first_channels())
+        self.fields.fused_frames.map(|frames| frames * self.first_channels())
     }
 
     /// The seven stages.
@@ -371,10 +358,7 @@ impl VrtConfig {
 
     /// Channels into and out of the first part of stage 8.
     pub fn widen(&self) -> [usize; 2] {
-        [
-            self.fields.embed_dims[SCALED_STAGES - 1],
-            self.fields.embed_dims[SCALED_STAGES],
-        ]
+        [self.fields.embed_dims[SCALED_STAGES - 1], self.fields.embed_dims[SCALED_STAGES]]
     }
 
     /// The refining entries of stage 8.
@@ -386,11 +370,7 @@ impl VrtConfig {
             channels: fields.embed_dims[index],
             heads: fields.heads[index],
             blocks: fields.depths[index],
-            window: if fields.independent.contains(&index) {
-                [1, h, w]
-            } else {
-                fields.window
-            },
+            window: if fields.independent.contains(&index) { [1, h, w] } else { fields.window },
         })
     }
 
@@ -404,8 +384,7 @@ impl VrtConfig {
     pub fn padded(&self, [d, h, w]: [usize; 3]) -> [usize; 3] {
         let [_, wh, ww] = self.fields.window;
         let padded = |size: usize, window: usize| {
-            size.max(SIZE_MULTIPLE * window)
-                .next_multiple_of(SIZE_MULTIPLE)
+            size.max(SIZE_MULTIPLE * window).next_multiple_of(SIZE_MULTIPLE)
         };
         [d.max(PAIR), padded(h, wh), padded(w, ww)]
     }

@@ -53,12 +53,7 @@ impl Flops {
         let mut flops = Self::default();
         let size = Size::of(config.padded(size));
         let first = config.first_channels();
-        flops.conv(
-            Work::Other,
-            size.pixels(),
-            [config.first_conv_inputs(), first],
-            KERNEL,
-        );
+        flops.conv(Work::Other, size.pixels(), [config.first_conv_inputs(), first], KERNEL);
         if config.reach().frames() > 0 {
             flops.flow(size);
         }
@@ -137,13 +132,7 @@ impl Flops {
         let reach = config.reach().frames();
         if reach > 0 {
             let outputs = PER_TAP * KERNEL * KERNEL * config.deformable_groups();
-            let widths = [
-                offset_inputs(channels, reach),
-                channels,
-                channels,
-                channels,
-                outputs,
-            ];
+            let widths = [offset_inputs(channels, reach), channels, channels, channels, outputs];
             let pixels = (SIDES * (size.frames - 1) * size.height) as u128 * size.width as u128;
             for channels in widths.windows(2) {
                 self.conv(Work::Offsets, pixels, [channels[0], channels[1]], KERNEL);
@@ -200,20 +189,10 @@ impl Flops {
         self.conv(Work::Upsample, pixels, [first, HEAD_WIDTH], KERNEL);
         let (factor, times) = upsample_steps(config.upscale());
         for _ in 0..times {
-            self.conv(
-                Work::Upsample,
-                pixels,
-                [HEAD_WIDTH, HEAD_WIDTH * factor * factor],
-                KERNEL,
-            );
+            self.conv(Work::Upsample, pixels, [HEAD_WIDTH, HEAD_WIDTH * factor * factor], KERNEL);
             pixels *= (factor * factor) as u128;
         }
-        self.conv(
-            Work::Upsample,
-            pixels,
-            [HEAD_WIDTH, HEAD_WIDTH + out],
-            KERNEL,
-        );
+        self.conv(Work::Upsample, pixels, [HEAD_WIDTH, HEAD_WIDTH + out], KERNEL);
     }
 }
 
@@ -237,41 +216,23 @@ struct Windows {
 
 impl Size {
     fn of([frames, height, width]: [usize; 3]) -> Self {
-        Self {
-            frames,
-            height,
-            width,
-        }
+        Self { frames, height, width }
     }
 
     fn halved(self, halvings: u32) -> Self {
-        Self {
-            height: self.height >> halvings,
-            width: self.width >> halvings,
-            ..self
-        }
+        Self { height: self.height >> halvings, width: self.width >> halvings, ..self }
     }
 
     fn pixels(self) -> u128 {
-        [self.frames, self.height, self.width]
-            .iter()
-            .map(|&n| n as u128)
-            .product()
+        [self.frames, self.height, self.width].iter().map(|&n| n as u128).product()
     }
 
     fn windows(self, window: [usize; 3]) -> Windows {
         let size = [self.frames, self.height, self.width];
         // A window is never larger than the map.
         let window: [usize; 3] = std::array::from_fn(|axis| window[axis].min(size[axis]));
-        let filled = size
-            .into_iter()
-            .zip(window)
-            .map(|(n, window)| n.next_multiple_of(window));
+        let filled = size.into_iter().zip(window).map(|(n, window)| n.next_multiple_of(window));
         let tokens = filled.map(|n| n as u128).product();
-        Windows {
-            window,
-            inside: self.pixels(),
-            tokens,
-        }
+        Windows { window, inside: self.pixels(), tokens }
     }
 }

@@ -160,11 +160,7 @@ impl VrtConfig {
 
     /// Parameters and constants, in the order of published checkpoints.
     pub fn entries(&self) -> Vec<Entry> {
-        let mut list = List {
-            path: String::new(),
-            part: Part::First,
-            entries: Vec::new(),
-        };
+        let mut list = List { path: String::new(), part: Part::First, entries: Vec::new() };
         let first = self.first_channels();
         list.conv3d("conv_first", [self.first_conv_inputs(), first], Work::Other);
         if self.fused_frames().is_none() {
@@ -198,33 +194,19 @@ impl VrtConfig {
             list.linear("reshape.2", [resampled, channels], Work::Other);
         }
         let hidden = self.mlp_hidden(channels);
-        let block = |window, mutual| Block {
-            channels,
-            hidden,
-            heads: stage.heads,
-            window,
-            mutual,
-        };
+        let block = |window, mutual| Block { channels, hidden, heads: stage.heads, window, mutual };
         let pairs = block(self.pair_window(), true);
-        list.within("residual_group1", |list| {
-            pairs.list(list, stage.pair_blocks)
-        });
+        list.within("residual_group1", |list| pairs.list(list, stage.pair_blocks));
         list.linear("linear1", [channels, channels], Work::Other);
         let clips = block(self.window(), false);
-        list.within("residual_group2", |list| {
-            clips.list(list, stage.clip_blocks)
-        });
+        list.within("residual_group2", |list| clips.list(list, stage.clip_blocks));
         list.linear("linear2", [channels, channels], Work::Other);
         let reach = self.reach().frames();
         if reach > 0 {
             let outputs = PER_TAP * KERNEL * KERNEL * self.deformable_groups();
-            list.within("pa_deform", |list| {
-                alignment(list, channels, reach, outputs)
-            });
+            list.within("pa_deform", |list| alignment(list, channels, reach, outputs));
             let wide = 3 * channels;
-            list.within("pa_fuse", |list| {
-                gated(list, [wide, wide, channels], Work::Fuse)
-            });
+            list.within("pa_fuse", |list| gated(list, [wide, wide, channels], Work::Fuse));
         }
     }
 
@@ -235,13 +217,7 @@ impl VrtConfig {
         let hidden = self.mlp_hidden(channels);
         for (i, entry) in self.refine().enumerate() {
             let (heads, window) = (entry.heads, entry.window);
-            let block = Block {
-                channels,
-                hidden,
-                heads,
-                window,
-                mutual: false,
-            };
+            let block = Block { channels, hidden, heads, window, mutual: false };
             list.within(&(i + 1).to_string(), |list| {
                 list.within("residual_group", |list| block.list(list, entry.blocks));
                 list.linear("linear", [channels, channels], Work::Other);
@@ -260,19 +236,11 @@ impl VrtConfig {
             list.conv3d("conv_last", [first, out], Work::Other);
             return;
         }
-        list.conv3d(
-            "conv_before_upsample.0",
-            [first, HEAD_WIDTH],
-            Work::Upsample,
-        );
+        list.conv3d("conv_before_upsample.0", [first, HEAD_WIDTH], Work::Upsample);
         let (factor, times) = upsample_steps(self.upscale());
         for step in 0..times {
             let name = format!("upsample.{}", UPSAMPLE_ENTRIES * step);
-            list.conv3d(
-                &name,
-                [HEAD_WIDTH, HEAD_WIDTH * factor * factor],
-                Work::Upsample,
-            );
+            list.conv3d(&name, [HEAD_WIDTH, HEAD_WIDTH * factor * factor], Work::Upsample);
         }
         let name = format!("upsample.{}", UPSAMPLE_ENTRIES * times);
         list.conv3d(&name, [HEAD_WIDTH, HEAD_WIDTH], Work::Upsample);
@@ -312,27 +280,14 @@ impl Block {
     }
 
     fn attention(self, list: &mut List) {
-        let Self {
-            channels,
-            heads,
-            window,
-            mutual,
-            ..
-        } = self;
+        let Self { channels, heads, window, mutual, .. } = self;
         let offsets = window.map(|size| 2 * size - 1).iter().product();
         let table = "relative_position_bias_table";
         list.parameter(table, vec![offsets, heads], Work::SelfAttention);
         list.buffer("relative_position_index", Buffer::RelativeIndex { window });
         let [_, height, width] = window;
         if mutual {
-            list.buffer(
-                "position_bias",
-                Buffer::SineCode {
-                    height,
-                    width,
-                    channels,
-                },
-            );
+            list.buffer("position_bias", Buffer::SineCode { height, width, channels });
         }
         list.linear("qkv_self", [channels, 3 * channels], Work::Qkv);
         let attended = if mutual { 2 * channels } else { channels };
@@ -357,11 +312,7 @@ fn spynet(list: &mut List) {
 }
 
 fn alignment(list: &mut List, channels: usize, reach: usize, outputs: usize) {
-    list.parameter(
-        "weight",
-        vec![channels, channels, KERNEL, KERNEL],
-        Work::Deform,
-    );
+    list.parameter("weight", vec![channels, channels, KERNEL, KERNEL], Work::Deform);
     list.parameter("bias", vec![channels], Work::Deform);
     let inputs = offset_inputs(channels, reach);
     let widths = [inputs, channels, channels, channels, outputs];
@@ -402,18 +353,12 @@ impl List {
     fn parameter(&mut self, name: &str, shape: Vec<usize>, work: Work) {
         let name = format!("{}{name}", self.path);
         let part = self.part;
-        self.entries.push(Entry::Parameter(TensorSpec {
-            name,
-            shape,
-            part,
-            work,
-        }));
+        self.entries.push(Entry::Parameter(TensorSpec { name, shape, part, work }));
     }
 
     fn buffer(&mut self, name: &str, buffer: Buffer) {
         let name = format!("{}{name}", self.path);
-        self.entries
-            .push(Entry::Buffer(BufferSpec { name, buffer }));
+        self.entries.push(Entry::Buffer(BufferSpec { name, buffer }));
     }
 
     fn norm(&mut self, name: &str, channels: usize) {
@@ -440,7 +385,4 @@ impl List {
     }
 }
 
-const _: () = assert!(
-    FLOW_WIDTHS[0] == 2 * RGB_CHANNELS + 2,
-    "two pictures and a flow"
-);
+const _: () = assert!(FLOW_WIDTHS[0] == 2 * RGB_CHANNELS + 2, "two pictures and a flow");

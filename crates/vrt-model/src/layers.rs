@@ -17,7 +17,12 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    pub(crate) fn new(builder: &mut Builder<'_>, name: &str, inputs: usize, outputs: usize) -> Self {
+    pub(crate) fn new(
+        builder: &mut Builder<'_>,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+    ) -> Self {
         builder.part(name, |b| Self {
             weight: b.tensor("weight", [outputs, inputs], Initial::FanIn(inputs)),
             bias: b.tensor("bias", [outputs], Initial::FanIn(inputs)),

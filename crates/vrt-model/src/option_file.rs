@@ -236,36 +236,20 @@ fn network(section: &Map<String, Value>) -> Result<Network, OptionError> {
         Some(other) => return Err(OptionError::OtherNetwork(other.to_string())),
     }
     let known = || NETWORK_KEYS.into_iter().chain(OTHER_KEYS);
-    let unknown = section
-        .keys()
-        .filter(|key| known().all(|known| known != *key));
-    let unknown = unknown.map(|key| UnknownKey {
-        key: key.clone(),
-        nearest: nearest(key, known()),
-    });
+    let unknown = section.keys().filter(|key| known().all(|known| known != *key));
+    let unknown =
+        unknown.map(|key| UnknownKey { key: key.clone(), nearest: nearest(key, known()) });
     let unknown: Vec<_> = unknown.collect();
     if !unknown.is_empty() {
         return Err(OptionError::Unknown(unknown));
     }
     let fixed = [
-        (
-            "qkv_bias",
-            Value::Bool(true),
-            "all published networks have these biases",
-        ),
-        (
-            "qk_scale",
-            Value::Null,
-            "the scale of queries follows from the width of a head",
-        ),
+        ("qkv_bias", Value::Bool(true), "all published networks have these biases"),
+        ("qk_scale", Value::Null, "the scale of queries follows from the width of a head"),
     ];
     for (key, value, reason) in fixed {
         if let Some(got) = section.get(key).filter(|got| **got != value) {
-            return Err(OptionError::Unsupported {
-                key,
-                got: got.to_string(),
-                reason,
-            });
+            return Err(OptionError::Unsupported { key, got: got.to_string(), reason });
         }
     }
     Network::deserialize(Value::Object(section.clone())).map_err(OptionError::Value)
@@ -275,21 +259,13 @@ fn config(network: Network) -> Result<VrtConfig, OptionError> {
     if network.out_chans != RGB_CHANNELS {
         let got = network.out_chans.to_string();
         let reason = "the output is RGB, 3 channels";
-        return Err(OptionError::Unsupported {
-            key: "out_chans",
-            got,
-            reason,
-        });
+        return Err(OptionError::Unsupported { key: "out_chans", got, reason });
     }
     let pa_frames = network.pa_frames;
     let even = pa_frames.is_multiple_of(2);
     let Some(reach) = Reach::from_frames(pa_frames / 2).filter(|_| even) else {
         let (got, reason) = (pa_frames.to_string(), "neighbours are 0, 2, 4 or 6 frames");
-        return Err(OptionError::Unsupported {
-            key: "pa_frames",
-            got,
-            reason,
-        });
+        return Err(OptionError::Unsupported { key: "pa_frames", got, reason });
     };
     Ok(VrtConfig::new(VrtFields {
         upscale: network.upscale.unwrap_or(1),
@@ -356,24 +332,12 @@ mod tests {
             if path.extension().is_none_or(|ending| ending != "json") {
                 continue;
             }
-            let name = path
-                .file_name()
-                .expect("a name")
-                .to_string_lossy()
-                .into_owned();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
             let config = read(&std::fs::read_to_string(&path).expect("text")).expect(&name);
-            let mut fields = Preset::parse(&name[..3])
-                .expect("a preset")
-                .config()
-                .fields()
-                .clone();
+            let mut fields = Preset::parse(&name[..3]).expect("a preset").config().fields().clone();
             if name.starts_with("002") {
                 // The published file and the published checkpoint differ here.
-                fields = VrtFields {
-                    reach: Reach::Two,
-                    deformable_groups: 16,
-                    ..fields
-                };
+                fields = VrtFields { reach: Reach::Two, deformable_groups: 16, ..fields };
             }
             assert_eq!(config, VrtConfig::new(fields).expect("valid"), "{name}");
             found += 1;
@@ -391,19 +355,13 @@ mod tests {
 
     #[test]
     fn a_mistyped_key_is_an_error_not_a_default() {
-        let text = SAMPLE
-            .replace("deformable_groups", "deformable_group")
-            .replace("depths", "dephts");
+        let text =
+            SAMPLE.replace("deformable_groups", "deformable_group").replace("depths", "dephts");
         let error = read(&text).expect_err("two keys are wrong");
-        let OptionError::Unknown(keys) = &error else {
-            panic!("{error}")
-        };
+        let OptionError::Unknown(keys) = &error else { panic!("{error}") };
         let nearest: Vec<_> = keys.iter().map(|key| key.nearest.as_deref()).collect();
         assert_eq!(nearest, [Some("deformable_groups"), Some("depths")]);
-        assert!(
-            error.to_string().contains("dephts (did you mean depths?)"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("dephts (did you mean depths?)"), "{error}");
     }
 
     #[test]
@@ -411,48 +369,21 @@ mod tests {
         let cases = [
             (r#""pa_frames": 2"#, r#""pa_frames": 3"#, "pa_frames is 3"),
             (r#""pa_frames": 2"#, r#""pa_frames": -2"#, "netG:"),
-            (
-                r#""pa_frames": 2"#,
-                r#""pa_frames": 2, "upscale": 2"#,
-                "scale is 4",
-            ),
-            (
-                r#""pa_frames": 2"#,
-                r#""pa_frames": 2, "out_chans": 1"#,
-                "out_chans is 1",
-            ),
-            (
-                r#""pa_frames": 2"#,
-                r#""pa_frames": 2, "qkv_bias": false"#,
-                "qkv_bias is false",
-            ),
+            (r#""pa_frames": 2"#, r#""pa_frames": 2, "upscale": 2"#, "scale is 4"),
+            (r#""pa_frames": 2"#, r#""pa_frames": 2, "out_chans": 1"#, "out_chans is 1"),
+            (r#""pa_frames": 2"#, r#""pa_frames": 2, "qkv_bias": false"#, "qkv_bias is false"),
             (r#", "pa_frames": 2"#, "", "missing field `pa_frames`"),
             (r#""net_type": "vrt""#, r#""net_type": "rvrt""#, "rvrt"),
             (r#""netG""#, r#""netD""#, "no section netG"),
-            (
-                r#""depths": ["#,
-                r#""depths": [8, "#,
-                "depths has 9 entries",
-            ),
-            (
-                r#""deformable_groups": 12"#,
-                r#""deformable_groups": 7"#,
-                "7 deformable groups",
-            ),
-            (
-                r#""scale": 4"#,
-                r#""scale": 18446744073709551615"#,
-                "upscale is",
-            ),
+            (r#""depths": ["#, r#""depths": [8, "#, "depths has 9 entries"),
+            (r#""deformable_groups": 12"#, r#""deformable_groups": 7"#, "7 deformable groups"),
+            (r#""scale": 4"#, r#""scale": 18446744073709551615"#, "upscale is"),
             (r#""task":"#, r#""task""#, "not JSON"),
         ];
         for (from, to, message) in cases {
             assert!(SAMPLE.contains(from), "{from}");
             let error = read(&SAMPLE.replacen(from, to, 1)).expect_err(to);
-            assert!(
-                error.to_string().contains(message),
-                "{message} is not in: {error}"
-            );
+            assert!(error.to_string().contains(message), "{message} is not in: {error}");
         }
     }
 }

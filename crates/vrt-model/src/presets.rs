@@ -44,9 +44,7 @@ pub struct UnknownPreset {
 fn suggestion(nearest: Option<&str>) -> String {
     let ids: Vec<_> = Preset::all().iter().map(|preset| preset.id).collect();
     let known = format!("presets are {}", ids.join(", "));
-    nearest.map_or(known.clone(), |nearest| {
-        format!("did you mean {nearest}? {known}")
-    })
+    nearest.map_or(known.clone(), |nearest| format!("did you mean {nearest}? {known}"))
 }
 
 impl Preset {
@@ -61,34 +59,21 @@ impl Preset {
     ///
     /// Fails with the most similar name if there is none.
     pub fn parse(name: &str) -> Result<&'static Self, UnknownPreset> {
-        let wanted = name
-            .rsplit(['/', '\\'])
-            .next()
-            .unwrap_or(name)
-            .to_ascii_lowercase();
-        let wanted = wanted
-            .trim_end_matches(".pth")
-            .trim_end_matches(".safetensors");
+        let wanted = name.rsplit(['/', '\\']).next().unwrap_or(name).to_ascii_lowercase();
+        let wanted = wanted.trim_end_matches(".pth").trim_end_matches(".safetensors");
         let names = |preset: &Self| [preset.id, preset.name].map(str::to_ascii_lowercase);
-        let found = PRESETS
-            .iter()
-            .find(|preset| names(preset).iter().any(|n| n == wanted));
+        let found = PRESETS.iter().find(|preset| names(preset).iter().any(|n| n == wanted));
         found.ok_or_else(|| {
             let known = PRESETS.iter().flat_map(names);
             let nearest = crate::similar::nearest(wanted, known);
-            UnknownPreset {
-                name: name.to_owned(),
-                nearest,
-            }
+            UnknownPreset { name: name.to_owned(), nearest }
         })
     }
 
     /// The presets that are this network, whatever their drop path rates; several share one
     /// architecture.
     pub fn matching(config: &VrtConfig) -> impl Iterator<Item = &'static Self> {
-        PRESETS
-            .iter()
-            .filter(move |preset| preset.config().same_network(config))
+        PRESETS.iter().filter(move |preset| preset.config().same_network(config))
     }
 
     /// Its configuration.
@@ -108,21 +93,12 @@ impl Preset {
 }
 
 const fn tile(frames: usize, size: usize) -> PublishedTile {
-    PublishedTile {
-        frames,
-        size,
-        overlap_frames: 2,
-        overlap_size: 20,
-    }
+    PublishedTile { frames, size, overlap_frames: 2, overlap_size: 20 }
 }
 
 /// The whole clip at once.
-const WHOLE: PublishedTile = PublishedTile {
-    frames: 0,
-    size: 0,
-    overlap_frames: 0,
-    overlap_size: 0,
-};
+const WHOLE: PublishedTile =
+    PublishedTile { frames: 0, size: 0, overlap_frames: 0, overlap_size: 0 };
 
 static PRESETS: [Preset; 11] = [
     Preset {
@@ -187,10 +163,7 @@ static PRESETS: [Preset; 11] = [
         about: "denoising with a known noise level, trained on DAVIS",
         frames: 6,
         tile: tile(12, 256),
-        fields: || VrtFields {
-            noise_map: true,
-            ..same_size()
-        },
+        fields: || VrtFields { noise_map: true, ..same_size() },
     },
     Preset {
         id: "009",
@@ -211,10 +184,7 @@ static PRESETS: [Preset; 11] = [
         about: "deblurring with a spike channel, the size of 006",
         frames: 6,
         tile: tile(18, 192),
-        fields: || VrtFields {
-            in_channels: RGB_CHANNELS + 1,
-            ..same_size()
-        },
+        fields: || VrtFields { in_channels: RGB_CHANNELS + 1, ..same_size() },
     },
     Preset {
         id: "deblur-spike",
@@ -271,39 +241,24 @@ mod tests {
 
     #[test]
     fn presets_are_found_by_id_name_and_file() {
-        let files = [
-            "006",
-            "006_VRT_videodeblurring_GoPro",
-            "zoo/006_vrt_videodeblurring_gopro.pth",
-        ];
+        let files =
+            ["006", "006_VRT_videodeblurring_GoPro", "zoo/006_vrt_videodeblurring_gopro.pth"];
         for name in files {
-            assert_eq!(
-                Preset::parse(name).map(|preset| preset.id),
-                Ok("006"),
-                "{name}"
-            );
+            assert_eq!(Preset::parse(name).map(|preset| preset.id), Ok("006"), "{name}");
         }
     }
 
     #[test]
     fn an_unknown_name_is_answered_with_a_similar_one() {
         let error = Preset::parse("006_VRT_videodeblurring_GoPr").expect_err("no such preset");
-        assert_eq!(
-            error.nearest.as_deref(),
-            Some("006_vrt_videodeblurring_gopro")
-        );
+        assert_eq!(error.nearest.as_deref(), Some("006_vrt_videodeblurring_gopro"));
         assert!(error.to_string().contains("deblur-spike"), "{error}");
-        assert_eq!(
-            Preset::parse("zebra").expect_err("no such preset").nearest,
-            None
-        );
+        assert_eq!(Preset::parse("zebra").expect_err("no such preset").nearest, None);
     }
 
     #[test]
     fn deblurring_presets_share_one_network() {
-        let ids: Vec<_> = Preset::matching(&Preset::all()[4].config())
-            .map(|p| p.id)
-            .collect();
+        let ids: Vec<_> = Preset::matching(&Preset::all()[4].config()).map(|p| p.id).collect();
         assert_eq!(ids, ["005", "006", "007"]);
     }
 

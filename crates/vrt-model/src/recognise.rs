@@ -78,11 +78,7 @@ pub enum RecogniseError {
 }
 
 fn some(found: &[String]) -> String {
-    if found.is_empty() {
-        "none".to_owned()
-    } else {
-        found.join(", ")
-    }
+    if found.is_empty() { "none".to_owned() } else { found.join(", ") }
 }
 
 /// The network that has tensors of these names and shapes, with the published drop path rate.
@@ -98,11 +94,7 @@ pub fn recognise(shapes: &Shapes) -> Result<VrtConfig, RecogniseError> {
     let missing: Vec<_> = missing.map(|name| (*name).to_owned()).collect();
     if !missing.is_empty() {
         let found = shapes.keys().take(SHOWN).cloned().collect();
-        return Err(RecogniseError::Other {
-            missing,
-            held: shapes.len(),
-            found,
-        });
+        return Err(RecogniseError::Other { missing, held: shapes.len(), found });
     }
     Reading { shapes }.config()
 }
@@ -152,14 +144,10 @@ impl Reading<'_> {
             reach,
             fused_frames: self.fused_frames(stages[0].channels)?,
             deformable_groups,
-            mlp_ratio: ratio(published.mlp_ratio, hidden).ok_or(RecogniseError::Ratio {
-                what: "the widths of the MLPs",
-            })?,
-            mul_attn_ratio: ratio(published.mul_attn_ratio, pairs).ok_or(
-                RecogniseError::Ratio {
-                    what: "the counts of mutual attention blocks",
-                },
-            )?,
+            mlp_ratio: ratio(published.mlp_ratio, hidden)
+                .ok_or(RecogniseError::Ratio { what: "the widths of the MLPs" })?,
+            mul_attn_ratio: ratio(published.mul_attn_ratio, pairs)
+                .ok_or(RecogniseError::Ratio { what: "the counts of mutual attention blocks" })?,
             drop_path_rate: published.drop_path_rate,
         })?)
     }
@@ -185,14 +173,7 @@ impl Reading<'_> {
         let [rows, heads] = self.sizes(&format!("{group}.blocks.0.{TABLE}"))?;
         let [hidden, _] = self.sizes(&format!("{group}.blocks.0.mlp.fc11.weight"))?;
         let blocks = pair_blocks + self.blocks(group);
-        Ok(Entry {
-            channels,
-            heads,
-            pair_blocks,
-            blocks,
-            hidden,
-            rows,
-        })
+        Ok(Entry { channels, heads, pair_blocks, blocks, hidden, rows })
     }
 
     fn blocks(&self, group: &str) -> usize {
@@ -201,9 +182,7 @@ impl Reading<'_> {
 
     /// How many of the tensors called so are there, counted from 0 to the first that is not.
     fn count(&self, name: impl Fn(usize) -> String) -> usize {
-        (0..)
-            .take_while(|&i| self.shapes.contains_key(&name(i)))
-            .count()
+        (0..).take_while(|&i| self.shapes.contains_key(&name(i))).count()
     }
 
     /// The window of most blocks, and the rows of a position table for one of its frames.
@@ -228,11 +207,7 @@ impl Reading<'_> {
                 rows / (2 * PAIR - 1)
             }
             // Without pairs: a window of one frame, if there is one, is the smallest.
-            None => refining
-                .iter()
-                .map(|entry| entry.rows)
-                .min()
-                .unwrap_or(rows),
+            None => refining.iter().map(|entry| entry.rows).min().unwrap_or(rows),
         };
         let side = plane.isqrt();
         if side * side != plane || side.is_multiple_of(2) {
@@ -243,10 +218,7 @@ impl Reading<'_> {
         }
         let offsets = rows / plane;
         if offsets * plane != rows || offsets.is_multiple_of(2) {
-            return Err(wrong(
-                &name,
-                "its rows are an odd number of frames' offsets",
-            ));
+            return Err(wrong(&name, "its rows are an odd number of frames' offsets"));
         }
         let size = side.div_ceil(2);
         Ok(([offsets.div_ceil(2), size, size], plane))
@@ -287,10 +259,7 @@ impl Reading<'_> {
         }
         match inputs % VIEWS {
             noise @ (0 | 1) => Ok((inputs / VIEWS, noise == 1)),
-            _ => Err(self.wrong(
-                name,
-                "its inputs are 9 views of each channel and a noise map",
-            )),
+            _ => Err(self.wrong(name, "its inputs are 9 views of each channel and a noise map")),
         }
     }
 
@@ -336,36 +305,23 @@ impl Reading<'_> {
         let shape = self.shapes.get(name);
         let shape = shape.ok_or_else(|| RecogniseError::Missing(name.to_owned()))?;
         let expected = "published networks have another number of sizes there";
-        shape
-            .as_slice()
-            .try_into()
-            .map_err(|_| self.wrong(name, expected))
+        shape.as_slice().try_into().map_err(|_| self.wrong(name, expected))
     }
 
     fn wrong(&self, name: &str, expected: &'static str) -> RecogniseError {
         let shape = self.shapes.get(name).cloned().unwrap_or_default();
-        RecogniseError::Shape {
-            name: name.to_owned(),
-            shape,
-            expected,
-        }
+        RecogniseError::Shape { name: name.to_owned(), shape, expected }
     }
 }
 
 /// A ratio `r` with `⌊size · r⌋ = part` for all `(size, part)`: the `usual` one if it is.
 fn ratio(usual: f64, pairs: impl Iterator<Item = (usize, usize)> + Clone) -> Option<f64> {
-    let quotients = |more: f64| {
-        pairs
-            .clone()
-            .map(move |(size, part)| (part as f64 + more) / size as f64)
-    };
+    let quotients =
+        |more: f64| pairs.clone().map(move |(size, part)| (part as f64 + more) / size as f64);
     let least = quotients(0.0).fold(0.0, f64::max);
     let below = quotients(1.0).fold(f64::INFINITY, f64::min);
-    let fits = |&ratio: &f64| {
-        pairs
-            .clone()
-            .all(|(size, part)| (size as f64 * ratio) as usize == part)
-    };
+    let fits =
+        |&ratio: &f64| pairs.clone().all(|(size, part)| (size as f64 * ratio) as usize == part);
     [usual, least, (least + below) / 2.0].into_iter().find(fits)
 }
 
@@ -380,23 +336,14 @@ mod tests {
     use crate::presets::Preset;
 
     fn shapes(config: &VrtConfig) -> Shapes {
-        config
-            .tensors()
-            .into_iter()
-            .map(|spec| (spec.name, spec.shape))
-            .collect()
+        config.tensors().into_iter().map(|spec| (spec.name, spec.shape)).collect()
     }
 
     #[test]
     fn presets_are_recognised() {
         for preset in Preset::all() {
             let config = preset.config();
-            assert_eq!(
-                recognise(&shapes(&config)).as_ref(),
-                Ok(&config),
-                "{}",
-                preset.id
-            );
+            assert_eq!(recognise(&shapes(&config)).as_ref(), Ok(&config), "{}", preset.id);
         }
     }
 
@@ -408,10 +355,7 @@ mod tests {
             };
             let found = recognise(&golden_parameters(&fixture).collect()).expect(name);
             let expected = golden_config(&fixture);
-            assert!(
-                found.same_network(&expected),
-                "{name}: {found:?} is not {expected:?}"
-            );
+            assert!(found.same_network(&expected), "{name}: {found:?} is not {expected:?}");
         }
     }
 
@@ -454,18 +398,11 @@ mod tests {
         let mut other = shapes(&Preset::all()[5].config());
         other.retain(|name, _| !name.starts_with("stage8") && !name.starts_with("conv_last"));
         let error = recognise(&other).expect_err("parts are missing");
-        let RecogniseError::Other { missing, held, .. } = &error else {
-            panic!("{error}")
-        };
+        let RecogniseError::Other { missing, held, .. } = &error else { panic!("{error}") };
         assert_eq!(missing, &["stage8.0.2.weight", "conv_last.weight"]);
         assert_eq!(*held, other.len());
-        let empty = recognise(&Shapes::new())
-            .expect_err("nothing is there")
-            .to_string();
-        assert!(
-            empty.contains("conv_first.weight") && empty.contains("none"),
-            "{empty}"
-        );
+        let empty = recognise(&Shapes::new()).expect_err("nothing is there").to_string();
+        assert!(empty.contains("conv_first.weight") && empty.contains("none"), "{empty}");
     }
 
     #[test]
@@ -474,10 +411,7 @@ mod tests {
             ("conv_first.weight", &[96, 29, 1, 3, 3]),
             ("stage1.pa_deform.conv_offset.0.weight", &[96, 193, 3, 3]),
             ("stage1.pa_deform.conv_offset.6.weight", &[431, 96, 3, 3]),
-            (
-                "stage1.residual_group1.blocks.0.attn.relative_position_bias_table",
-                &[700, 6],
-            ),
+            ("stage1.residual_group1.blocks.0.attn.relative_position_bias_table", &[700, 6]),
             ("conv_last.weight", &[1, 96, 1, 3, 3]),
         ];
         for (name, shape) in cases {

@@ -89,12 +89,7 @@ impl Head {
         Self::Same(SameSize { conv_last: FrameConv::new(b, "conv_last", shape) })
     }
 
-    pub(crate) fn larger(
-        b: &mut Builder<'_>,
-        inputs: usize,
-        outputs: usize,
-        scale: usize,
-    ) -> Self {
+    pub(crate) fn larger(b: &mut Builder<'_>, inputs: usize, outputs: usize, scale: usize) -> Self {
         let conv = |inputs, outputs| ConvShape { inputs, outputs, kernel: 3 };
         Self::Larger(Larger {
             conv_before_upsample: FrameConv::new(b, "conv_before_upsample.0", conv(inputs, WIDTH)),

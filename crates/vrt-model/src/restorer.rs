@@ -152,7 +152,8 @@ impl ClipModel for Restorer {
         let x = Tensor::<5>::from_data(data, &self.device);
         let y = self.network.forward(x, &mut Pass::Restore);
         let [_, d, h, w, c] = y.dims();
-        let samples = y.into_data().try_to_vec().map_err(|e| RestorerError::Device(e.to_string()))?;
+        let samples =
+            y.into_data().try_to_vec().map_err(|e| RestorerError::Device(e.to_string()))?;
         Ok(Volume::new([d, h, w, c], samples)?)
     }
 }

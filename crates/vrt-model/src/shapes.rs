@@ -41,8 +41,7 @@ impl Shapes {
         let stages = stages.collect();
         let refine = config.refine().map(|entry| {
             let (channels, heads) = (entry.channels, entry.heads);
-            let attention =
-                AttentionShape { channels, heads, window: entry.window, mutual: false };
+            let attention = AttentionShape { channels, heads, window: entry.window, mutual: false };
             group(attention, entry.blocks)
         });
         let refine = refine.collect();

@@ -6,9 +6,7 @@ pub(crate) fn nearest<S: AsRef<str>>(
     wanted: &str,
     known: impl IntoIterator<Item = S>,
 ) -> Option<String> {
-    let distances = known
-        .into_iter()
-        .map(|name| (distance(wanted, name.as_ref()), name));
+    let distances = known.into_iter().map(|name| (distance(wanted, name.as_ref()), name));
     let (changes, name) = distances.min_by_key(|(changes, _)| *changes)?;
     let name = name.as_ref();
     let letters = wanted.chars().count().max(name.chars().count());
@@ -36,12 +34,9 @@ mod tests {
 
     #[test]
     fn distances_count_changed_letters() {
-        for (from, to, changes) in [
-            ("", "abc", 3),
-            ("abc", "abc", 0),
-            ("depth", "depths", 1),
-            ("kitten", "sitting", 3),
-        ] {
+        for (from, to, changes) in
+            [("", "abc", 3), ("abc", "abc", 0), ("depth", "depths", 1), ("kitten", "sitting", 3)]
+        {
             assert_eq!(distance(from, to), changes, "{from} {to}");
             assert_eq!(distance(to, from), changes, "{to} {from}");
         }

@@ -94,12 +94,7 @@ pub struct TileSpec {
 
 impl TileSpec {
     /// The whole clip at once. Memory then grows with the clip.
-    pub const WHOLE: Self = Self {
-        frames: 0,
-        size: 0,
-        overlap_frames: 0,
-        overlap_size: 0,
-    };
+    pub const WHOLE: Self = Self { frames: 0, size: 0, overlap_frames: 0, overlap_size: 0 };
 
     /// Tiles of `frames` frames (0: all) and `size` rows and columns (0: all), each neighbour
     /// sharing at least the overlap.
@@ -121,12 +116,7 @@ impl TileSpec {
             let overlap = overlap_size;
             return Err(SpecError::Size { size, overlap });
         }
-        Ok(Self {
-            frames,
-            size,
-            overlap_frames,
-            overlap_size,
-        })
+        Ok(Self { frames, size, overlap_frames, overlap_size })
     }
 
     /// Frames of a tile; 0 is the whole scene.

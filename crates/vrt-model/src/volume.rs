@@ -66,13 +66,7 @@ impl Volume {
             return Err(VolumeError::Length { dims, needed, got });
         }
         let [frames, height, width, channels] = dims;
-        Ok(Self {
-            frames,
-            height,
-            width,
-            channels,
-            samples,
-        })
+        Ok(Self { frames, height, width, channels, samples })
     }
 
     /// A volume of `dims` (frames, height, width, channels) that is `value` everywhere.
@@ -182,11 +176,7 @@ impl Volume {
 
     /// Copies out each frame as a volume of one frame.
     pub fn split_frames(&self) -> impl Iterator<Item = Self> {
-        self.iter_frames().map(|samples| Self {
-            frames: 1,
-            samples: samples.to_vec(),
-            ..*self
-        })
+        self.iter_frames().map(|samples| Self { frames: 1, samples: samples.to_vec(), ..*self })
     }
 
     /// Copies out the box of these frames, rows and columns.
@@ -281,9 +271,7 @@ fn sample_count(dims: [usize; 4]) -> Result<usize, VolumeError> {
 /// An empty vector with room for the samples of `dims`; asked for, not assumed.
 fn reserve(dims: [usize; 4]) -> Result<Vec<f32>, VolumeError> {
     let mut samples = Vec::new();
-    samples
-        .try_reserve_exact(sample_count(dims)?)
-        .map_err(|_| VolumeError::TooLarge(dims))?;
+    samples.try_reserve_exact(sample_count(dims)?).map_err(|_| VolumeError::TooLarge(dims))?;
     Ok(samples)
 }
 
@@ -322,10 +310,7 @@ mod tests {
         let frames = numbered([2, 1, 1, 1]).mirror_end([1, 0, 0]).unwrap();
         assert_eq!(frames.samples(), [0.0, 1.0, 1.0]);
         let both = numbered([1, 2, 2, 1]).mirror_end([0, 1, 1]).unwrap();
-        assert_eq!(
-            both.samples(),
-            [0.0, 1.0, 1.0, 2.0, 3.0, 3.0, 2.0, 3.0, 3.0]
-        );
+        assert_eq!(both.samples(), [0.0, 1.0, 1.0, 2.0, 3.0, 3.0, 2.0, 3.0, 3.0]);
     }
 
     #[test]
@@ -339,23 +324,13 @@ mod tests {
         let dims = [1, 2, 2, 3];
         assert_eq!(
             Volume::new(dims, vec![0.0; 11]),
-            Err(VolumeError::Length {
-                dims,
-                needed: 12,
-                got: 11
-            })
+            Err(VolumeError::Length { dims, needed: 12, got: 11 })
         );
-        assert_eq!(
-            Volume::new([1, 0, 2, 3], Vec::new()),
-            Err(VolumeError::Empty([1, 0, 2, 3]))
-        );
+        assert_eq!(Volume::new([1, 0, 2, 3], Vec::new()), Err(VolumeError::Empty([1, 0, 2, 3])));
         let huge = [usize::MAX, 2, 1, 1];
         assert_eq!(Volume::filled(huge, 0.0), Err(VolumeError::TooLarge(huge)));
         let large = [usize::MAX / 8, 1, 1, 1];
-        assert_eq!(
-            Volume::filled(large, 0.0),
-            Err(VolumeError::TooLarge(large))
-        );
+        assert_eq!(Volume::filled(large, 0.0), Err(VolumeError::TooLarge(large)));
     }
 
     #[test]
@@ -363,10 +338,7 @@ mod tests {
         let (a, b) = (numbered([1, 2, 2, 1]), numbered([1, 2, 3, 1]));
         assert_eq!(
             Volume::concat([&a, &b]),
-            Err(VolumeError::Unlike {
-                first: [2, 2, 1],
-                other: [2, 3, 1]
-            })
+            Err(VolumeError::Unlike { first: [2, 2, 1], other: [2, 3, 1] })
         );
         assert_eq!(Volume::concat([]), Err(VolumeError::Empty([0; 4])));
     }

@@ -27,10 +27,7 @@ pub struct Programs {
 
 impl Default for Programs {
     fn default() -> Self {
-        Self {
-            ffmpeg: PathBuf::from("ffmpeg"),
-            ffprobe: PathBuf::from("ffprobe"),
-        }
+        Self { ffmpeg: PathBuf::from("ffmpeg"), ffprobe: PathBuf::from("ffprobe") }
     }
 }
 

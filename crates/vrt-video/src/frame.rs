@@ -30,12 +30,7 @@ impl Frame {
             width * height * channels,
             "frame: {width}×{height} with {channels} channels"
         );
-        Self {
-            width,
-            height,
-            channels,
-            samples,
-        }
+        Self { width, height, channels, samples }
     }
 
     /// A picture of one value.
@@ -44,12 +39,7 @@ impl Frame {
     ///
     /// Panics if a size is zero.
     pub fn filled(width: usize, height: usize, channels: usize, value: f32) -> Self {
-        Self::new(
-            width,
-            height,
-            channels,
-            vec![value; width * height * channels],
-        )
+        Self::new(width, height, channels, vec![value; width * height * channels])
     }
 
     /// Columns.
@@ -95,15 +85,9 @@ mod tests {
     #[test]
     fn codes_round_half_to_even_and_stay_in_range() {
         let halves = [0.5f32, 1.5, 2.5, 254.5];
-        assert_eq!(
-            halves.map(|code| quantise(code / 255.0, 255.0)),
-            [0, 2, 2, 254]
-        );
+        assert_eq!(halves.map(|code| quantise(code / 255.0, 255.0)), [0, 2, 2, 254]);
         let strange = [-1.0, f32::NAN, f32::NEG_INFINITY, 2.0, f32::INFINITY];
-        assert_eq!(
-            strange.map(|value| quantise(value, 65535.0)),
-            [0, 0, 0, 65535, 65535]
-        );
+        assert_eq!(strange.map(|value| quantise(value, 65535.0)), [0, 0, 0, 65535, 65535]);
     }
 
     #[test]

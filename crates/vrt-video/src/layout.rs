@@ -68,9 +68,7 @@ pub fn list_clips(set: &Path) -> Result<Vec<ClipFolder>, VideoError> {
     let mut clips = Vec::new();
     collect(set, "", 0, &mut clips)?;
     if clips.is_empty() {
-        return Err(VideoError::NoPictures {
-            path: set.to_path_buf(),
-        });
+        return Err(VideoError::NoPictures { path: set.to_path_buf() });
     }
     Ok(clips)
 }
@@ -81,24 +79,12 @@ fn collect(
     depth: usize,
     clips: &mut Vec<ClipFolder>,
 ) -> Result<(), VideoError> {
-    let own_name = |path: &Path| {
-        path.file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
-    };
+    let own_name =
+        |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let frames = list_pictures(folder)?;
     if !frames.is_empty() {
-        let name = if name.is_empty() {
-            own_name(folder)
-        } else {
-            name.to_owned()
-        };
-        clips.push(ClipFolder {
-            name,
-            path: folder.to_path_buf(),
-            frames,
-        });
+        let name = if name.is_empty() { own_name(folder) } else { name.to_owned() };
+        clips.push(ClipFolder { name, path: folder.to_path_buf(), frames });
         return Ok(());
     }
     if depth == MAX_DEPTH {
@@ -108,11 +94,7 @@ fn collect(
     inner.sort_by(|a, b| natural_order(&own_name(a), &own_name(b)));
     for path in inner {
         let last = own_name(&path);
-        let name = if name.is_empty() {
-            last
-        } else {
-            format!("{name}/{last}")
-        };
+        let name = if name.is_empty() { last } else { format!("{name}/{last}") };
         collect(&path, &name, depth + 1, clips)?;
     }
     Ok(())
@@ -135,10 +117,7 @@ pub fn pair_clips(
         only.name.clone_from(&other.name);
     }
     let mut missing = Vec::new();
-    let of_input: HashMap<_, _> = inputs
-        .iter()
-        .map(|clip| (clip.name.as_str(), clip))
-        .collect();
+    let of_input: HashMap<_, _> = inputs.iter().map(|clip| (clip.name.as_str(), clip)).collect();
     let mut pairs = Vec::new();
     for clip in &truths {
         match of_input.get(clip.name.as_str()) {
@@ -148,18 +127,12 @@ pub fn pair_clips(
         }
     }
     let in_truth: BTreeSet<_> = truths.iter().map(|clip| clip.name.as_str()).collect();
-    let lost = inputs
-        .iter()
-        .filter(|clip| !in_truth.contains(clip.name.as_str()));
+    let lost = inputs.iter().filter(|clip| !in_truth.contains(clip.name.as_str()));
     missing.extend(lost.map(|clip| format!("the clip {} is not in {truth:?}", clip.name)));
     if missing.is_empty() {
         return Ok(pairs);
     }
-    Err(VideoError::Unpaired {
-        truth: truth.to_path_buf(),
-        input: input.to_path_buf(),
-        missing,
-    })
+    Err(VideoError::Unpaired { truth: truth.to_path_buf(), input: input.to_path_buf(), missing })
 }
 
 fn pair_frames(
@@ -168,20 +141,13 @@ fn pair_frames(
     pairing: Pairing,
     missing: &mut Vec<String>,
 ) -> ClipPair {
-    let mut of_input: HashMap<_, _> = input
-        .frames
-        .iter()
-        .map(|path| (stem(path), path.clone()))
-        .collect();
+    let mut of_input: HashMap<_, _> =
+        input.frames.iter().map(|path| (stem(path), path.clone())).collect();
     let (mut frames, mut not_in_input) = (Vec::new(), Vec::new());
     for path in &truth.frames {
         let name = stem(path);
         match of_input.remove(&name) {
-            Some(input) => frames.push(FramePair {
-                name,
-                truth: path.clone(),
-                input,
-            }),
+            Some(input) => frames.push(FramePair { name, truth: path.clone(), input }),
             None => not_in_input.push(name),
         }
     }
@@ -193,10 +159,7 @@ fn pair_frames(
         let not_in_truth: Vec<_> = left.filter(|name| of_input.contains_key(name)).collect();
         missing.push(state(&not_in_truth, &truth.path));
     }
-    ClipPair {
-        name: truth.name.clone(),
-        frames,
-    }
+    ClipPair { name: truth.name.clone(), frames }
 }
 
 fn state(names: &[String], folder: &Path) -> String {
@@ -225,10 +188,7 @@ mod tests {
     }
 
     fn names(clips: &[ClipFolder]) -> Vec<(String, usize)> {
-        clips
-            .iter()
-            .map(|clip| (clip.name.clone(), clip.frames.len()))
-            .collect()
+        clips.iter().map(|clip| (clip.name.clone(), clip.frames.len())).collect()
     }
 
     fn paired(
@@ -253,10 +213,7 @@ mod tests {
         ]);
         let clips = list_clips(set.path()).unwrap();
         let expected = [("clip2", 2), ("clip10", 1), ("deep/er", 1)];
-        assert_eq!(
-            names(&clips),
-            expected.map(|(name, count)| (name.to_owned(), count))
-        );
+        assert_eq!(names(&clips), expected.map(|(name, count)| (name.to_owned(), count)));
 
         let one = list_clips(&set.path().join("clip2")).unwrap();
         assert_eq!(names(&one), [("clip2".to_owned(), 2)]);
@@ -275,10 +232,7 @@ mod tests {
     fn a_loop_of_links_ends() {
         let set = tree(&["a/b/notes.txt"]);
         std::os::unix::fs::symlink(set.path(), set.path().join("a/loop")).unwrap();
-        assert!(matches!(
-            list_clips(set.path()),
-            Err(VideoError::NoPictures { .. })
-        ));
+        assert!(matches!(list_clips(set.path()), Err(VideoError::NoPictures { .. })));
     }
 
     #[test]
@@ -286,10 +240,8 @@ mod tests {
         let truth = tree(&["a/10.png", "a/9.png", "b/1.png"]);
         let input = tree(&["a/10.jpg", "a/9.jpg", "b/1.tiff"]);
         let pairs = paired(&truth, &input, Pairing::Same).unwrap();
-        let all: Vec<_> = pairs
-            .iter()
-            .map(|clip| (clip.name.as_str(), clip.frames.len()))
-            .collect();
+        let all: Vec<_> =
+            pairs.iter().map(|clip| (clip.name.as_str(), clip.frames.len())).collect();
         assert_eq!(all, [("a", 2), ("b", 1)]);
         let first = &pairs[0].frames[0];
         assert_eq!(first.name, "9");
@@ -300,12 +252,7 @@ mod tests {
     #[test]
     fn two_single_clips_are_a_pair() {
         let (truth, input) = (tree(&["1.png"]), tree(&["1.png"]));
-        assert_eq!(
-            paired(&truth, &input, Pairing::Same).unwrap()[0]
-                .frames
-                .len(),
-            1
-        );
+        assert_eq!(paired(&truth, &input, Pairing::Same).unwrap()[0].frames.len(), 1);
         let inner = tree(&["clip/1.png"]);
         let pairs = paired(&truth, &inner, Pairing::Same).unwrap();
         assert_eq!((pairs.len(), pairs[0].name.as_str()), (1, "clip"));
@@ -316,9 +263,7 @@ mod tests {
         let truth = tree(&["a/1.png", "a/2.png", "b/1.png", "d/1.png"]);
         let input = tree(&["a/1.png", "a/3.png", "c/1.png", "d/1.png"]);
         let error = paired(&truth, &input, Pairing::Same).unwrap_err();
-        let VideoError::Unpaired { missing, .. } = &error else {
-            panic!("{error}")
-        };
+        let VideoError::Unpaired { missing, .. } = &error else { panic!("{error}") };
         assert_eq!(missing.len(), 4, "{error}");
         for word in ["frames 2 are", "frames 3 are", "clip b is", "clip c is"] {
             assert!(error.to_string().contains(word), "{word}: {error}");
@@ -339,9 +284,6 @@ mod tests {
         let files: Vec<String> = (0..9).map(|frame| format!("a/{frame}.png")).collect();
         let truth = tree(&files.iter().map(String::as_str).collect::<Vec<_>>());
         let error = paired(&truth, &tree(&["a/0.png"]), Pairing::Same).unwrap_err();
-        assert!(
-            error.to_string().contains("1, 2, 3, 4 and 4 more"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("1, 2, 3, 4 and 4 more"), "{error}");
     }
 }

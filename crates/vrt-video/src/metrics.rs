@@ -48,11 +48,7 @@ pub struct Scores {
 }
 
 fn finite_or_word<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    if value.is_infinite() {
-        serializer.serialize_str("inf")
-    } else {
-        value.serialize(serializer)
-    }
+    if value.is_infinite() { serializer.serialize_str("inf") } else { value.serialize(serializer) }
 }
 
 /// All four numbers of `output` beside `truth`.
@@ -128,22 +124,13 @@ impl Pair {
             return Err(VideoError::Compare { truth, output });
         }
         let (width, height, _) = size(truth);
-        Ok(Self {
-            width,
-            height,
-            truth: planes(truth),
-            output: planes(output),
-        })
+        Ok(Self { width, height, truth: planes(truth), output: planes(output) })
     }
 
     fn check_ssim(&self) -> Result<(), VideoError> {
         let (least, width, height) = (ssim::WINDOW, self.width, self.height);
         if width < least || height < least {
-            return Err(VideoError::TooSmallForSsim {
-                least,
-                width,
-                height,
-            });
+            return Err(VideoError::TooSmallForSsim { least, width, height });
         }
         Ok(())
     }
@@ -151,26 +138,15 @@ impl Pair {
     fn luma(&self) -> Self {
         let luma = |planes: &[Vec<f64>]| vec![luma_of(planes)];
         let (truth, output) = (luma(&self.truth), luma(&self.output));
-        Self {
-            width: self.width,
-            height: self.height,
-            truth,
-            output,
-        }
+        Self { width: self.width, height: self.height, truth, output }
     }
 
     fn psnr(&self) -> f64 {
         let planes = self.truth.iter().zip(&self.output);
-        let squares = planes
-            .flat_map(|(a, b)| a.iter().zip(b))
-            .map(|(a, b)| (a - b) * (a - b));
+        let squares = planes.flat_map(|(a, b)| a.iter().zip(b)).map(|(a, b)| (a - b) * (a - b));
         let samples = self.width * self.height * self.truth.len();
         let mean = squares.sum::<f64>() / samples as f64;
-        if mean == 0.0 {
-            f64::INFINITY
-        } else {
-            20.0 * (PEAK / mean.sqrt()).log10()
-        }
+        if mean == 0.0 { f64::INFINITY } else { 20.0 * (PEAK / mean.sqrt()).log10() }
     }
 
     fn ssim(&self, kind: SsimKind) -> f64 {
@@ -187,9 +163,7 @@ fn planes(frame: &Frame) -> Vec<Vec<f64>> {
     let channels = frame.channels();
     let plane = |channel: usize| {
         let samples = frame.samples().iter().skip(channel).step_by(channels);
-        samples
-            .map(|&sample| f64::from(quantise(sample, 255.0)))
-            .collect()
+        samples.map(|&sample| f64::from(quantise(sample, 255.0))).collect()
     };
     (0..channels).map(plane).collect()
 }

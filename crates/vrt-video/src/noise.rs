@@ -27,10 +27,7 @@ impl ClipNoise {
     /// Noise of standard deviation `sigma`/255 for a clip of `samples` samples (frames · height ·
     /// width · channels) in all. The published protocol has seed 0.
     pub fn new(sigma: f32, seed: u32, samples: u64) -> Self {
-        Self {
-            sigma: sigma / 255.0,
-            normals: Normals::new(seed, samples),
-        }
+        Self { sigma: sigma / 255.0, normals: Normals::new(seed, samples) }
     }
 
     /// Adds the noise of the next frame.
@@ -62,20 +59,11 @@ struct Normals {
 
 impl Normals {
     fn new(seed: u32, total: u64) -> Self {
-        Self {
-            twister: Twister::new(seed),
-            total,
-            given: 0,
-            block: [0.0; BLOCK],
-        }
+        Self { twister: Twister::new(seed), total, given: 0, block: [0.0; BLOCK] }
     }
 
     fn next(&mut self) -> f32 {
-        assert!(
-            self.given < self.total,
-            "noise: the clip was to have {} samples",
-            self.total
-        );
+        assert!(self.given < self.total, "noise: the clip was to have {} samples", self.total);
         let rest = self.total % BLOCK as u64;
         let tail = self.total.saturating_sub(BLOCK as u64);
         let at = if rest != 0 && tail != 0 && self.given >= tail {
@@ -131,10 +119,7 @@ mod tests {
 
     fn assert_near(actual: &[f32], expected: &[f32]) {
         for (at, (actual, expected)) in actual.iter().zip(expected).enumerate() {
-            assert!(
-                (actual - expected).abs() < 6e-5,
-                "{at}: {actual} {expected}"
-            );
+            assert!((actual - expected).abs() < 6e-5, "{at}: {actual} {expected}");
         }
     }
 
@@ -144,30 +129,22 @@ mod tests {
         let whole = normals(0, 32);
         assert_near(
             &whole[..8],
-            &[
-                -1.1258, -1.1524, -0.2506, -0.4339, 0.8487, 0.6920, -0.3160, -2.1152,
-            ],
+            &[-1.1258, -1.1524, -0.2506, -0.4339, 0.8487, 0.6920, -0.3160, -2.1152],
         );
         assert_near(
             &whole[8..16],
-            &[
-                0.3223, -1.2633, 0.3500, 0.3081, 0.1198, 1.2377, 1.1168, -0.2473,
-            ],
+            &[0.3223, -1.2633, 0.3500, 0.3081, 0.1198, 1.2377, 1.1168, -0.2473],
         );
         // 24 numbers are no two blocks: the last 16 are drawn anew.
         let cut = normals(0, 24);
         assert_near(&cut[..8], &whole[..8]);
         assert_near(
             &cut[8..16],
-            &[
-                0.4681, -0.1577, 1.4437, 0.2660, 0.1665, 0.8744, -0.1435, -0.1116,
-            ],
+            &[0.4681, -0.1577, 1.4437, 0.2660, 0.1665, 0.8744, -0.1435, -0.1116],
         );
         assert_near(
             &cut[16..],
-            &[
-                0.9318, 1.2590, 2.0050, 0.0537, 0.6181, -0.4128, -0.8411, -2.3160,
-            ],
+            &[0.9318, 1.2590, 2.0050, 0.0537, 0.6181, -0.4128, -0.8411, -2.3160],
         );
     }
 
@@ -191,19 +168,13 @@ mod tests {
     fn mean_and_deviation_are_as_asked() {
         let mut frame = Frame::filled(200, 100, 3, 0.5);
         ClipNoise::new(20.0, 7, 60_000).add(&mut frame);
-        let errors: Vec<f64> = frame
-            .samples()
-            .iter()
-            .map(|s| (f64::from(*s) - 0.5) * 255.0)
-            .collect();
+        let errors: Vec<f64> =
+            frame.samples().iter().map(|s| (f64::from(*s) - 0.5) * 255.0).collect();
         let mean = errors.iter().sum::<f64>() / 60_000.0;
         let variance = errors.iter().map(|e| e * e).sum::<f64>() / 60_000.0 - mean * mean;
         // Five standard errors of each.
         assert!(mean.abs() < 5.0 * 20.0 / 60_000f64.sqrt(), "{mean}");
-        assert!(
-            (variance.sqrt() - 20.0).abs() < 5.0 * 20.0 / 120_000f64.sqrt(),
-            "{variance}"
-        );
+        assert!((variance.sqrt() - 20.0).abs() < 5.0 * 20.0 / 120_000f64.sqrt(), "{variance}");
     }
 
     proptest! {

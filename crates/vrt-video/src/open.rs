@@ -60,31 +60,18 @@ pub struct SinkOptions {
 pub fn open(input: &Path, options: &OpenOptions) -> Result<Box<dyn FrameSource>, VideoError> {
     let frames = options.frames;
     if input == Path::new(PIPE) {
-        return Ok(limited(
-            Y4mSource::new(io::stdin(), input, options.y4m)?,
-            frames,
-        ));
+        return Ok(limited(Y4mSource::new(io::stdin(), input, options.y4m)?, frames));
     }
     if input.is_dir() {
-        return Ok(limited(
-            FolderSource::open(input, options.channels)?,
-            frames,
-        ));
+        return Ok(limited(FolderSource::open(input, options.channels)?, frames));
     }
     if is_picture(input) {
-        return Ok(limited(
-            FolderSource::single(input, options.channels)?,
-            frames,
-        ));
+        return Ok(limited(FolderSource::single(input, options.channels)?, frames));
     }
     if has_extension(input, "y4m") {
         return Ok(limited(Y4mSource::open(input, options.y4m)?, frames));
     }
-    Ok(Box::new(FfmpegSource::open(
-        input,
-        frames,
-        &options.programs,
-    )?))
+    Ok(Box::new(FfmpegSource::open(input, frames, &options.programs)?))
 }
 
 /// Begins `output` by its name: a path without extension (or a folder) takes pictures, `.png` one
@@ -100,58 +87,32 @@ pub fn create(
     info: &StreamInfo,
     options: &SinkOptions,
 ) -> Result<Box<dyn FrameSink>, VideoError> {
-    let SinkOptions {
-        bit_depth,
-        overwrite,
-        y4m_chroma,
-        y4m_depth,
-        ..
-    } = *options;
-    let y4m = Y4mSinkOptions {
-        chroma: y4m_chroma,
-        depth: y4m_depth,
-        overwrite,
-    };
+    let SinkOptions { bit_depth, overwrite, y4m_chroma, y4m_depth, .. } = *options;
+    let y4m = Y4mSinkOptions { chroma: y4m_chroma, depth: y4m_depth, overwrite };
     if output == Path::new(PIPE) {
-        return Ok(Box::new(Y4mSink::new(
-            io::stdout(),
-            output,
-            &rated(info, options),
-            y4m,
-        )?));
+        return Ok(Box::new(Y4mSink::new(io::stdout(), output, &rated(info, options), y4m)?));
     }
     if output.is_dir() || output.extension().is_none() {
-        let folder = FolderSinkOptions {
-            bit_depth,
-            overwrite,
-        };
+        let folder = FolderSinkOptions { bit_depth, overwrite };
         return Ok(Box::new(FolderSink::create(output, folder)?));
     }
     if has_extension(output, "png") {
         return Ok(Box::new(PictureSink::create(output, bit_depth, overwrite)?));
     }
     if has_extension(output, "y4m") {
-        return Ok(Box::new(Y4mSink::create(
-            output,
-            &rated(info, options),
-            y4m,
-        )?));
+        return Ok(Box::new(Y4mSink::create(output, &rated(info, options), y4m)?));
     }
     Ok(Box::new(FfmpegSink::create(output, info, options)?))
 }
 
 fn has_extension(path: &Path, extension: &str) -> bool {
-    path.extension()
-        .is_some_and(|found| found.eq_ignore_ascii_case(extension))
+    path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
 }
 
 /// `info` with the rate of the options where it states none.
 fn rated(info: &StreamInfo, options: &SinkOptions) -> StreamInfo {
     let by_options = options.frame_rate.map(crate::FrameRate::Constant);
-    StreamInfo {
-        frame_rate: info.frame_rate.or(by_options),
-        ..info.clone()
-    }
+    StreamInfo { frame_rate: info.frame_rate.or(by_options), ..info.clone() }
 }
 
 /// A source that ends after a number of frames.
@@ -206,11 +167,7 @@ mod tests {
         let mut sink = create(path, &info(), options)?;
         for index in 0..frames {
             let frame = Frame::filled(16, 16, 3, 0.2 + 0.1 * index as f32);
-            sink.write(&TimedFrame {
-                frame,
-                seconds: None,
-                name: None,
-            })?;
+            sink.write(&TimedFrame { frame, seconds: None, name: None })?;
         }
         Ok(sink.finish()?.frames)
     }
@@ -218,44 +175,25 @@ mod tests {
     #[test]
     fn every_kind_of_path_is_written_and_read() {
         let Some(dir) = folder() else { return };
-        for (name, frames) in [
-            ("pictures", 3),
-            ("one.png", 1),
-            ("stream.y4m", 3),
-            ("film.mkv", 3),
-        ] {
+        for (name, frames) in [("pictures", 3), ("one.png", 1), ("stream.y4m", 3), ("film.mkv", 3)]
+        {
             let path = dir.path().join(name);
-            assert_eq!(
-                write(&path, frames, &SinkOptions::default()).unwrap(),
-                frames as u64
-            );
+            assert_eq!(write(&path, frames, &SinkOptions::default()).unwrap(), frames as u64);
             for limit in [None, Some(0), Some(2), Some(9)] {
-                let options = OpenOptions {
-                    frames: limit,
-                    ..OpenOptions::default()
-                };
+                let options = OpenOptions { frames: limit, ..OpenOptions::default() };
                 let mut source = open(&path, &options).unwrap();
                 let got = read_all(source.as_mut()).unwrap();
                 let expected = limit.unwrap_or(9).min(frames as u64);
                 assert_eq!(got.len() as u64, expected, "{name}");
                 for (index, frame) in got.iter().enumerate() {
                     let sample = frame.frame.samples()[400];
-                    assert!(
-                        (sample - 0.2 - 0.1 * index as f32).abs() < 0.006,
-                        "{name} {sample}"
-                    );
+                    assert!((sample - 0.2 - 0.1 * index as f32).abs() < 0.006, "{name} {sample}");
                 }
             }
             let again = write(&path, frames, &SinkOptions::default());
             assert!(again.is_err(), "{name} was overwritten");
-            let replace = SinkOptions {
-                overwrite: true,
-                ..SinkOptions::default()
-            };
-            assert!(
-                write(&path, frames, &replace).is_ok(),
-                "{name} could not be replaced"
-            );
+            let replace = SinkOptions { overwrite: true, ..SinkOptions::default() };
+            assert!(write(&path, frames, &replace).is_ok(), "{name} could not be replaced");
         }
     }
 
@@ -271,31 +209,16 @@ mod tests {
     #[test]
     fn sixteen_bits_and_a_stated_rate_reach_the_file() {
         let Some(dir) = folder() else { return };
-        let frame_rate = Some(Ratio {
-            numerator: 12,
-            denominator: 1,
-        });
-        let options = SinkOptions {
-            bit_depth: BitDepth::Sixteen,
-            frame_rate,
-            ..SinkOptions::default()
-        };
+        let frame_rate = Some(Ratio { numerator: 12, denominator: 1 });
+        let options =
+            SinkOptions { bit_depth: BitDepth::Sixteen, frame_rate, ..SinkOptions::default() };
         let picture = dir.path().join("deep.png");
         write(&picture, 1, &options).unwrap();
-        assert_eq!(
-            open(&picture, &OpenOptions::default())
-                .unwrap()
-                .info()
-                .bit_depth,
-            16
-        );
+        assert_eq!(open(&picture, &OpenOptions::default()).unwrap().info().bit_depth, 16);
         for name in ["a.mp4", "a.y4m"] {
             let path = dir.path().join(name);
             write(&path, 4, &options).unwrap();
-            let rate = open(&path, &OpenOptions::default())
-                .unwrap()
-                .info()
-                .frame_rate;
+            let rate = open(&path, &OpenOptions::default()).unwrap().info().frame_rate;
             assert_eq!(rate, frame_rate.map(crate::FrameRate::Constant), "{name}");
         }
     }
@@ -303,18 +226,13 @@ mod tests {
     #[test]
     fn a_name_that_looks_like_an_option_is_a_file() {
         let Some(dir) = folder() else { return };
-        let made = make(
-            "-f lavfi -i testsrc2=s=16x16:r=5:d=1 -c:v mpeg4",
-            &dir.path().join("a.mp4"),
-        );
+        let made =
+            make("-f lavfi -i testsrc2=s=16x16:r=5:d=1 -c:v mpeg4", &dir.path().join("a.mp4"));
         let strange = dir.path().join("-y %d:a,b;[x]'é.mp4");
         std::fs::rename(made, &strange).unwrap();
         let mut source = open(&strange, &OpenOptions::default()).unwrap();
         assert_eq!(read_all(source.as_mut()).unwrap().len(), 5);
-        let options = SinkOptions {
-            copy_from: Some(strange),
-            ..SinkOptions::default()
-        };
+        let options = SinkOptions { copy_from: Some(strange), ..SinkOptions::default() };
         let output = dir.path().join("-o %03d:'.mp4");
         assert_eq!(write(&output, 2, &options).unwrap(), 2);
     }

@@ -98,26 +98,19 @@ pub(crate) fn write_numbered(
         });
     }
     if !overwrite && path.symlink_metadata().is_ok() {
-        return Err(VideoError::Exists {
-            path: path.to_path_buf(),
-        });
+        return Err(VideoError::Exists { path: path.to_path_buf() });
     }
-    write_whole(path, |writer| encode_png(writer, frame, depth)).map_err(|source| {
-        VideoError::Write {
-            path: path.to_path_buf(),
-            frame: number,
-            source,
-        }
-    })
+    write_whole(path, |writer| encode_png(writer, frame, depth))
+        .map_err(|source| VideoError::Write { path: path.to_path_buf(), frame: number, source })
 }
 
 fn encode_png(writer: &mut impl Write, frame: &Frame, depth: BitDepth) -> io::Result<()> {
     let samples = frame.samples().iter();
     let bytes: Vec<u8> = match depth {
         BitDepth::Eight => samples.map(|&value| quantise(value, 255.0) as u8).collect(),
-        BitDepth::Sixteen => samples
-            .flat_map(|&value| quantise(value, 65535.0).to_ne_bytes())
-            .collect(),
+        BitDepth::Sixteen => {
+            samples.flat_map(|&value| quantise(value, 65535.0).to_ne_bytes()).collect()
+        }
     };
     let color = match (frame.channels(), depth) {
         (1, BitDepth::Eight) => ExtendedColorType::L8,
@@ -162,38 +155,23 @@ fn write_whole(
 }
 
 fn failed(path: &Path, frame: u64, reason: impl std::fmt::Display) -> VideoError {
-    VideoError::Picture {
-        path: path.to_path_buf(),
-        frame,
-        reason: reason.to_string(),
-    }
+    VideoError::Picture { path: path.to_path_buf(), frame, reason: reason.to_string() }
 }
 
 fn open(path: &Path, frame: u64) -> Result<impl ImageDecoder, VideoError> {
-    let read = |source| VideoError::Read {
-        path: path.to_path_buf(),
-        source,
-    };
-    let mut reader = ImageReader::open(path)
-        .map_err(read)?
-        .with_guessed_format()
-        .map_err(read)?;
+    let read = |source| VideoError::Read { path: path.to_path_buf(), source };
+    let mut reader = ImageReader::open(path).map_err(read)?.with_guessed_format().map_err(read)?;
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
     reader.limits(limits);
-    let decoder = reader
-        .into_decoder()
-        .map_err(|error| failed(path, frame, error))?;
+    let decoder = reader.into_decoder().map_err(|error| failed(path, frame, error))?;
     let (width, height) = decoder.dimensions();
     match (width as usize).checked_mul(height as usize) {
         Some(1..=Frame::MAX_PIXELS) => Ok(decoder),
         _ => Err(failed(
             path,
             frame,
-            format!(
-                "it is {width}×{height}; 1 to {} pixels are taken",
-                Frame::MAX_PIXELS
-            ),
+            format!("it is {width}×{height}; 1 to {} pixels are taken", Frame::MAX_PIXELS),
         )),
     }
 }
@@ -202,26 +180,17 @@ fn open(path: &Path, frame: u64) -> Result<impl ImageDecoder, VideoError> {
 pub(crate) fn read_head(path: &Path, frame: u64) -> Result<PictureHead, VideoError> {
     let mut decoder = open(path, frame)?;
     let (width, height) = decoder.dimensions();
-    let orientation = decoder
-        .orientation()
-        .map_err(|error| failed(path, frame, error))?;
+    let orientation = decoder.orientation().map_err(|error| failed(path, frame, error))?;
     let color = decoder.color_type();
     let bit_depth = 8 * color.bytes_per_pixel() / color.channel_count();
     let size = (width as usize, height as usize);
-    let size = if is_turned(orientation) {
-        (size.1, size.0)
-    } else {
-        size
-    };
+    let size = if is_turned(orientation) { (size.1, size.0) } else { size };
     Ok(PictureHead { size, bit_depth })
 }
 
 fn is_turned(orientation: image::metadata::Orientation) -> bool {
     use image::metadata::Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
-    matches!(
-        orientation,
-        Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH
-    )
+    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }
 
 /// A picture and its bits per sample.
@@ -240,27 +209,17 @@ pub(crate) fn decode(
     let count = usize::from(color.channel_count());
     let bytes = image.as_bytes();
     let (samples, bit_depth) = match usize::from(color.bytes_per_pixel()) / count {
-        1 => (
-            gather(bytes, count, channels, |&code| f32::from(code) / 255.0),
-            8,
-        ),
+        1 => (gather(bytes, count, channels, |&code| f32::from(code) / 255.0), 8),
         2 => {
             let words = bytes.as_chunks::<2>().0;
             let value = |&word: &[u8; 2]| f32::from(u16::from_ne_bytes(word)) / 65535.0;
             (gather(words, count, channels, value), 16)
         }
         _ => {
-            return Err(failed(
-                path,
-                frame,
-                "floating-point samples; save it with 8 or 16 bits",
-            ));
+            return Err(failed(path, frame, "floating-point samples; save it with 8 or 16 bits"));
         }
     };
-    Ok((
-        Frame::new(width, height, channels.count(), samples),
-        bit_depth,
-    ))
+    Ok((Frame::new(width, height, channels.count(), samples), bit_depth))
 }
 
 /// The samples of pixels with `count` codes each: grey, grey-alpha, RGB or RGB-alpha.

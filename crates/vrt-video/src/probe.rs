@@ -104,10 +104,8 @@ pub struct OtherStream {
 /// Says that the file is not there, that it holds no video (in ffprobe's words), that its pictures
 /// are too large to be taken on, or that ffprobe is not installed.
 pub fn probe(path: &Path, programs: &Programs) -> Result<Probe, VideoError> {
-    let size = std::fs::metadata(path).map_err(|source| VideoError::Read {
-        path: path.to_path_buf(),
-        source,
-    })?;
+    let size = std::fs::metadata(path)
+        .map_err(|source| VideoError::Read { path: path.to_path_buf(), source })?;
     if size.is_file() && size.len() == 0 {
         return Err(not_video(path, "the file is empty").into());
     }
@@ -120,10 +118,7 @@ pub fn probe(path: &Path, programs: &Programs) -> Result<Probe, VideoError> {
 }
 
 fn not_video(path: &Path, reason: &str) -> FfmpegError {
-    FfmpegError::NotVideo {
-        path: path.to_path_buf(),
-        reason: reason.to_owned(),
-    }
+    FfmpegError::NotVideo { path: path.to_path_buf(), reason: reason.to_owned() }
 }
 
 fn check_size(path: &Path, video: &VideoStream) -> Result<(), FfmpegError> {
@@ -149,14 +144,7 @@ fn ffprobe(programs: &Programs) -> Command {
 
 fn ask(path: &Path, programs: &Programs) -> Result<Vec<u8>, FfmpegError> {
     let mut command = ffprobe(programs);
-    command.args([
-        "-of",
-        "json",
-        "-show_streams",
-        "-show_format",
-        "-show_chapters",
-        "-i",
-    ]);
+    command.args(["-of", "json", "-show_streams", "-show_format", "-show_chapters", "-i"]);
     let captured = capture(command.arg(file_argument(path)))?;
     if captured.status.success() {
         return Ok(captured.stdout);
@@ -179,15 +167,9 @@ fn rate_windows(
     let mut places = vec![format!("%+#{RATE_PACKETS}")];
     let expected = f64::from(RATE_PACKETS as u32) / rate::hertz(probe.video.frame_rate);
     if let Some(duration) = probe.duration.filter(|duration| *duration > 3.0 * expected) {
-        places.push(format!(
-            "{:.3}%+#{RATE_PACKETS}",
-            probe.start + 0.6 * duration
-        ));
+        places.push(format!("{:.3}%+#{RATE_PACKETS}", probe.start + 0.6 * duration));
     }
-    places
-        .iter()
-        .map(|place| packet_times(path, probe.video.index, place, programs))
-        .collect()
+    places.iter().map(|place| packet_times(path, probe.video.index, place, programs)).collect()
 }
 
 fn packet_times(
@@ -197,18 +179,11 @@ fn packet_times(
     programs: &Programs,
 ) -> Result<Vec<i64>, FfmpegError> {
     let mut command = ffprobe(programs);
-    command.args([
-        "-select_streams",
-        &stream.to_string(),
-        "-read_intervals",
-        place,
-    ]);
+    command.args(["-select_streams", &stream.to_string(), "-read_intervals", place]);
     command.args(["-show_entries", "packet=pts", "-of", "csv=p=0", "-i"]);
     let captured = capture(command.arg(file_argument(path)))?;
     // A file that fails here fails again, with a frame number, when it is read.
     let text = String::from_utf8_lossy(&captured.stdout);
     let fields = text.lines().filter_map(|line| line.split(',').next());
-    Ok(fields
-        .filter_map(|field| field.trim().parse().ok())
-        .collect())
+    Ok(fields.filter_map(|field| field.trim().parse().ok()).collect())
 }

@@ -8,11 +8,7 @@ const STANDARD_DEFINITION_ROWS: usize = 576;
 impl Matrix {
     /// The matrix that players take where a file states none: BT.709 above 576 rows, else BT.601.
     pub fn for_height(rows: usize) -> Self {
-        if rows > STANDARD_DEFINITION_ROWS {
-            Self::Bt709
-        } else {
-            Self::Bt601
-        }
+        if rows > STANDARD_DEFINITION_ROWS { Self::Bt709 } else { Self::Bt601 }
     }
 
     /// Weights of red and blue in luma.
@@ -47,15 +43,7 @@ impl Codes {
             Range::Full => (0.0, bits.exp2() - 1.0, bits.exp2() - 1.0),
         };
         let (green, chroma_zero) = (1.0 - red - blue, 128.0 * step);
-        Self {
-            red,
-            green,
-            blue,
-            luma_zero,
-            luma_span,
-            chroma_zero,
-            chroma_span,
-        }
+        Self { red, green, blue, luma_zero, luma_span, chroma_zero, chroma_span }
     }
 
     /// The code of no colour.
@@ -98,23 +86,15 @@ mod tests {
     fn primaries_have_the_codes_of_the_standards() {
         // Rounded from ITU-R BT.709-6, BT.601-7 (625 and 525 share the matrix) and BT.2020-2.
         let limited = |matrix, depth, rgb| {
-            Codes::new(matrix, Range::Limited, depth)
-                .to_codes(rgb)
-                .map(f32::round)
+            Codes::new(matrix, Range::Limited, depth).to_codes(rgb).map(f32::round)
         };
         assert_eq!(limited(Matrix::Bt709, 8, [1., 0., 0.]), [63., 102., 240.]);
         assert_eq!(limited(Matrix::Bt709, 8, [0., 1., 0.]), [173., 42., 26.]);
         assert_eq!(limited(Matrix::Bt709, 8, [0., 0., 1.]), [32., 240., 118.]);
         assert_eq!(limited(Matrix::Bt601, 8, [1., 0., 0.]), [81., 90., 240.]);
         assert_eq!(limited(Matrix::Bt601, 8, [0., 0., 1.]), [41., 240., 110.]);
-        assert_eq!(
-            limited(Matrix::Bt2020, 10, [1., 0., 0.]),
-            [294., 387., 960.]
-        );
-        assert_eq!(
-            limited(Matrix::Bt2020, 10, [1., 1., 1.]),
-            [940., 512., 512.]
-        );
+        assert_eq!(limited(Matrix::Bt2020, 10, [1., 0., 0.]), [294., 387., 960.]);
+        assert_eq!(limited(Matrix::Bt2020, 10, [1., 1., 1.]), [940., 512., 512.]);
         let full = Codes::new(Matrix::Bt601, Range::Full, 8).to_codes([1., 1., 1.]);
         assert_eq!(full.map(f32::round), [255., 128., 128.]);
     }

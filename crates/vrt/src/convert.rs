@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn the_form_follows_the_extension() {
-        let forms = ["a.pth", "b.PT", "c.d/e.safetensors"].map(|name| Form::of(Path::new(name)).ok());
+        let forms =
+            ["a.pth", "b.PT", "c.d/e.safetensors"].map(|name| Form::of(Path::new(name)).ok());
         assert_eq!(forms, [Some(Form::Pth), Some(Form::Pth), Some(Form::Safetensors)]);
         for name in ["weights", "weights.bin", ".pth", ""] {
             let error = Form::of(Path::new(name)).unwrap_err();
@@ -149,9 +150,8 @@ mod tests {
     #[test]
     fn unknown_weights_are_listed_in_full() {
         let names = ["one", "two", "three", "four", "five"];
-        let checkpoint = Checkpoint::from_values(
-            names.map(|name| (name.to_owned(), vec![2, 3], vec![0.5; 6])),
-        );
+        let checkpoint =
+            Checkpoint::from_values(names.map(|name| (name.to_owned(), vec![2, 3], vec![0.5; 6])));
         let to = Path::new("/no/such/folder/out.safetensors");
         let error = convert(&checkpoint, to, Network::Recognised, Existing::Keep).unwrap_err();
         let text = error.to_string();

@@ -152,10 +152,7 @@ impl DeviceChoice {
         }
         let devices = self.kind.found();
         let found = devices.len();
-        devices
-            .into_iter()
-            .nth(self.index)
-            .ok_or(DeviceError::NotThere { choice: self, found })
+        devices.into_iter().nth(self.index).ok_or(DeviceError::NotThere { choice: self, found })
     }
 }
 

@@ -90,7 +90,7 @@ pub enum EvalError {
         /// Which frame, by its name.
         frame: String,
         /// Why.
-        source: VideoError,
+        source: Box<VideoError>,
     },
 }
 
@@ -109,7 +109,7 @@ pub struct EvalOptions {
     pub overwrite: bool,
 }
 
-/// The folders that are compared.
+/// The folders of an evaluation: each a set of clips, or one clip.
 #[derive(Clone, Copy, Debug)]
 pub struct Folders<'a> {
     /// With the truth.
@@ -166,6 +166,10 @@ pub fn evaluate<M: ClipModel<Error: Send + Sync>>(
 ) -> Result<EvalReport, EvalError> {
     let protocol = options.protocol;
     protocol.check(config)?;
+    if folders.input.is_none() && !protocol.input_is_optional() {
+        let needed = "it needs frames to restore";
+        return Err(EvalError::Misfit { protocol: protocol.name(), needed });
+    }
     check_save(options)?;
     let clips = clips(folders, protocol)?.into_iter().map(|clip| protocol.plan(clip));
     let clips = clips.collect::<Result<Vec<_>, _>>()?;
@@ -178,16 +182,18 @@ pub fn evaluate<M: ClipModel<Error: Send + Sync>>(
     Ok(EvalReport::new(protocol, scores.collect::<Result<_, EvalError>>()?))
 }
 
-/// Scores the frames under `folders.input` as they are.
+/// Scores the frames under `restored` as they are.
 ///
 /// # Errors
 ///
 /// If clips or frames of the folders do not fit together, or a frame cannot be read or compared.
 pub fn score(
-    folders: Folders<'_>,
+    truth: &Path,
+    restored: &Path,
     protocol: Protocol,
     on_event: &mut dyn FnMut(EvalEvent<'_>),
 ) -> Result<EvalReport, EvalError> {
+    let folders = Folders { truth, input: Some(restored) };
     let scores = clips(folders, protocol)?.into_iter().map(|clip| {
         let name = clip.name.clone();
         let frames = protocol.pairs(clip)?.into_iter().map(|(restored, truth)| {
@@ -226,13 +232,10 @@ fn evaluate_clip<M: ClipModel<Error: Send + Sync>>(
 }
 
 /// Writes a restored frame under the name of its truth, if frames are to be saved.
-fn save(
-    options: &EvalOptions,
-    clip: &str,
-    truth: &Path,
-    frame: &Frame,
-) -> Result<(), EvalError> {
-    let Some(folder) = &options.save else { return Ok(()) };
+fn save(options: &EvalOptions, clip: &str, truth: &Path, frame: &Frame) -> Result<(), EvalError> {
+    let Some(folder) = &options.save else {
+        return Ok(());
+    };
     let folder = folder.join(clip);
     std::fs::create_dir_all(&folder)
         .map_err(|source| VideoError::Create { path: folder.clone(), source })?;
@@ -263,6 +266,8 @@ fn compare(
     let truth = read_picture(truth, PictureChannels::Rgb)?;
     match vrt_video::score(&truth, restored, protocol.ssim()) {
         Ok(scores) => Ok(FrameScore { name, scores }),
-        Err(source) => Err(EvalError::Compare { clip: clip.to_owned(), frame: name, source }),
+        Err(source) => {
+            Err(EvalError::Compare { clip: clip.to_owned(), frame: name, source: Box::new(source) })
+        }
     }
 }

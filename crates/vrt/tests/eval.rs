@@ -50,16 +50,17 @@ fn restored_code(clip: usize, frame: usize, x: usize, y: usize, c: usize) -> usi
 fn write_codes(path: &Path, code: impl Fn(usize, usize, usize) -> usize) {
     let at = |i: usize| code(i / 3 % WIDTH, i / 3 / WIDTH, i % 3) as f32 / 255.0;
     let frame = Frame::new(WIDTH, HEIGHT, 3, (0..3 * WIDTH * HEIGHT).map(at).collect());
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    write_picture(path, &frame, BitDepth::Eight, false).unwrap();
+    fs::create_dir_all(path.parent().expect("a folder")).expect("the folder is made");
+    write_picture(path, &frame, BitDepth::Eight, false).expect("the frame is written");
 }
 
 /// Folders `truth` and `restored` with the set of the expected scores.
 fn set() -> TempDir {
-    let root = tempdir().unwrap();
+    let root = tempdir().expect("a folder for the test");
     for (clip, (name, frames)) in CLIPS.into_iter().enumerate() {
         for frame in 0..frames {
-            let path = |tree: &str| root.path().join(tree).join(name).join(format!("{frame:03}.png"));
+            let path =
+                |tree: &str| root.path().join(tree).join(name).join(format!("{frame:03}.png"));
             write_codes(&path("truth"), |x, y, c| truth_code(frame, x, y, c));
             write_codes(&path("restored"), |x, y, c| restored_code(clip, frame, x, y, c));
         }
@@ -68,7 +69,7 @@ fn set() -> TempDir {
 }
 
 fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
+    path.to_str().expect("paths here are UTF-8")
 }
 
 fn score_folders(root: &TempDir, more: &[&str]) -> String {
@@ -83,7 +84,7 @@ fn json(said: &str) -> Value {
 
 /// The four scores of a JSON object.
 fn scores(value: &Value) -> [f64; 4] {
-    ["psnr", "ssim", "psnr_y", "ssim_y"].map(|key| value[key].as_f64().unwrap())
+    ["psnr", "ssim", "psnr_y", "ssim_y"].map(|key| value[key].as_f64().expect("four numbers"))
 }
 
 fn assert_scores(what: &str, value: &Value, expected: [f64; 4]) {
@@ -125,7 +126,8 @@ fn the_table_has_frames_clips_and_the_set() {
     let set = ["(clips)", "5", "43.1673", "0.994060", "47.3782", "0.996189"];
     assert_eq!(cells("mean"), set);
     // All columns but the first end at one place in every line.
-    let ends: Vec<_> = table.lines().filter(|line| !line.starts_with('─')).map(|l| l.chars().count()).collect();
+    let ends: Vec<_> =
+        table.lines().filter(|line| !line.starts_with('─')).map(|l| l.chars().count()).collect();
     assert!(ends.iter().all(|end| *end == ends[0]), "{table}");
     let brief = score_folders(&root, &["--brief"]);
     assert!(!brief.contains("first/001") && brief.contains("second"), "{brief}");
@@ -185,22 +187,22 @@ fn frames(golden: &Golden) -> Vec<Frame> {
 }
 
 fn write_frames(folder: &Path, frames: &[Frame], first: usize) {
-    fs::create_dir_all(folder).unwrap();
+    fs::create_dir_all(folder).expect("the folder is made");
     for (index, frame) in frames.iter().enumerate() {
         let path = folder.join(format!("im{}.png", first + index));
-        write_picture(&path, frame, BitDepth::Sixteen, false).unwrap();
+        write_picture(&path, frame, BitDepth::Sixteen, false).expect("the frame is written");
     }
 }
 
 /// The score of a golden output, which a restored one may differ from by rounding to 8 bits here
 /// and there.
 fn golden_score(truth: &Frame, output: &Frame) -> Scores {
-    score(truth, output, SsimKind::PerChannel).unwrap()
+    score(truth, output, SsimKind::PerChannel).expect("frames of one size")
 }
 
 /// A fixture's network, its input as the clip `a`, and a folder for more.
 fn network(fixture: &str) -> (TempDir, PathBuf, Fixture) {
-    let root = tempdir().unwrap();
+    let root = tempdir().expect("a folder for the test");
     let weights = root.path().join("weights.safetensors");
     weights_file(fixture, &weights);
     let golden = Fixture::load(&format!("models/{fixture}"));
@@ -215,8 +217,18 @@ fn a_network_is_scored_like_its_golden_output_and_its_saved_frames() {
     let [input, saved] = ["input", "saved"].map(|name| root.path().join(name));
     write_frames(&input.join("a"), &clip, 1);
     let arguments = [
-        "eval", "--gt", text(&input), "--input", text(&input), "--weights", text(&weights),
-        "--tile", "0,0", "--save", text(&saved), "--json",
+        "eval",
+        "--gt",
+        text(&input),
+        "--input",
+        text(&input),
+        "--weights",
+        text(&weights),
+        "--tile",
+        "0,0",
+        "--save",
+        text(&saved),
+        "--json",
     ];
     let report = json(&vrt(&arguments).succeeded());
     let restored = &report["clips"][0]["frames"];
@@ -242,8 +254,16 @@ fn an_interpolated_frame_is_scored_against_the_middle_one() {
     write_frames(&input.join("00001/0266"), &clip, 1);
     write_frames(&truth.join("00001/0266"), &clip[1..2], 4);
     let arguments = [
-        "eval", "--gt", text(&truth), "--input", text(&input), "--weights", text(&weights),
-        "--protocol", "vimeo-interpolation", "--json",
+        "eval",
+        "--gt",
+        text(&truth),
+        "--input",
+        text(&input),
+        "--weights",
+        text(&weights),
+        "--protocol",
+        "vimeo-interpolation",
+        "--json",
     ];
     let report = json(&vrt(&arguments).succeeded());
     assert_eq!(report["clips"][0]["name"], "00001/0266");

@@ -13,9 +13,9 @@ use vrt_testing::Fixture;
 
 /// Names and values of all parameters of a file.
 fn values(path: &std::path::Path) -> BTreeMap<String, Vec<f32>> {
-    let checkpoint = Checkpoint::open(path).unwrap();
-    let config = checkpoint.config().unwrap();
-    checkpoint.parameters(&config).unwrap()
+    let checkpoint = Checkpoint::open(path).expect("a file of weights");
+    let config = checkpoint.config().expect("a network");
+    checkpoint.parameters(&config).expect("whole weights")
 }
 
 /// An option file that states a fixture's network.
@@ -28,7 +28,8 @@ fn option_file_of(fixture: &str) -> String {
 #[test]
 fn weights_survive_both_forms() {
     let folder = tempdir().unwrap();
-    let [first, pth, last] = ["a.safetensors", "b.pth", "c.safetensors"].map(|n| folder.path().join(n));
+    let [first, pth, last] =
+        ["a.safetensors", "b.pth", "c.safetensors"].map(|n| folder.path().join(n));
     weights_file("deblur", &first);
     let ran = vrt(&["convert", first.to_str().unwrap(), pth.to_str().unwrap()]);
     let said = ran.succeeded();
@@ -75,8 +76,10 @@ fn an_existing_file_stays_unless_it_may_be_replaced() {
 #[test]
 fn weights_of_another_network_are_listed_and_copied_only_when_asked() {
     let folder = tempdir().unwrap();
-    let [from, pth, back] = ["a.safetensors", "b.pth", "c.safetensors"].map(|n| folder.path().join(n));
-    let tensors = (0..30).map(|i| (format!("layer{i}.weight"), vec![2, i + 1], vec![0.5; 2 * i + 2]));
+    let [from, pth, back] =
+        ["a.safetensors", "b.pth", "c.safetensors"].map(|n| folder.path().join(n));
+    let tensors =
+        (0..30).map(|i| (format!("layer{i}.weight"), vec![2, i + 1], vec![0.5; 2 * i + 2]));
     Checkpoint::from_values(tensors).write_plain_safetensors(&from, Existing::Keep).unwrap();
     let arguments = ["convert", from.to_str().unwrap(), pth.to_str().unwrap(), "--as-is"];
     let said = vrt(&arguments[..3]).failed();
@@ -125,7 +128,13 @@ fn a_stated_network_takes_the_place_of_recognition() {
     fs::write(&options, option_file_of("interpolate")).unwrap();
     fs::write(&other, option_file_of("deblur")).unwrap();
     let run = |options: &std::path::Path| {
-        vrt(&["convert", from.to_str().unwrap(), to.to_str().unwrap(), "--options", options.to_str().unwrap()])
+        vrt(&[
+            "convert",
+            from.to_str().unwrap(),
+            to.to_str().unwrap(),
+            "--options",
+            options.to_str().unwrap(),
+        ])
     };
     let said = run(&other).failed();
     assert!(said.contains("missing") && said.contains("spynet"), "{said}");
@@ -135,7 +144,8 @@ fn a_stated_network_takes_the_place_of_recognition() {
 #[test]
 fn info_states_exact_counts_of_a_preset() {
     let said = vrt(&["info", "006"]).succeeded();
-    for words in ["18,320,007", "optical flow", "stage 8", "120 120 120 120", "reach 1, 16 groups"] {
+    for words in ["18,320,007", "optical flow", "stage 8", "120 120 120 120", "reach 1, 16 groups"]
+    {
         assert!(said.contains(words), "{words}: {said}");
     }
     let json = vrt(&["info", "002", "--json"]).succeeded();
@@ -218,7 +228,9 @@ fn doctor_reports_this_machine() {
 fn doctor_ends_well_without_ffmpeg_and_says_how_to_install_it() {
     let nothing = tempdir().unwrap();
     let ran = Ran::of(
-        std::process::Command::new(env!("CARGO_BIN_EXE_vrt")).arg("doctor").env("PATH", nothing.path()),
+        std::process::Command::new(env!("CARGO_BIN_EXE_vrt"))
+            .arg("doctor")
+            .env("PATH", nothing.path()),
     );
     let said = ran.succeeded();
     assert!(said.contains("apt install ffmpeg"), "{said}");

@@ -47,24 +47,9 @@ macro_rules! backward_node {
 
 backward_node!(WarpBackward, 2, WarpMode, warp_backward);
 backward_node!(DeformConvBackward, 5, DeformGeometry, deform_conv_backward);
-backward_node!(
-    Conv2dBackward,
-    3,
-    ConvGeometry,
-    conv2d_channels_last_backward
-);
-backward_node!(
-    WindowAttentionBackward,
-    2,
-    WindowGeometry,
-    window_attention_backward
-);
-backward_node!(
-    MutualAttentionBackward,
-    1,
-    WindowGeometry,
-    mutual_attention_backward
-);
+backward_node!(Conv2dBackward, 3, ConvGeometry, conv2d_channels_last_backward);
+backward_node!(WindowAttentionBackward, 2, WindowGeometry, window_attention_backward);
+backward_node!(MutualAttentionBackward, 1, WindowGeometry, mutual_attention_backward);
 
 /// Runs `$forward` on the inner tensors and, where a gradient is wanted, records `$node`.
 macro_rules! tracked {
@@ -95,12 +80,7 @@ impl<B: VideoOps + VideoOpsBackward, C: CheckpointStrategy> VideoOps for Autodif
         bias: FloatTensor<Self>,
         geometry: DeformGeometry,
     ) -> FloatTensor<Self> {
-        tracked!(
-            DeformConvBackward,
-            B::deform_conv,
-            [x, offset, mask, weight, bias],
-            geometry
-        )
+        tracked!(DeformConvBackward, B::deform_conv, [x, offset, mask, weight, bias], geometry)
     }
 
     fn conv2d_channels_last(
@@ -109,12 +89,7 @@ impl<B: VideoOps + VideoOpsBackward, C: CheckpointStrategy> VideoOps for Autodif
         bias: FloatTensor<Self>,
         geometry: ConvGeometry,
     ) -> FloatTensor<Self> {
-        tracked!(
-            Conv2dBackward,
-            B::conv2d_channels_last,
-            [x, weight, bias],
-            geometry
-        )
+        tracked!(Conv2dBackward, B::conv2d_channels_last, [x, weight, bias], geometry)
     }
 
     fn window_attention(
@@ -122,20 +97,10 @@ impl<B: VideoOps + VideoOpsBackward, C: CheckpointStrategy> VideoOps for Autodif
         table: FloatTensor<Self>,
         geometry: WindowGeometry,
     ) -> FloatTensor<Self> {
-        tracked!(
-            WindowAttentionBackward,
-            B::window_attention,
-            [qkv, table],
-            geometry
-        )
+        tracked!(WindowAttentionBackward, B::window_attention, [qkv, table], geometry)
     }
 
     fn mutual_attention(qkv: FloatTensor<Self>, geometry: WindowGeometry) -> FloatTensor<Self> {
-        tracked!(
-            MutualAttentionBackward,
-            B::mutual_attention,
-            [qkv],
-            geometry
-        )
+        tracked!(MutualAttentionBackward, B::mutual_attention, [qkv], geometry)
     }
 }

@@ -21,19 +21,12 @@ struct Input(FlexTensor);
 impl Input {
     fn new(tensor: FlexTensor) -> Self {
         let contiguous = tensor.as_slice::<f32>().is_some();
-        Self(if contiguous {
-            tensor
-        } else {
-            tensor.to_contiguous()
-        })
+        Self(if contiguous { tensor } else { tensor.to_contiguous() })
     }
 
     fn values(&self) -> &[f32] {
         self.0.as_slice().unwrap_or_else(|| {
-            panic!(
-                "the kernels compute in f32, this tensor holds {:?}",
-                self.0.dtype()
-            )
+            panic!("the kernels compute in f32, this tensor holds {:?}", self.0.dtype())
         })
     }
 
@@ -84,25 +77,14 @@ fn attended(qkv: FlexTensor, attention: Attention<'_>, geometry: &WindowGeometry
 
 fn warp_geometry(x: &Input, mode: WarpMode) -> WarpGeometry {
     let [batch, height, width, channels] = x.sizes();
-    WarpGeometry {
-        batch,
-        height,
-        width,
-        channels,
-        mode,
-    }
+    WarpGeometry { batch, height, width, channels, mode }
 }
 
 impl VideoOps for Flex {
     fn warp(x: FloatTensor<Self>, flow: FloatTensor<Self>, mode: WarpMode) -> FloatTensor<Self> {
         let (x, flow) = (Input::new(x), Input::new(flow));
         let geometry = warp_geometry(&x, mode);
-        let WarpGeometry {
-            batch,
-            height,
-            width,
-            ..
-        } = geometry;
+        let WarpGeometry { batch, height, width, .. } = geometry;
         filled([batch, height, width, geometry.out_channels()], |out| {
             warp(&geometry, x.values(), flow.values(), out);
         })
@@ -118,12 +100,8 @@ impl VideoOps for Flex {
     ) -> FloatTensor<Self> {
         let inputs = [x, offset, mask, weight].map(Input::new);
         let bias = Input::new(bias);
-        let shape = [
-            geometry.batch,
-            geometry.out_height(),
-            geometry.out_width(),
-            geometry.out_channels,
-        ];
+        let shape =
+            [geometry.batch, geometry.out_height(), geometry.out_width(), geometry.out_channels];
         filled(shape, |out| deform_conv(&geometry, deform_inputs(&inputs), bias.values(), out))
     }
 
@@ -134,12 +112,8 @@ impl VideoOps for Flex {
         geometry: ConvGeometry,
     ) -> FloatTensor<Self> {
         let [x, weight, bias] = [x, weight, bias].map(Input::new);
-        let shape = [
-            geometry.batch,
-            geometry.out_height(),
-            geometry.out_width(),
-            geometry.out_channels,
-        ];
+        let shape =
+            [geometry.batch, geometry.out_height(), geometry.out_width(), geometry.out_channels];
         filled(shape, |out| {
             conv2d(&geometry, x.values(), weight.values(), Some(bias.values()), out);
         })
@@ -189,8 +163,7 @@ impl VideoOpsBackward for Flex {
         let (bias, grad) = (Input::new(bias), Input::new(grad));
         let [x, offset, mask, weight] = &inputs;
         let all = [x, offset, mask, weight, &bias];
-        let mut found: [Option<Vec<f32>>; 5] =
-            std::array::from_fn(|i| all[i].gradient(wanted[i]));
+        let mut found: [Option<Vec<f32>>; 5] = std::array::from_fn(|i| all[i].gradient(wanted[i]));
         let [x, offset, mask, weight, of_bias] = found.each_mut().map(Option::as_deref_mut);
         let slots = DeformGradients { x, offset, mask, weight, bias: of_bias };
         deform_conv_backward(&geometry, deform_inputs(&inputs), grad.values(), slots);

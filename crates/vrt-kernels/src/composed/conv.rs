@@ -14,12 +14,8 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, padding: [usize;
     let mut out = bias.reshape([1, c_out]).repeat_dim(0, n * out_h * out_w);
     for dy in 0..kh {
         for dx in 0..kw {
-            let seen = padded
-                .clone()
-                .slice([0..n, dy..dy + out_h, dx..dx + out_w, 0..c_in]);
-            let tap = weight
-                .clone()
-                .slice([0..c_out, 0..c_in, dy..dy + 1, dx..dx + 1]);
+            let seen = padded.clone().slice([0..n, dy..dy + out_h, dx..dx + out_w, 0..c_in]);
+            let tap = weight.clone().slice([0..c_out, 0..c_in, dy..dy + 1, dx..dx + 1]);
             let product = seen
                 .reshape([n * out_h * out_w, c_in])
                 .matmul(tap.reshape([c_out, c_in]).transpose());

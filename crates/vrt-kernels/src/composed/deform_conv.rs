@@ -24,9 +24,7 @@ pub fn deform_conv(
     let sample = Tensor::<1, Int>::arange(0..samples as i64, &device);
     let pixel = sample.clone() / groups as i64;
     let column = pixel.clone().remainder_scalar(out_w as i64).float();
-    let row = (pixel.clone() / out_w as i64)
-        .remainder_scalar(out_h as i64)
-        .float();
+    let row = (pixel.clone() / out_w as i64).remainder_scalar(out_h as i64).float();
     let table = Table {
         rows: x.reshape([n * h * w * groups, c_in / groups]),
         frame: pixel / (out_h * out_w) as i64 * (h * w) as i64,
@@ -41,32 +39,23 @@ pub fn deform_conv(
     let mut out = bias.reshape([1, c_out]).repeat_dim(0, pixels);
     for tap in 0..taps {
         let (dy, dx) = ((tap / kw) as f64 - ph as f64, (tap % kw) as f64 - pw as f64);
-        let part = |index: usize| {
-            offset
-                .clone()
-                .slice([0..samples, index..index + 1])
-                .reshape([samples])
-        };
+        let part =
+            |index: usize| offset.clone().slice([0..samples, index..index + 1]).reshape([samples]);
         let y_at = part(2 * tap) + row.clone() + dy;
         let x_at = part(2 * tap + 1) + column.clone() + dx;
         let seen = table.bilinear(x_at, y_at, Outside::Zeros)
             * mask.clone().slice([0..samples, tap..tap + 1]);
         let seen = seen.reshape([pixels, c_in]);
         let (ty, tx) = (tap / kw, tap % kw);
-        let tap_weight = weight
-            .clone()
-            .slice([0..c_out, 0..per_group, ty..ty + 1, tx..tx + 1]);
+        let tap_weight = weight.clone().slice([0..c_out, 0..per_group, ty..ty + 1, tx..tx + 1]);
         let tap_weight = tap_weight.reshape([c_out, per_group]);
         let products = (0..blocks)
             .map(|block| {
                 let outputs = block * (c_out / blocks)..(block + 1) * (c_out / blocks);
                 let inputs = block * per_group..(block + 1) * per_group;
-                seen.clone().slice([0..pixels, inputs]).matmul(
-                    tap_weight
-                        .clone()
-                        .slice([outputs, 0..per_group])
-                        .transpose(),
-                )
+                seen.clone()
+                    .slice([0..pixels, inputs])
+                    .matmul(tap_weight.clone().slice([outputs, 0..per_group]).transpose())
             })
             .collect();
         out = out + Tensor::cat(products, 1);

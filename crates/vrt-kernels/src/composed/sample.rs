@@ -41,10 +41,9 @@ impl Table {
     pub(super) fn bilinear(&self, x: Tensor<1>, y: Tensor<1>, outside: Outside) -> Tensor<2> {
         let (x, y) = match outside {
             Outside::Zeros => (x, y),
-            Outside::Border => (
-                x.clamp(0.0, (self.width - 1) as f64),
-                y.clamp(0.0, (self.height - 1) as f64),
-            ),
+            Outside::Border => {
+                (x.clamp(0.0, (self.width - 1) as f64), y.clamp(0.0, (self.height - 1) as f64))
+            }
         };
         let (left, top) = (x.clone().detach().floor(), y.clone().detach().floor());
         let (right, bottom) = (left.clone() + 1.0, top.clone() + 1.0);

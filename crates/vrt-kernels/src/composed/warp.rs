@@ -12,14 +12,9 @@ pub fn warp(x: Tensor<4>, flow: Tensor<4>, mode: WarpMode) -> Tensor<4> {
     let flow = flow.reshape([n * h * w, 2]);
     let pixel = Tensor::<1, Int>::arange(0..(n * h * w) as i64, &device);
     let column = pixel.clone().remainder_scalar(w as i64).float();
-    let row = (pixel.clone() / w as i64)
-        .remainder_scalar(h as i64)
-        .float();
+    let row = (pixel.clone() / w as i64).remainder_scalar(h as i64).float();
     let place = |axis: usize, base: Tensor<1>| {
-        flow.clone()
-            .slice([0..n * h * w, axis..axis + 1])
-            .reshape([n * h * w])
-            + base
+        flow.clone().slice([0..n * h * w, axis..axis + 1]).reshape([n * h * w]) + base
     };
     let (x_at, y_at) = (place(0, column), place(1, row));
     let table = Table {

@@ -63,17 +63,10 @@ pub fn mutual_attention(qkv: Tensor<5>, geometry: &WindowGeometry) -> Tensor<5> 
 /// `[(2·Wd−1)·(2·Wh−1)·(2·Ww−1), heads]`.
 pub fn relative_bias(table: Tensor<2>, geometry: &WindowGeometry) -> Tensor<3> {
     let n = geometry.tokens();
-    let index: Vec<i64> = geometry
-        .relative_index()
-        .into_iter()
-        .map(|i| i as i64)
-        .collect();
+    let index: Vec<i64> = geometry.relative_index().into_iter().map(|i| i as i64).collect();
     let index = TensorData::new(index, [n * n]);
     let index = Tensor::<1, Int>::from_data(index, &table.device());
-    table
-        .select(0, index)
-        .swap_dims(0, 1)
-        .reshape([geometry.heads, n, n])
+    table.select(0, index).swap_dims(0, 1).reshape([geometry.heads, n, n])
 }
 
 /// The additive mask of every window of one map, `None` where no window has two regions.
@@ -138,13 +131,7 @@ fn merge(out: Tensor<4>, geometry: &WindowGeometry) -> Tensor<5> {
 pub fn split_heads(qkv: Tensor<3>, geometry: &WindowGeometry) -> [Tensor<4>; 3] {
     let [windows, n, _] = qkv.dims();
     let (heads, depth) = (geometry.heads, geometry.channels / geometry.heads);
-    let qkv = qkv
-        .reshape([windows, n, 3, heads, depth])
-        .permute([2, 0, 3, 1, 4]);
-    let part = |i: usize| {
-        qkv.clone()
-            .narrow(0, i, 1)
-            .reshape([windows, heads, n, depth])
-    };
+    let qkv = qkv.reshape([windows, n, 3, heads, depth]).permute([2, 0, 3, 1, 4]);
+    let part = |i: usize| qkv.clone().narrow(0, i, 1).reshape([windows, heads, n, depth]);
     [part(0) * (depth as f64).powf(-0.5), part(1), part(2)]
 }

@@ -17,10 +17,7 @@ pub(super) fn grad_x(g: &ConvGeometry, weight: &[f32], grad_out: &[f32], grad_x:
         in_channels: g.out_channels,
         out_channels: g.in_channels,
         kernel: g.kernel,
-        padding: [
-            g.kernel[0] - 1 - g.padding[0],
-            g.kernel[1] - 1 - g.padding[1],
-        ],
+        padding: [g.kernel[0] - 1 - g.padding[0], g.kernel[1] - 1 - g.padding[1]],
     };
     let packed = g.weight_sizes().pack_turned(weight);
     convolve(&turned, grad_out, &packed, None, grad_x);

@@ -24,12 +24,7 @@ pub(super) struct BandSizes {
 impl BandSizes {
     pub(super) fn new(g: &ConvGeometry, row: usize, rows: usize) -> Self {
         let padded_width = g.width + 2 * g.padding[1];
-        Self {
-            row,
-            rows,
-            padded_width,
-            pixels: (rows - 1) * padded_width + g.out_width(),
-        }
+        Self { row, rows, padded_width, pixels: (rows - 1) * padded_width + g.out_width() }
     }
 
     /// Values of the padded input.
@@ -43,10 +38,7 @@ impl BandSizes {
         let row_len = g.width * g.in_channels;
         let lines = padded.chunks_exact_mut(self.padded_width * g.in_channels);
         for (i, line) in lines.enumerate() {
-            match (self.row + i)
-                .checked_sub(g.padding[0])
-                .filter(|row| *row < g.height)
-            {
+            match (self.row + i).checked_sub(g.padding[0]).filter(|row| *row < g.height) {
                 Some(row) => {
                     line[..margin].fill(0.0);
                     line[margin..margin + row_len]
@@ -118,18 +110,9 @@ fn multiply(
 ) {
     let sizes = [g.kernel[1] * g.in_channels, g.out_channels];
     for tap_row in 0..g.kernel[0] {
-        let found = if tap_row == 0 {
-            Found::Replaced
-        } else {
-            Found::AddedTo
-        };
+        let found = if tap_row == 0 { Found::Replaced } else { Found::AddedTo };
         let weight = &packed[tap_row * sizes[0] * sizes[1]..];
         let product = MatrixMut::dense(product, [band.pixels, g.out_channels]);
-        matmul(
-            product,
-            found,
-            band.seen(g, padded, tap_row),
-            Matrix::dense(weight, sizes),
-        );
+        matmul(product, found, band.seen(g, padded, tap_row), Matrix::dense(weight, sizes));
     }
 }

@@ -43,11 +43,7 @@ fn run(geometry: &ConvGeometry, v: &Values) -> Vec<f32> {
 fn run_backward(geometry: &ConvGeometry, v: &Values) -> [Vec<f32>; 3] {
     let mut grads = [v.x.len(), v.weight.len(), v.bias.len()].map(|len| vec![f32::NAN; len]);
     let [x, weight, bias] = &mut grads;
-    let wanted = ConvGradients {
-        x: Some(x),
-        weight: Some(weight),
-        bias: Some(bias),
-    };
+    let wanted = ConvGradients { x: Some(x), weight: Some(weight), bias: Some(bias) };
     conv2d_backward(geometry, &v.x, &v.weight, &v.grad, wanted);
     grads
 }
@@ -89,12 +85,7 @@ fn many_bands_and_many_frames_equal_the_definition() {
     };
     let v = values(&geometry, 5);
     let expected = reference::conv2d(&geometry, &v.x, &v.weight, &v.bias);
-    assert_close(
-        "output",
-        &run(&geometry, &v),
-        &expected,
-        Tolerance::all(1e-5),
-    );
+    assert_close("output", &run(&geometry, &v), &expected, Tolerance::all(1e-5));
     let expected = reference::backward(&geometry, &v.x, &v.weight, &v.grad);
     for (actual, expected) in run_backward(&geometry, &v).iter().zip(&expected) {
         assert_close("gradient", actual, expected, Tolerance::all(1e-4));
@@ -112,10 +103,7 @@ fn no_bias_is_a_bias_of_zero() {
         kernel: [3, 3],
         padding: [1, 1],
     };
-    let v = Values {
-        bias: vec![0.0; 3],
-        ..values(&geometry, 2)
-    };
+    let v = Values { bias: vec![0.0; 3], ..values(&geometry, 2) };
     let mut out = vec![f32::NAN; geometry.out_len()];
     conv2d(&geometry, &v.x, &v.weight, None, &mut out);
     assert_eq!(out, run(&geometry, &v));
@@ -134,10 +122,7 @@ fn the_gradient_does_not_depend_on_the_number_of_threads() {
     };
     let v = values(&geometry, 3);
     let on = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| (run(&geometry, &v), run_backward(&geometry, &v)))
     };
     assert_eq!(on(1), on(7));

@@ -63,14 +63,7 @@ pub(super) fn grad_samples(
             let grad_out = &grad_out[first * g.out_channels..][..count * g.out_channels];
             grad_of_columns(g, &packed, grad_out, held);
             let grad_columns = &*held;
-            let strip = Strip {
-                level,
-                geometry: g,
-                layout: &layout,
-                inputs,
-                first,
-                grad_columns,
-            };
+            let strip = Strip { level, geometry: g, layout: &layout, inputs, first, grad_columns };
             if wanted.offset.is_some() || wanted.mask.is_some() {
                 strip.write_sample_gradients(&mut wanted);
             }
@@ -85,35 +78,26 @@ pub(super) fn grad_samples(
 fn grad_of_columns(g: &DeformGeometry, packed: &[f32], grad_out: &[f32], grad_columns: &mut [f32]) {
     let sizes = g.weight_sizes();
     let seen = sizes.taps * sizes.inputs;
-    for_each_part(
-        grad_columns,
-        BLOCK_PIXELS * g.column_len(),
-        |block, columns| {
-            let count = columns.len() / g.column_len();
-            let grad_out = &grad_out[block * BLOCK_PIXELS * g.out_channels..];
-            for (group, weight) in packed.chunks_exact(sizes.group_len()).enumerate() {
-                let grad_out = &grad_out[group * sizes.outputs..];
-                matmul(
-                    MatrixMut::new(&mut columns[group * seen..], [count, seen], g.column_len()),
-                    Found::Replaced,
-                    Matrix::new(grad_out, [count, sizes.outputs], g.out_channels),
-                    Matrix::dense(weight, [seen, sizes.outputs]).transposed(),
-                );
-            }
-        },
-    );
+    for_each_part(grad_columns, BLOCK_PIXELS * g.column_len(), |block, columns| {
+        let count = columns.len() / g.column_len();
+        let grad_out = &grad_out[block * BLOCK_PIXELS * g.out_channels..];
+        for (group, weight) in packed.chunks_exact(sizes.group_len()).enumerate() {
+            let grad_out = &grad_out[group * sizes.outputs..];
+            matmul(
+                MatrixMut::new(&mut columns[group * seen..], [count, seen], g.column_len()),
+                Found::Replaced,
+                Matrix::new(grad_out, [count, sizes.outputs], g.out_channels),
+                Matrix::dense(weight, [seen, sizes.outputs]).transposed(),
+            );
+        }
+    });
 }
 
 impl Strip<'_> {
     /// `count` pixels from the strip's pixel `start` on.
     fn pixels(&self, start: usize, count: usize) -> Pixels<'_> {
         let first = self.first + start;
-        Pixels::new(
-            self.geometry,
-            self.layout,
-            self.inputs,
-            first..first + count,
-        )
+        Pixels::new(self.geometry, self.layout, self.inputs, first..first + count)
     }
 
     fn columns(&self, start: usize, count: usize) -> &[f32] {
@@ -139,16 +123,11 @@ impl Strip<'_> {
         let first = self.first * samples;
         if let Some(offset) = wanted.offset.as_deref_mut() {
             let (offset, _) = offset[2 * first..][..2 * count * samples].as_chunks_mut::<2>();
-            offset
-                .iter_mut()
-                .zip(grads)
-                .for_each(|(offset, [y, x, _])| *offset = [*y, *x]);
+            offset.iter_mut().zip(grads).for_each(|(offset, [y, x, _])| *offset = [*y, *x]);
         }
         if let Some(mask) = wanted.mask.as_deref_mut() {
             let mask = &mut mask[first..][..count * samples];
-            mask.iter_mut()
-                .zip(grads)
-                .for_each(|(mask, [.., value])| *mask = *value);
+            mask.iter_mut().zip(grads).for_each(|(mask, [.., value])| *mask = *value);
         }
     }
 
@@ -195,11 +174,7 @@ pub(super) fn grad_weight(
             let count = BLOCK_PIXELS.min(frame_pixels - start);
             let first = block / blocks_per_frame * frame_pixels + start;
             with_scratch([count * g.column_len()], |[columns]| {
-                gather(
-                    level,
-                    Pixels::new(g, &layout, inputs, first..first + count),
-                    columns,
-                );
+                gather(level, Pixels::new(g, &layout, inputs, first..first + count), columns);
                 let grad_out = &grad_out[first * g.out_channels..][..count * g.out_channels];
                 add_products(g, columns, grad_out, sum);
             });

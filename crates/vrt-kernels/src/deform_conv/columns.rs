@@ -1,9 +1,10 @@
 //! What each output pixel sees, one column a pixel: `[weight group, tap, channel of the group]`.
 
+use std::ops::Range;
+
 use super::{DeformGeometry, DeformInputs};
 use crate::bilinear::{Corners, add_scaled, blend, dot_blend};
 use crate::level::at_every_level;
-use std::ops::Range;
 
 /// Input channels that share samples and lie together in a column.
 #[derive(Clone, Copy, Debug)]
@@ -34,10 +35,7 @@ impl Layout {
         let taps = (0..rows * columns)
             .map(|tap| [(tap / columns) as f32, (tap % columns) as f32])
             .collect();
-        Self {
-            runs: runs(g),
-            taps,
-        }
+        Self { runs: runs(g), taps }
     }
 }
 
@@ -120,15 +118,9 @@ impl<'a> Pixels<'a> {
         let g = self.geometry;
         let (at, width, samples) = (self.first + pixel, g.out_width(), g.samples());
         let (offset, _) = self.offset[2 * pixel * samples..][..2 * samples].as_chunks::<2>();
-        let corner = [
-            (at / width) as f32 - g.padding[0] as f32,
-            (at % width) as f32 - g.padding[1] as f32,
-        ];
-        Pixel {
-            corner,
-            offset,
-            mask: &self.mask[pixel * samples..][..samples],
-        }
+        let corner =
+            [(at / width) as f32 - g.padding[0] as f32, (at % width) as f32 - g.padding[1] as f32];
+        Pixel { corner, offset, mask: &self.mask[pixel * samples..][..samples] }
     }
 
     /// What tap `tap`, at `place` in the kernel, reads for the channels of `run`.
@@ -268,17 +260,28 @@ fn scatter_body<const FUSED: bool>(
                     continue;
                 };
                 let grad = &column[sample.column..][..run.len];
-                let weights = corners.weights();
-                for corner in 0..4 {
-                    let (row, weight) = (corners.rows[corner], weights[corner] * sample.mask);
-                    if weight == 0.0 || row < rows.start || rows.end <= row {
-                        continue;
-                    }
-                    let at = (row - rows.start) * g.width + corners.columns[corner];
-                    let sum = &mut grad_x[at * g.in_channels + run.channel..][..run.len];
-                    add_scaled::<FUSED>(sum, weight, grad);
+                let places = corners.rows.into_iter().zip(corners.columns);
+                for (place, weight) in places.zip(corners.weights()) {
+                    let weight = weight * sample.mask;
+                    add_corner::<FUSED>(g, run, (&rows, grad_x), place, (weight, grad));
                 }
             }
         }
+    }
+}
+
+/// Adds `weight · grad` to a run of channels of the pixel at (row, column), if it is in the rows
+/// that are summed.
+#[inline(always)]
+fn add_corner<const FUSED: bool>(
+    g: &DeformGeometry,
+    run: &Run,
+    (rows, grad_x): (&Range<usize>, &mut [f32]),
+    (row, column): (usize, usize),
+    (weight, grad): (f32, &[f32]),
+) {
+    if weight != 0.0 && rows.contains(&row) {
+        let at = ((row - rows.start) * g.width + column) * g.in_channels + run.channel;
+        add_scaled::<FUSED>(&mut grad_x[at..at + run.len], weight, grad);
     }
 }

@@ -19,24 +19,15 @@ pub(super) fn convolve(
 ) {
     let packed = g.weight_sizes().pack(inputs.weight);
     let layout = Layout::new(g);
-    for_each_band(
-        out,
-        [g.out_frame_pixels(), g.out_channels],
-        BLOCK_PIXELS,
-        |block| {
-            let first = block.frame * g.out_frame_pixels() + block.row;
-            let count = block.values.len() / g.out_channels;
-            with_scratch([count * g.column_len()], |[columns]| {
-                gather(
-                    level,
-                    Pixels::new(g, &layout, inputs, first..first + count),
-                    columns,
-                );
-                multiply(g, columns, &packed, block.values);
-            });
-            add_bias(block.values, bias);
-        },
-    );
+    for_each_band(out, [g.out_frame_pixels(), g.out_channels], BLOCK_PIXELS, |block| {
+        let first = block.frame * g.out_frame_pixels() + block.row;
+        let count = block.values.len() / g.out_channels;
+        with_scratch([count * g.column_len()], |[columns]| {
+            gather(level, Pixels::new(g, &layout, inputs, first..first + count), columns);
+            multiply(g, columns, &packed, block.values);
+        });
+        add_bias(block.values, bias);
+    });
 }
 
 /// `out = columns · packed`, group by group.

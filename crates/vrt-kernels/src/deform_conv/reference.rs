@@ -15,12 +15,7 @@ impl From<DeformInputs<'_>> for Exact {
     fn from(inputs: DeformInputs<'_>) -> Self {
         let [x, offset, mask, weight] = [inputs.x, inputs.offset, inputs.mask, inputs.weight]
             .map(|values| values.iter().map(|value| f64::from(*value)).collect());
-        Self {
-            x,
-            offset,
-            mask,
-            weight,
-        }
+        Self { x, offset, mask, weight }
     }
 }
 
@@ -29,11 +24,7 @@ fn bilinear(g: &DeformGeometry, map: &[f64], [frame, channel]: [usize; 2], y: f6
     let at = |y: f64, x: f64| {
         let inside = y >= 0.0 && y < g.height as f64 && x >= 0.0 && x < g.width as f64;
         let row = frame * g.height + y as usize;
-        if inside {
-            map[(row * g.width + x as usize) * g.in_channels + channel]
-        } else {
-            0.0
-        }
+        if inside { map[(row * g.width + x as usize) * g.in_channels + channel] } else { 0.0 }
     };
     let (top, left) = (y.floor(), x.floor());
     let (down, right) = (y - top, x - left);
@@ -65,7 +56,5 @@ fn value(g: &DeformGeometry, v: &Exact, index: usize) -> f64 {
 
 /// As [`deform_conv`](super::deform_conv).
 pub(super) fn deform_conv(g: &DeformGeometry, v: &Exact, bias: &[f32]) -> Vec<f64> {
-    (0..g.out_len())
-        .map(|i| value(g, v, i) + f64::from(bias[i % g.out_channels]))
-        .collect()
+    (0..g.out_len()).map(|i| value(g, v, i) + f64::from(bias[i % g.out_channels])).collect()
 }

@@ -63,12 +63,7 @@ impl Values {
     }
 
     fn inputs(&self) -> DeformInputs<'_> {
-        DeformInputs {
-            x: &self.x,
-            offset: &self.offset,
-            mask: &self.mask,
-            weight: &self.weight,
-        }
+        DeformInputs { x: &self.x, offset: &self.offset, mask: &self.mask, weight: &self.weight }
     }
 }
 
@@ -83,13 +78,7 @@ fn run_backward(level: Level, geometry: &DeformGeometry, v: &Values) -> [Vec<f32
     let mut grads =
         [&v.x, &v.offset, &v.mask, &v.weight, &v.bias].map(|values| vec![f32::NAN; values.len()]);
     let [x, offset, mask, weight, bias] = grads.each_mut().map(|grad| Some(grad.as_mut_slice()));
-    let wanted = DeformGradients {
-        x,
-        offset,
-        mask,
-        weight,
-        bias,
-    };
+    let wanted = DeformGradients { x, offset, mask, weight, bias };
     backward_at(level, geometry, v.inputs(), &v.grad, wanted);
     grads
 }
@@ -192,20 +181,10 @@ fn many_blocks_equal_the_definition() {
     // The output is linear in x, in the mask and in the weight: ⟨out − bias, g⟩ = ⟨x, grad⟩ for each.
     let grads = run_backward(Level::detect(), &geometry, &v);
     let exact = Exact::from(v.inputs());
-    let loss = dot(
-        &reference::deform_conv(&geometry, &exact, &[0.0; 6]),
-        &v.grad,
-    );
-    let parts = [
-        (&exact.x, &grads[0]),
-        (&exact.mask, &grads[2]),
-        (&exact.weight, &grads[3]),
-    ];
+    let loss = dot(&reference::deform_conv(&geometry, &exact, &[0.0; 6]), &v.grad);
+    let parts = [(&exact.x, &grads[0]), (&exact.mask, &grads[2]), (&exact.weight, &grads[3])];
     for (values, grad) in parts {
-        assert!(
-            (dot(values, grad) - loss).abs() < 2e-5 * loss.abs().max(100.0),
-            "{loss}"
-        );
+        assert!((dot(values, grad) - loss).abs() < 2e-5 * loss.abs().max(100.0), "{loss}");
     }
 }
 
@@ -214,17 +193,9 @@ fn the_gradient_does_not_depend_on_the_number_of_threads() {
     let geometry = large();
     let v = Values::new(&geometry, 3);
     let on = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let level = Level::detect();
-        pool.install(|| {
-            (
-                run(level, &geometry, &v),
-                run_backward(level, &geometry, &v),
-            )
-        })
+        pool.install(|| (run(level, &geometry, &v), run_backward(level, &geometry, &v)))
     };
     assert_eq!(on(1), on(7));
 }
@@ -235,17 +206,11 @@ fn an_offset_that_is_no_number_reads_zero() {
     for value in [f32::NAN, f32::INFINITY, -f32::INFINITY, f32::MAX] {
         let mut v = Values::new(&geometry, 3);
         v.offset.fill(value);
-        for (out, bias) in run(Level::detect(), &geometry, &v)
-            .iter()
-            .zip(v.bias.iter().cycle())
-        {
+        for (out, bias) in run(Level::detect(), &geometry, &v).iter().zip(v.bias.iter().cycle()) {
             assert_eq!(out, bias, "{value}");
         }
         let [x, offset, mask, ..] = run_backward(Level::detect(), &geometry, &v);
-        assert!(
-            [x, offset, mask].concat().iter().all(|grad| *grad == 0.0),
-            "{value}"
-        );
+        assert!([x, offset, mask].concat().iter().all(|grad| *grad == 0.0), "{value}");
     }
 }
 
@@ -254,10 +219,7 @@ fn a_gradient_that_is_not_wanted_is_not_written() {
     let geometry = large();
     let v = Values::new(&geometry, 6);
     let mut mask = vec![f32::NAN; geometry.mask_len()];
-    let wanted = DeformGradients {
-        mask: Some(&mut mask),
-        ..DeformGradients::default()
-    };
+    let wanted = DeformGradients { mask: Some(&mut mask), ..DeformGradients::default() };
     deform_conv_backward(&geometry, v.inputs(), &v.grad, wanted);
     assert_eq!(mask, run_backward(Level::current(), &geometry, &v)[2]);
 }
@@ -265,15 +227,7 @@ fn a_gradient_that_is_not_wanted_is_not_written() {
 #[test]
 #[should_panic(expected = "the channels do not divide into the groups")]
 fn groups_that_do_not_divide_the_channels_are_refused() {
-    let geometry = DeformGeometry {
-        offset_groups: 3,
-        ..large()
-    };
+    let geometry = DeformGeometry { offset_groups: 3, ..large() };
     let v = Values::new(&large(), 1);
-    deform_conv(
-        &geometry,
-        v.inputs(),
-        &v.bias,
-        &mut vec![0.0; geometry.out_len()],
-    );
+    deform_conv(&geometry, v.inputs(), &v.bias, &mut vec![0.0; geometry.out_len()]);
 }

@@ -38,12 +38,9 @@ impl<'a> SourceRow<'a> {
     fn pixels(self, geometry: &WarpGeometry) -> impl Iterator<Item = ([f32; 2], &'a [f32])> {
         let (flow, _) = self.flow.as_chunks::<2>();
         let grads = self.grad.chunks_exact(geometry.out_channels().max(1));
-        flow.iter()
-            .zip(grads)
-            .enumerate()
-            .map(move |(column, ([fx, fy], grad))| {
-                ([column as f32 + fx, self.row as f32 + fy], grad)
-            })
+        flow.iter().zip(grads).enumerate().map(move |(column, ([fx, fy], grad))| {
+            ([column as f32 + fx, self.row as f32 + fy], grad)
+        })
     }
 }
 
@@ -92,17 +89,12 @@ pub(super) fn reached_rows(geometry: &WarpGeometry, flow: &[f32]) -> Vec<Range<u
         let row = (index % geometry.height) as f32;
         let (flow, _) = flow.as_chunks::<2>();
         let places = flow.iter().map(|[_, fy]| row + fy);
-        let (low, high) = places.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), y| {
-            (low.min(y), high.max(y))
-        });
+        let (low, high) = places
+            .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), y| (low.min(y), high.max(y)));
         // The border mode moves far places onto the first and the last row. The casts saturate.
         let last = geometry.height - 1;
         let any_nan = flow.iter().any(|[_, fy]| fy.is_nan());
-        let first = if any_nan {
-            0
-        } else {
-            (low.floor() as usize).min(last)
-        };
+        let first = if any_nan { 0 } else { (low.floor() as usize).min(last) };
         first..(high.ceil() as usize).min(last) + 1
     })
     .collect()

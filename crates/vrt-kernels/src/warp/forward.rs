@@ -30,10 +30,7 @@ pub(super) fn forward_row<const FUSED: bool>(
 #[inline(always)]
 pub(super) fn onto_map(geometry: &WarpGeometry, [x, y]: [f32; 2]) -> [f32; 2] {
     let last = |size: usize| size as f32 - 1.0;
-    [
-        x.max(0.0).min(last(geometry.width)),
-        y.max(0.0).min(last(geometry.height)),
-    ]
+    [x.max(0.0).min(last(geometry.width)), y.max(0.0).min(last(geometry.height))]
 }
 
 #[inline(always)]

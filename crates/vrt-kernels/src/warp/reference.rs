@@ -26,20 +26,13 @@ pub(super) fn read(g: &WarpGeometry, frame: &[f32], x: f64, y: f64, out_channel:
     match g.mode {
         WarpMode::BilinearZeros => bilinear(g, frame, x, y, channel),
         WarpMode::BilinearBorder => {
-            let (x, y) = (
-                x.clamp(0.0, g.width as f64 - 1.0),
-                y.clamp(0.0, g.height as f64 - 1.0),
-            );
+            let (x, y) = (x.clamp(0.0, g.width as f64 - 1.0), y.clamp(0.0, g.height as f64 - 1.0));
             bilinear(g, frame, x, y, channel)
         }
         WarpMode::Nearest4 => {
             let part = out_channel / g.channels;
             let x = if part < 2 { x.floor() } else { x.ceil() };
-            let y = if part.is_multiple_of(2) {
-                y.floor()
-            } else {
-                y.ceil()
-            };
+            let y = if part.is_multiple_of(2) { y.floor() } else { y.ceil() };
             pixel(g, frame, x, y, channel)
         }
     }

@@ -3,11 +3,8 @@ use vrt_testing::{Fixture, Golden, Random, Tolerance, assert_close};
 
 use super::*;
 
-const MODES: [WarpMode; 3] = [
-    WarpMode::BilinearZeros,
-    WarpMode::BilinearBorder,
-    WarpMode::Nearest4,
-];
+const MODES: [WarpMode; 3] =
+    [WarpMode::BilinearZeros, WarpMode::BilinearBorder, WarpMode::Nearest4];
 
 prop_compose! {
     fn geometries()(
@@ -45,10 +42,7 @@ fn run_backward(
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f64 {
-    a.iter()
-        .zip(b)
-        .map(|(a, b)| f64::from(*a) * f64::from(*b))
-        .sum()
+    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
 proptest! {
@@ -156,40 +150,17 @@ proptest! {
 #[test]
 fn a_flow_that_is_no_number_reads_nothing_and_does_not_fail() {
     for (mode, value) in MODES.into_iter().flat_map(|mode| {
-        [
-            f32::NAN,
-            f32::INFINITY,
-            f32::NEG_INFINITY,
-            f32::MAX,
-            -f32::MAX,
-        ]
-        .map(|v| (mode, v))
+        [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, -f32::MAX].map(|v| (mode, v))
     }) {
-        let geometry = WarpGeometry {
-            batch: 1,
-            height: 3,
-            width: 4,
-            channels: 2,
-            mode,
-        };
+        let geometry = WarpGeometry { batch: 1, height: 3, width: 4, channels: 2, mode };
         let (x, flow) = (vec![1.0; 24], vec![value; 24]);
         let out = run(Level::detect(), &geometry, &x, &flow);
         let expected = f32::from(u8::from(mode == WarpMode::BilinearBorder));
-        assert!(
-            out.iter().all(|out| *out == expected),
-            "{mode:?}, {value}: {out:?}"
-        );
+        assert!(out.iter().all(|out| *out == expected), "{mode:?}, {value}: {out:?}");
         let grad = vec![1.0; geometry.out_len()];
         let [grad_x, grad_flow] = run_backward(Level::detect(), &geometry, &x, &flow, &grad);
-        assert_eq!(
-            dot(&grad_x, &x),
-            f64::from(expected) * 24.0,
-            "{mode:?}, {value}"
-        );
-        assert!(
-            grad_flow.iter().all(|grad| *grad == 0.0),
-            "{mode:?}, {value}"
-        );
+        assert_eq!(dot(&grad_x, &x), f64::from(expected) * 24.0, "{mode:?}, {value}");
+        assert!(grad_flow.iter().all(|grad| *grad == 0.0), "{mode:?}, {value}");
     }
 }
 
@@ -207,10 +178,7 @@ fn the_gradient_does_not_depend_on_the_number_of_threads() {
     let grad = random.values(geometry.out_len(), 1.0);
     let flow = random.values(geometry.flow_len(), 9.0);
     let on = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| run_backward(Level::detect(), &geometry, &x, &flow, &grad))
     };
     assert_eq!(on(1), on(7));
@@ -220,21 +188,13 @@ fn the_gradient_does_not_depend_on_the_number_of_threads() {
 #[should_panic(expected = "the flow does not have the sizes")]
 fn a_flow_of_another_size_is_refused() {
     let mode = WarpMode::Nearest4;
-    let geometry = WarpGeometry {
-        batch: 1,
-        height: 2,
-        width: 2,
-        channels: 1,
-        mode,
-    };
+    let geometry = WarpGeometry { batch: 1, height: 2, width: 2, channels: 1, mode };
     warp(&geometry, &[0.0; 4], &[0.0; 6], &mut [0.0; 16]);
 }
 
 /// `[n, c, h, w]` → `[n, h, w, c]`.
 fn channels_last(golden: &Golden) -> Vec<f32> {
-    let [n, c, h, w] = golden.shape[..] else {
-        panic!("not a feature map: {:?}", golden.shape)
-    };
+    let [n, c, h, w] = golden.shape[..] else { panic!("not a feature map: {:?}", golden.shape) };
     let mut values = Vec::with_capacity(golden.values.len());
     for pixel in 0..n * h * w {
         let (frame, at) = (pixel / (h * w), pixel % (h * w));
@@ -253,13 +213,7 @@ fn equals_the_published_warp() {
         let [batch, channels, height, width] = golden.tensor("in.x").shape[..] else {
             panic!("{name}: not a feature map");
         };
-        let geometry = WarpGeometry {
-            batch,
-            height,
-            width,
-            channels,
-            mode,
-        };
+        let geometry = WarpGeometry { batch, height, width, channels, mode };
         let x = channels_last(golden.tensor("in.x"));
         let flow = &golden.tensor("in.flow").values;
         let grad = channels_last(golden.tensor("probe.y"));
@@ -271,19 +225,9 @@ fn equals_the_published_warp() {
             let of = |what: &str| format!("{name}, {level}: {what}");
             let expected = channels_last(golden.tensor("out.y"));
             assert_close(&of("output"), &out, &expected, Tolerance::all(2e-5));
-            assert_close(
-                &of("gradient of x"),
-                &grad_x,
-                &expected_x,
-                Tolerance::all(1e-4),
-            );
+            assert_close(&of("gradient of x"), &grad_x, &expected_x, Tolerance::all(1e-4));
             let expected = expected_flow;
-            assert_close(
-                &of("gradient of the flow"),
-                &grad_flow,
-                expected,
-                Tolerance::all(1e-4),
-            );
+            assert_close(&of("gradient of the flow"), &grad_flow, expected, Tolerance::all(1e-4));
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Gradients of queries, keys, values and the table. A task takes one head of a run of windows, so
 //! that the table's gradient has few partial sums and one order of summation.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::forward::{Gathered, Plan, Task};
@@ -22,36 +24,24 @@ pub(super) fn gradients(
 ) {
     let windows = g.batch * g.windows();
     let runs = windows.min(RUNS);
-    let rows = if wanted.table.is_some() {
-        g.table_rows()
-    } else {
-        0
-    };
+    let rows = if wanted.table.is_some() { g.table_rows() } else { 0 };
     let mut unwanted = Vec::new();
     let grad_qkv = wanted.qkv.unwrap_or_else(|| {
         unwanted.resize(qkv.len(), 0.0);
         &mut unwanted
     });
     let plan = Plan::new(level, g, attention, qkv);
-    let backward = Backward {
-        plan: &plan,
-        grad_out,
-        output: SharedOutput::new(grad_qkv),
-    };
+    let backward = Backward { plan: &plan, grad_out, output: SharedOutput::new(grad_qkv) };
     // `[runs, heads, rows]`
     let mut tables = vec![0.0; runs * g.heads * rows];
     let mut parts = tables.chunks_mut(rows.max(1));
-    let tasks: Vec<&mut [f32]> = (0..runs * g.heads)
-        .map(|_| parts.next().unwrap_or_default())
-        .collect();
-    tasks
-        .into_par_iter()
-        .enumerate()
-        .for_each(|(index, table)| {
-            let (run, head) = (index / g.heads, index % g.heads);
-            let run = run * windows / runs..(run + 1) * windows / runs;
-            with_flush_to_zero(|| backward.add_windows(run, head, table));
-        });
+    let tasks: Vec<&mut [f32]> =
+        (0..runs * g.heads).map(|_| parts.next().unwrap_or_default()).collect();
+    tasks.into_par_iter().enumerate().for_each(|(index, table)| {
+        let (run, head) = (index / g.heads, index % g.heads);
+        let run = run * windows / runs..(run + 1) * windows / runs;
+        with_flush_to_zero(|| backward.add_windows(run, head, table));
+    });
     if let Some(grad_table) = wanted.table {
         grad_table.fill(0.0);
         for (index, table) in tables.chunks_exact(rows).enumerate() {
@@ -78,15 +68,10 @@ struct WindowValues<'a> {
 impl Backward<'_> {
     /// Writes the gradients of one head of the windows `run`; adds that of the bias to `table`,
     /// one value a row, unless it is empty.
-    fn add_windows(&self, run: std::ops::Range<usize>, head: usize, table: &mut [f32]) {
+    fn add_windows(&self, run: Range<usize>, head: usize, table: &mut [f32]) {
         let g = self.plan.geometry;
         let (tokens, len) = (g.tokens(), g.tokens() * g.head_channels());
-        let lens = [
-            7 * len + tokens,
-            tokens * tokens,
-            tokens * tokens,
-            tokens * tokens,
-        ];
+        let lens = [7 * len + tokens, tokens * tokens, tokens * tokens, tokens * tokens];
         with_scratch(lens, |[values, probabilities, grads, grad_bias]| {
             grad_bias.fill(0.0);
             for window in run {
@@ -99,16 +84,12 @@ impl Backward<'_> {
                 let gathered = Gathered::of(gathered, g);
                 let mut parts = grad_qkv.chunks_exact_mut(len);
                 let part_grads = std::array::from_fn(|_| parts.next().unwrap_or_default());
-                let mut window = WindowValues {
-                    grads: part_grads,
-                    grad_out,
-                };
+                let mut window = WindowValues { grads: part_grads, grad_out };
                 for direction in self.plan.attention.directions(tokens) {
                     let square = direction.len * direction.len;
                     let probabilities = &mut probabilities[..square];
                     let scales = &mut scales[..direction.len];
-                    self.plan
-                        .exponentials(task, direction, gathered, probabilities, scales);
+                    self.plan.exponentials(task, direction, gathered, probabilities, scales);
                     scale_rows(self.plan.level, probabilities, scales);
                     let grads = &mut grads[..square];
                     self.one_direction(direction, gathered, &mut window, [probabilities, grads]);
@@ -126,12 +107,7 @@ impl Backward<'_> {
     /// that of its logits.
     fn one_direction(
         &self,
-        Direction {
-            query,
-            key,
-            out,
-            len,
-        }: Direction,
+        Direction { query, key, out, len }: Direction,
         gathered: Gathered<'_>,
         window: &mut WindowValues<'_>,
         [probabilities, grads]: [&mut [f32]; 2],
@@ -199,9 +175,7 @@ impl Backward<'_> {
 }
 
 fn add(sum: &mut [f32], values: &[f32]) {
-    sum.iter_mut()
-        .zip(values)
-        .for_each(|(sum, value)| *sum += value);
+    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
 }
 
 /// Adds the gradient of each pair of tokens, `[tokens, tokens]`, to its row of the table.

@@ -41,12 +41,7 @@ impl<'a> Gathered<'a> {
         let len = g.tokens() * g.head_channels();
         let (q, kv) = values.split_at(len);
         let (k, v) = kv.split_at(len);
-        Self {
-            q,
-            k,
-            v,
-            channels: g.head_channels(),
-        }
+        Self { q, k, v, channels: g.head_channels() }
     }
 
     /// The rows of `values`, one of the three, from token `first` on.
@@ -65,39 +60,28 @@ pub(super) fn attend(
     let plan = Plan::new(level, geometry, attention, qkv);
     let (tokens, channels) = (geometry.tokens(), geometry.head_channels());
     let output = SharedOutput::new(out);
-    for_each_index(
-        geometry.batch * geometry.windows() * geometry.heads,
-        |index| {
-            let task = Task {
-                window: index / geometry.heads,
-                head: index % geometry.heads,
-            };
-            let lens = [
-                3 * tokens * channels,
-                tokens * tokens,
-                tokens * channels,
-                tokens,
-            ];
-            with_scratch(lens, |[gathered, logits, out, scales]| {
-                plan.gather(task, gathered);
-                let gathered = Gathered::of(gathered, geometry);
-                for direction in attention.directions(tokens) {
-                    let len = direction.len;
-                    let (logits, scales) = (&mut logits[..len * len], &mut scales[..len]);
-                    plan.exponentials(task, direction, gathered, logits, scales);
-                    let out = &mut out[direction.out * channels..][..len * channels];
-                    matmul(
-                        MatrixMut::dense(out, [len, channels]),
-                        Found::Replaced,
-                        Matrix::dense(logits, [len, len]),
-                        gathered.rows(gathered.v, direction.key, len),
-                    );
-                    scale_rows(level, out, scales);
-                }
-                plan.scatter(task, out, &output);
-            });
-        },
-    );
+    for_each_index(geometry.batch * geometry.windows() * geometry.heads, |index| {
+        let task = Task { window: index / geometry.heads, head: index % geometry.heads };
+        let lens = [3 * tokens * channels, tokens * tokens, tokens * channels, tokens];
+        with_scratch(lens, |[gathered, logits, out, scales]| {
+            plan.gather(task, gathered);
+            let gathered = Gathered::of(gathered, geometry);
+            for direction in attention.directions(tokens) {
+                let len = direction.len;
+                let (logits, scales) = (&mut logits[..len * len], &mut scales[..len]);
+                plan.exponentials(task, direction, gathered, logits, scales);
+                let out = &mut out[direction.out * channels..][..len * channels];
+                matmul(
+                    MatrixMut::dense(out, [len, channels]),
+                    Found::Replaced,
+                    Matrix::dense(logits, [len, len]),
+                    gathered.rows(gathered.v, direction.key, len),
+                );
+                scale_rows(level, out, scales);
+            }
+            plan.scatter(task, out, &output);
+        });
+    });
 }
 
 impl<'a> Plan<'a> {
@@ -111,14 +95,7 @@ impl<'a> Plan<'a> {
             Attention::SelfBiased { table } => Some(expand_bias(geometry, table)),
             Attention::Mutual => None,
         };
-        Self {
-            level,
-            geometry,
-            attention,
-            qkv,
-            bias,
-            regions: geometry.regions(),
-        }
+        Self { level, geometry, attention, qkv, bias, regions: geometry.regions() }
     }
 
     /// Copies what a task needs from the map, queries scaled.
@@ -127,17 +104,13 @@ impl<'a> Plan<'a> {
         let channels = g.head_channels();
         let (q, kv) = gathered.split_at_mut(g.tokens() * channels);
         let (k, v) = kv.split_at_mut(g.tokens() * channels);
-        let rows = q
-            .chunks_exact_mut(channels)
-            .zip(k.chunks_exact_mut(channels));
+        let rows = q.chunks_exact_mut(channels).zip(k.chunks_exact_mut(channels));
         let rows = rows.zip(v.chunks_exact_mut(channels));
         let scale = g.scale();
         for (place, ((q, k), v)) in g.token_places(task.window).zip(rows) {
             let at = place * 3 * g.channels + task.head * channels;
             let part = |index: usize| &self.qkv[at + index * g.channels..][..channels];
-            q.iter_mut()
-                .zip(part(0))
-                .for_each(|(q, value)| *q = scale * value);
+            q.iter_mut().zip(part(0)).for_each(|(q, value)| *q = scale * value);
             k.copy_from_slice(part(1));
             v.copy_from_slice(part(2));
         }
@@ -147,9 +120,7 @@ impl<'a> Plan<'a> {
     pub(super) fn exponentials(
         &self,
         task: Task,
-        Direction {
-            query, key, len, ..
-        }: Direction,
+        Direction { query, key, len, .. }: Direction,
         gathered: Gathered<'_>,
         logits: &mut [f32],
         scales: &mut [f32],
@@ -160,10 +131,7 @@ impl<'a> Plan<'a> {
             gathered.rows(gathered.q, query, len),
             gathered.rows(gathered.k, key, len).transposed(),
         );
-        let bias = self
-            .bias
-            .as_deref()
-            .map(|bias| &bias[task.head * len * len..][..len * len]);
+        let bias = self.bias.as_deref().map(|bias| &bias[task.head * len * len..][..len * len]);
         // Mutual attention takes the first frame's regions for both frames.
         let regions = self.regions(task.window).map(|regions| &regions[..len]);
         exponentials(self.level, logits, Added { bias, regions }, scales);

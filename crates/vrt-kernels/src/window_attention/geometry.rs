@@ -91,9 +91,7 @@ impl WindowGeometry {
     /// the row of the table.
     pub(super) fn table_places(&self) -> Vec<usize> {
         let full = self.full_window;
-        (0..self.tokens())
-            .map(|token| self.table_row(split(token, full)))
-            .collect()
+        (0..self.tokens()).map(|token| self.table_row(split(token, full))).collect()
     }
 
     /// Row of the table for a token and itself.
@@ -119,11 +117,7 @@ impl WindowGeometry {
             let (size, shift) = (self.map[axis], self.shift[axis]);
             let in_last_window = u8::from(place >= size - self.window[axis]);
             let in_tail = u8::from(place >= size - shift);
-            if shift == 0 {
-                0
-            } else {
-                in_last_window + in_tail
-            }
+            if shift == 0 { 0 } else { in_last_window + in_tail }
         };
         let region = |window: usize, token: usize| {
             let place = self.rolled_place(window, token);
@@ -171,24 +165,13 @@ impl WindowGeometry {
                 && self.channels.is_multiple_of(self.heads),
             "window_attention: the heads do not divide the channels: {self:?}"
         );
-        assert_eq!(
-            qkv,
-            self.qkv_len(),
-            "window_attention: qkv does not have the sizes {self:?}"
-        );
-        assert_eq!(
-            out,
-            self.out_len(),
-            "window_attention: the output does not fit {self:?}"
-        );
+        assert_eq!(qkv, self.qkv_len(), "window_attention: qkv does not have the sizes {self:?}");
+        assert_eq!(out, self.out_len(), "window_attention: the output does not fit {self:?}");
     }
 
     pub(super) fn check_bias(&self) {
         assert!(
-            self.full_window
-                .iter()
-                .zip(self.window)
-                .all(|(full, window)| *full >= window),
+            self.full_window.iter().zip(self.window).all(|(full, window)| *full >= window),
             "window_attention: the window is larger than the full one: {self:?}"
         );
     }
@@ -196,9 +179,5 @@ impl WindowGeometry {
 
 /// The coordinates of place `index` in a box of `sizes`, last axis fastest.
 fn split(index: usize, [_, height, width]: [usize; 3]) -> [usize; 3] {
-    [
-        index / (height * width),
-        index / width % height,
-        index % width,
-    ]
+    [index / (height * width), index / width % height, index % width]
 }

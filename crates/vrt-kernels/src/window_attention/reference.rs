@@ -4,11 +4,7 @@ use super::{Attention, MASKED, WindowGeometry};
 
 /// Frame, row and column of token `index` of a map or a window.
 fn split(index: usize, sizes: [usize; 3]) -> [usize; 3] {
-    [
-        index / sizes[2] / sizes[1],
-        index / sizes[2] % sizes[1],
-        index % sizes[2],
-    ]
+    [index / sizes[2] / sizes[1], index / sizes[2] % sizes[1], index % sizes[2]]
 }
 
 fn join(place: [usize; 3], sizes: [usize; 3]) -> usize {
@@ -46,11 +42,7 @@ fn added(
     query: (usize, [u8; 3]),
     key: (usize, [u8; 3]),
 ) -> f64 {
-    let mask = if query.1 == key.1 {
-        0.0
-    } else {
-        f64::from(MASKED)
-    };
+    let mask = if query.1 == key.1 { 0.0 } else { f64::from(MASKED) };
     let Some(table) = table else {
         return mask;
     };
@@ -69,10 +61,7 @@ pub(super) fn window_attention(g: &WindowGeometry, table: Option<&[f64]>, qkv: &
         qkv[(token * 3 + part) * g.channels + head * depth + channel]
     };
     let find = |window: [usize; 3], number: usize| {
-        tokens
-            .iter()
-            .position(|token| token.0 == window && token.1 == number)
-            .unwrap()
+        tokens.iter().position(|token| token.0 == window && token.1 == number).unwrap()
     };
     let mut out = vec![0.0; g.out_len()];
     for index in 0..g.batch * map_tokens * g.heads {
@@ -81,26 +70,15 @@ pub(super) fn window_attention(g: &WindowGeometry, table: Option<&[f64]>, qkv: &
         let (window, number, _) = tokens[place];
         // Mutual: the other frame's token at the same place asks, and asks this frame. Its mask
         // is that of the first frame.
-        let other = if number < half {
-            number + half
-        } else {
-            number.wrapping_sub(half)
-        };
-        let asking = if table.is_some() {
-            place
-        } else {
-            find(window, other)
-        };
+        let other = if number < half { number + half } else { number.wrapping_sub(half) };
+        let asking = if table.is_some() { place } else { find(window, other) };
         let keys: Vec<usize> = (0..map_tokens)
             .filter(|key| tokens[*key].0 == window)
             .filter(|key| table.is_some() || (tokens[*key].1 < half) == (number < half))
             .collect();
         let as_first = |place: usize| match table {
             Some(_) => (tokens[place].1, tokens[place].2),
-            None => (
-                tokens[place].1,
-                tokens[find(window, tokens[place].1 % half)].2,
-            ),
+            None => (tokens[place].1, tokens[find(window, tokens[place].1 % half)].2),
         };
         let logits = keys.iter().map(|key| {
             let product: f64 = (0..depth)
@@ -113,9 +91,8 @@ pub(super) fn window_attention(g: &WindowGeometry, table: Option<&[f64]>, qkv: &
         let sum: f64 = weights.iter().sum();
         for channel in 0..depth {
             let found = keys.iter().zip(&weights);
-            let found: f64 = found
-                .map(|(key, weight)| weight * value(clip + key, 2, head, channel))
-                .sum();
+            let found: f64 =
+                found.map(|(key, weight)| weight * value(clip + key, 2, head, channel)).sum();
             out[token * g.channels + head * depth + channel] = found / sum;
         }
     }

@@ -23,23 +23,11 @@ fn exp<const FUSED: bool>(x: f32) -> f32 {
     let rest = mul_add::<FUSED>(twos, -LN_2_LOW, rest);
     // Taylor's series: |rest| is at most ln 2 / 2, where the next term is below 6e-9.
     let mut sum = 1.0 / 5040.0;
-    for coefficient in [
-        1.0 / 720.0,
-        1.0 / 120.0,
-        1.0 / 24.0,
-        1.0 / 6.0,
-        0.5,
-        1.0,
-        1.0,
-    ] {
+    for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         sum = mul_add::<FUSED>(sum, rest, coefficient);
     }
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0_f32.to_bits()));
-    if x < SMALLEST_EXPONENT {
-        0.0
-    } else {
-        sum * power
-    }
+    if x < SMALLEST_EXPONENT { 0.0 } else { sum * power }
 }
 
 /// What is added to logits.
@@ -67,9 +55,7 @@ fn exponentials_body<const FUSED: bool>(logits: &mut [f32], added: Added<'_>, sc
     for (i, (row, scale)) in logits.chunks_exact_mut(keys).zip(scales).enumerate() {
         if let Some(bias) = added.bias {
             let bias = &bias[i * keys..][..keys];
-            row.iter_mut()
-                .zip(bias)
-                .for_each(|(logit, bias)| *logit += bias);
+            row.iter_mut().zip(bias).for_each(|(logit, bias)| *logit += bias);
         }
         if let Some(regions) = added.regions {
             let own = regions[i];
@@ -146,10 +132,7 @@ at_every_level! {
 #[inline(always)]
 fn logit_gradients_body<const FUSED: bool>(probabilities: &[f32], grads: &mut [f32], rows: usize) {
     let keys = grads.len() / rows;
-    for (row, grads) in probabilities
-        .chunks_exact(keys)
-        .zip(grads.chunks_exact_mut(keys))
-    {
+    for (row, grads) in probabilities.chunks_exact(keys).zip(grads.chunks_exact_mut(keys)) {
         let mean = dot::<FUSED>(row, grads);
         for (grad, probability) in grads.iter_mut().zip(row) {
             *grad = probability * (*grad - mean);
@@ -185,10 +168,7 @@ mod tests {
         if x < SMALLEST_EXPONENT {
             assert_eq!(actual, 0.0, "exp({x})");
         } else {
-            assert!(
-                (actual - expected).abs() <= BOUND * expected,
-                "exp({x}) is {actual}"
-            );
+            assert!((actual - expected).abs() <= BOUND * expected, "exp({x}) is {actual}");
         }
     }
 
@@ -212,19 +192,13 @@ mod tests {
             for keys in 1..40 {
                 let mut logits: Vec<f32> = (0..3 * keys).map(|i| 300.0 - 7.0 * i as f32).collect();
                 let mut scales = [0.0; 3];
-                let added = Added {
-                    bias: None,
-                    regions: None,
-                };
+                let added = Added { bias: None, regions: None };
                 exponentials(level, &mut logits, added, &mut scales);
                 scale_rows(level, &mut logits, &scales);
                 for row in logits.chunks_exact(keys) {
                     let sum: f32 = row.iter().sum();
                     assert!((sum - 1.0).abs() < 1e-6, "{level}, {keys} keys: {sum}");
-                    assert!(
-                        row.windows(2).all(|pair| pair[0] >= pair[1]),
-                        "{level}, {keys} keys"
-                    );
+                    assert!(row.windows(2).all(|pair| pair[0] >= pair[1]), "{level}, {keys} keys");
                 }
             }
         }

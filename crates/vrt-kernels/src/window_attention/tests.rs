@@ -59,11 +59,7 @@ impl Values {
     }
 
     fn kind(&self, mutual: bool) -> Attention<'_> {
-        if mutual {
-            Attention::Mutual
-        } else {
-            Attention::SelfBiased { table: &self.table }
-        }
+        if mutual { Attention::Mutual } else { Attention::SelfBiased { table: &self.table } }
     }
 }
 
@@ -115,10 +111,7 @@ fn check_backward(geometry: &WindowGeometry, mutual: bool, seed: u64) -> Result<
     let loss = |[qkv, table]: &[Vec<f64>; 2]| {
         let table = (!mutual).then_some(table.as_slice());
         let out = reference::window_attention(geometry, table, qkv);
-        out.iter()
-            .zip(&v.grad)
-            .map(|(out, grad)| out * f64::from(*grad))
-            .sum::<f64>()
+        out.iter().zip(&v.grad).map(|(out, grad)| out * f64::from(*grad)).sum::<f64>()
     };
     for level in Level::available() {
         let grads = run_backward(level, geometry, kind, &v);
@@ -131,10 +124,7 @@ fn check_backward(geometry: &WindowGeometry, mutual: bool, seed: u64) -> Result<
                     loss(&moved)
                 };
                 let slope = (along(1e-4) - along(-1e-4)) / 2e-4;
-                prop_assert!(
-                    (f64::from(grad[at]) - slope).abs() < 2e-5,
-                    "{level}, {part}, {at}"
-                );
+                prop_assert!((f64::from(grad[at]) - slope).abs() < 2e-5, "{level}, {part}, {at}");
             }
         }
     }
@@ -219,10 +209,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
     let geometry = real();
     let v = Values::new(&geometry, 3);
     let on = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let (level, kind) = (Level::detect(), v.kind(false));
         pool.install(|| {
             let out = run(level, &geometry, kind, &v.qkv);
@@ -237,15 +224,9 @@ fn a_table_alone_gets_its_gradient() {
     let geometry = real();
     let v = Values::new(&geometry, 4);
     let mut table = vec![f32::NAN; v.table.len()];
-    let wanted = WindowGradients {
-        qkv: None,
-        table: Some(&mut table),
-    };
+    let wanted = WindowGradients { qkv: None, table: Some(&mut table) };
     window_attention_backward(&geometry, v.kind(false), &v.qkv, &v.grad, wanted);
-    assert_eq!(
-        table,
-        run_backward(Level::current(), &geometry, v.kind(false), &v)[1]
-    );
+    assert_eq!(table, run_backward(Level::current(), &geometry, v.kind(false), &v)[1]);
 }
 
 #[test]

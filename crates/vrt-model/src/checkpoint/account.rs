@@ -37,11 +37,7 @@ impl Account {
 
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            missing,
-            unknown,
-            misshaped,
-        } = self;
+        let Self { missing, unknown, misshaped } = self;
         write!(
             f,
             "the tensors are not those of the network: {} missing, {} unknown, {} of another shape",
@@ -58,16 +54,8 @@ impl fmt::Display for Account {
         for name in unknown {
             write!(f, "\n  unknown: {name}")?;
         }
-        for Misshaped {
-            name,
-            expected,
-            found,
-        } in misshaped
-        {
-            write!(
-                f,
-                "\n  of another shape: {name} is {found}, the network has {expected:?}"
-            )?;
+        for Misshaped { name, expected, found } in misshaped {
+            write!(f, "\n  of another shape: {name} is {found}, the network has {expected:?}")?;
         }
         Ok(())
     }
@@ -104,18 +92,11 @@ pub fn account(config: &VrtConfig, checkpoint: &Checkpoint) -> Result<(), Checkp
         if tensor.shape != *shape || !as_floats {
             let (name, expected) = (name.clone(), shape.clone());
             let found_there = format!("{:?} of {}", tensor.shape, tensor.element);
-            found.misshaped.push(Misshaped {
-                name,
-                expected,
-                found: found_there,
-            });
+            found.misshaped.push(Misshaped { name, expected, found: found_there });
         }
     }
     if found.balances() {
         return Ok(());
     }
-    Err(CheckpointError::Account {
-        path: checkpoint.path.clone(),
-        account: found,
-    })
+    Err(CheckpointError::Account { path: checkpoint.path.clone(), account: found })
 }

@@ -48,9 +48,7 @@ impl From<DType> for Element {
             DType::F16 => Self::F16,
             DType::BF16 => Self::Bf16,
             DType::I64 => Self::I64,
-            other => Self::Other {
-                bits: 8 * other.size(),
-            },
+            other => Self::Other { bits: 8 * other.size() },
         }
     }
 }
@@ -63,9 +61,7 @@ impl From<Dtype> for Element {
             Dtype::F16 => Self::F16,
             Dtype::BF16 => Self::Bf16,
             Dtype::I64 => Self::I64,
-            other => Self::Other {
-                bits: other.bitsize(),
-            },
+            other => Self::Other { bits: other.bitsize() },
         }
     }
 }

@@ -10,9 +10,7 @@ pub(super) struct Pickle {
 
 impl Pickle {
     pub(super) fn new() -> Self {
-        Self {
-            bytes: vec![0x80, 2],
-        }
+        Self { bytes: vec![0x80, 2] }
     }
 
     /// The pickle of the one value that is left.
@@ -42,8 +40,7 @@ impl Pickle {
 
     /// The class or function `name` of `module`.
     pub(super) fn global(&mut self, module: &str, name: &str) {
-        self.bytes
-            .extend(format!("c{module}\n{name}\n").into_bytes());
+        self.bytes.extend(format!("c{module}\n{name}\n").into_bytes());
     }
 
     /// The result of a call: the function and its tuple of arguments come before.

@@ -61,41 +61,25 @@ struct Contents {
 }
 
 pub(super) fn open(path: &Path, which: Which) -> Result<Checkpoint, CheckpointError> {
-    let failed = |source| CheckpointError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| CheckpointError::Io { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(failed)?;
     let held = file.metadata().map_err(failed)?.len();
     let mut start = Vec::new();
-    (&mut file)
-        .take(64)
-        .read_to_end(&mut start)
-        .map_err(failed)?;
+    (&mut file).take(64).read_to_end(&mut start).map_err(failed)?;
     let contents = match safetensors_header(&start) {
         Some(header) => open_safetensors(path, file, header, held)?,
         None => open_torch(path, &start, held)?,
     };
     let tensors = select(contents.tensors, which).map_err(|problem| match problem {
-        Unselected::None(wanted) => CheckpointError::NoSuchWeights {
-            path: path.to_owned(),
-            wanted,
-        },
-        Unselected::Twice(name) => CheckpointError::Twice {
-            path: path.to_owned(),
-            name,
-        },
+        Unselected::None(wanted) => {
+            CheckpointError::NoSuchWeights { path: path.to_owned(), wanted }
+        }
+        Unselected::Twice(name) => CheckpointError::Twice { path: path.to_owned(), name },
     })?;
     if tensors.is_empty() {
-        return Err(CheckpointError::Empty {
-            path: path.to_owned(),
-        });
+        return Err(CheckpointError::Empty { path: path.to_owned() });
     }
-    Ok(Checkpoint {
-        path: path.to_owned(),
-        tensors,
-        metadata: contents.metadata,
-    })
+    Ok(Checkpoint { path: path.to_owned(), tensors, metadata: contents.metadata })
 }
 
 /// Bytes of the header, if a file that starts so is a `.safetensors` file.
@@ -110,96 +94,53 @@ fn open_safetensors(
     header: u64,
     held: u64,
 ) -> Result<Contents, CheckpointError> {
-    let damaged = |detail: String| CheckpointError::Damaged {
-        path: path.to_owned(),
-        detail,
-    };
+    let damaged = |detail: String| CheckpointError::Damaged { path: path.to_owned(), detail };
     let data_start = HEADER_START as u64 + header;
     if data_start > held {
-        return Err(damaged(format!(
-            "its header of {header} bytes ends behind the file"
-        )));
+        return Err(damaged(format!("its header of {header} bytes ends behind the file")));
     }
     let mut text = Vec::new();
     let read = file.seek(SeekFrom::Start(HEADER_START as u64));
     let read = read.and_then(|_| (&mut file).take(header).read_to_end(&mut text));
-    read.map_err(|source| CheckpointError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
+    read.map_err(|source| CheckpointError::Io { path: path.to_owned(), source })?;
     let header: Metadata =
         serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
     let data = header.data_len() as u64;
     if data != held - data_start {
         let there = held - data_start;
-        return Err(damaged(format!(
-            "{data} bytes of values are named, {there} are there"
-        )));
+        return Err(damaged(format!("{data} bytes of values are named, {there} are there")));
     }
     let file = Arc::new(Mutex::new(file));
     let tensors = header.tensors().into_iter().map(|(name, info)| {
         let source = Source::File(Arc::clone(&file), data_start + info.data_offsets.0 as u64);
-        let tensor = StoredTensor {
-            element: info.dtype.into(),
-            shape: info.shape.clone(),
-            source,
-        };
+        let tensor = StoredTensor { element: info.dtype.into(), shape: info.shape.clone(), source };
         (name, tensor)
     });
     let metadata = header.metadata().iter().flatten();
-    let metadata = metadata
-        .map(|(key, text)| (key.clone(), text.clone()))
-        .collect();
-    Ok(Contents {
-        tensors: tensors.collect(),
-        metadata,
-    })
+    let metadata = metadata.map(|(key, text)| (key.clone(), text.clone())).collect();
+    Ok(Contents { tensors: tensors.collect(), metadata })
 }
 
 fn open_torch(path: &Path, start: &[u8], held: u64) -> Result<Contents, CheckpointError> {
     let reader = PytorchReader::new(path).map_err(|error| match (error, foreign(start)) {
         (PytorchError::Io(source), _) if source.kind() != io::ErrorKind::UnexpectedEof => {
-            CheckpointError::Io {
-                path: path.to_owned(),
-                source,
-            }
+            CheckpointError::Io { path: path.to_owned(), source }
         }
-        (_, Some(what)) => CheckpointError::NotCheckpoint {
-            path: path.to_owned(),
-            what,
-        },
-        (error, None) => CheckpointError::Damaged {
-            path: path.to_owned(),
-            detail: error.to_string(),
-        },
+        (_, Some(what)) => CheckpointError::NotCheckpoint { path: path.to_owned(), what },
+        (error, None) => {
+            CheckpointError::Damaged { path: path.to_owned(), detail: error.to_string() }
+        }
     })?;
     let tensors = reader.into_tensors();
-    let claimed = tensors
-        .values()
-        .map(|tensor| tensor.byte_len() as u128)
-        .sum::<u128>();
+    let claimed = tensors.values().map(|tensor| tensor.byte_len() as u128).sum::<u128>();
     if claimed > MAX_GROWTH * u128::from(held) {
-        return Err(CheckpointError::TooLarge {
-            path: path.to_owned(),
-            claimed,
-            held,
-        });
+        return Err(CheckpointError::TooLarge { path: path.to_owned(), claimed, held });
     }
     let tensors = tensors.into_iter().map(|(name, tensor)| {
         let (element, shape) = (tensor.dtype().into(), tensor.shape().to_vec());
-        (
-            name,
-            StoredTensor {
-                element,
-                shape,
-                source: Source::Torch(tensor),
-            },
-        )
+        (name, StoredTensor { element, shape, source: Source::Torch(tensor) })
     });
-    Ok(Contents {
-        tensors: tensors.collect(),
-        metadata: BTreeMap::new(),
-    })
+    Ok(Contents { tensors: tensors.collect(), metadata: BTreeMap::new() })
 }
 
 /// What a file that starts so is, if that is easily told and no checkpoint.
@@ -226,10 +167,7 @@ fn foreign(start: &[u8]) -> Option<&'static str> {
         (b"\x89HDF", "it is an HDF5 file"),
         (b"\x1f\x8b", "it is a gzip archive; unpack it"),
     ];
-    known
-        .iter()
-        .find(|(magic, _)| start.starts_with(magic))
-        .map(|(_, what)| *what)
+    known.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, what)| *what)
 }
 
 /// Why weights could not be chosen.

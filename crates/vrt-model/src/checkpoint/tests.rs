@@ -53,31 +53,19 @@ fn both_forms_give_back_what_was_written() {
     let config = small().with_drop_path_rate(0.4).expect("valid");
     let mut weights = filled(&config);
     weights.set_metadata("note", "kept".to_owned());
-    let (pth, plain) = (
-        folder.path().join("a.pth"),
-        folder.path().join("a.safetensors"),
-    );
-    weights
-        .write_pth(&pth, &config, Existing::Keep)
-        .expect("written");
+    let (pth, plain) = (folder.path().join("a.pth"), folder.path().join("a.safetensors"));
+    weights.write_pth(&pth, &config, Existing::Keep).expect("written");
     let torch = Checkpoint::open(&pth).expect("readable");
-    assert_eq!(
-        torch.parameters(&config).expect("whole"),
-        all_values(&weights)
-    );
+    assert_eq!(torch.parameters(&config).expect("whole"), all_values(&weights));
     assert_eq!(torch.tensors().len(), config.entries().len());
     assert!(torch.config().expect("recognised").same_network(&config));
 
-    torch
-        .write_safetensors(&plain, &config, Existing::Keep)
-        .expect("written");
+    torch.write_safetensors(&plain, &config, Existing::Keep).expect("written");
     let converted = Checkpoint::open(&plain).expect("readable");
     assert_eq!(all_values(&converted), all_values(&weights));
     assert_eq!(converted.config().expect("recognised"), config);
 
-    weights
-        .write_safetensors(&plain, &config, Existing::Replace)
-        .expect("written");
+    weights.write_safetensors(&plain, &config, Existing::Replace).expect("written");
     let direct = Checkpoint::open(&plain).expect("readable");
     assert_eq!(direct.metadata()["note"], "kept");
     let left: Vec<_> = fs::read_dir(folder.path()).expect("a folder").collect();
@@ -89,9 +77,7 @@ fn written_files_are_safetensors_to_others_too() {
     let folder = folder();
     let path = folder.path().join("a.safetensors");
     let (config, weights) = (small(), filled(&small()));
-    weights
-        .write_safetensors(&path, &config, Existing::Keep)
-        .expect("written");
+    weights.write_safetensors(&path, &config, Existing::Keep).expect("written");
     let bytes = fs::read(path).expect("a file");
     let file = safetensors::SafeTensors::deserialize(&bytes).expect("a safetensors file");
     assert_eq!(file.len(), config.tensors().len());
@@ -103,14 +89,10 @@ fn a_file_that_is_there_is_kept_unless_replacing_is_asked_for() {
     let path = folder.path().join("a.pth");
     fs::write(&path, "precious").expect("written");
     let (config, weights) = (small(), filled(&small()));
-    let error = weights
-        .write_pth(&path, &config, Existing::Keep)
-        .expect_err("it is there");
+    let error = weights.write_pth(&path, &config, Existing::Keep).expect_err("it is there");
     assert!(matches!(error, CheckpointError::Exists { .. }), "{error}");
     assert_eq!(fs::read_to_string(&path).expect("text"), "precious");
-    weights
-        .write_pth(&path, &config, Existing::Replace)
-        .expect("written");
+    weights.write_pth(&path, &config, Existing::Replace).expect("written");
     Checkpoint::open(&path).expect("readable");
 }
 
@@ -119,18 +101,13 @@ fn a_failed_write_leaves_what_was_there() {
     let folder = folder();
     let nowhere = folder.path().join("missing/a.pth");
     let (config, weights) = (small(), filled(&small()));
-    let error = weights
-        .write_pth(&nowhere, &config, Existing::Keep)
-        .expect_err("no folder");
+    let error = weights.write_pth(&nowhere, &config, Existing::Keep).expect_err("no folder");
     assert!(matches!(error, CheckpointError::Write { .. }), "{error}");
     let path = folder.path().join("a.safetensors");
     fs::write(&path, "precious").expect("written");
     let other = Preset::all()[8].config();
     let error = weights.write_safetensors(&path, &other, Existing::Replace);
-    assert!(
-        matches!(error, Err(CheckpointError::Account { .. })),
-        "{error:?}"
-    );
+    assert!(matches!(error, Err(CheckpointError::Account { .. })), "{error:?}");
     assert_eq!(fs::read_to_string(&path).expect("text"), "precious");
 }
 
@@ -140,43 +117,23 @@ fn every_difference_is_listed() {
     let mut weights = filled(&config);
     let taken = weights.tensors.remove("norm.weight").expect("a tensor");
     weights.tensors.insert("norm.wait".to_owned(), taken);
-    weights
-        .tensors
-        .get_mut("norm.bias")
-        .expect("a tensor")
-        .shape = vec![2, 2];
-    weights
-        .tensors
-        .get_mut("conv_last.bias")
-        .expect("a tensor")
-        .element = Element::I64;
+    weights.tensors.get_mut("norm.bias").expect("a tensor").shape = vec![2, 2];
+    weights.tensors.get_mut("conv_last.bias").expect("a tensor").element = Element::I64;
     let error = account(&config, &weights).expect_err("four differences");
-    let CheckpointError::Account { account, .. } = &error else {
-        panic!("{error}")
-    };
+    let CheckpointError::Account { account, .. } = &error else { panic!("{error}") };
     assert_eq!(account.missing, ["norm.weight"]);
     assert_eq!(account.unknown, ["norm.wait"]);
     let misshaped: Vec<_> = account.misshaped.iter().map(|m| m.name.as_str()).collect();
     assert_eq!(misshaped, ["conv_last.bias", "norm.bias"]);
     let text = error.to_string();
-    for name in [
-        "norm.weight",
-        "norm.wait",
-        "norm.bias",
-        "conv_last.bias",
-        "64-bit integers",
-    ] {
+    for name in ["norm.weight", "norm.wait", "norm.bias", "conv_last.bias", "64-bit integers"] {
         assert!(text.contains(name), "{name} is not in: {text}");
     }
 }
 
 #[test]
 fn flow_comes_from_a_file_of_its_own() {
-    let config = VrtFields {
-        reach: Reach::One,
-        deformable_groups: 2,
-        ..small().fields().clone()
-    };
+    let config = VrtFields { reach: Reach::One, deformable_groups: 2, ..small().fields().clone() };
     let config = VrtConfig::new(config).expect("valid");
     let mut weights = filled(&config);
     weights.tensors.retain(|name, _| !name.starts_with(FLOW));
@@ -193,9 +150,7 @@ fn flow_comes_from_a_file_of_its_own() {
     // Its names may be those inside VRT as well.
     let again = weights.clone();
     weights.merge_flow(again).expect("a flow network");
-    let error = weights
-        .merge_flow(filled(&small()))
-        .expect_err("no flow in it");
+    let error = weights.merge_flow(filled(&small())).expect_err("no flow in it");
     assert!(matches!(error, CheckpointError::NoFlow { .. }), "{error}");
 }
 
@@ -209,9 +164,7 @@ fn a_flow_network_is_the_same_in_both_forms() {
     let plain = vrt_testing::workspace_root().join("weights/spynet.safetensors");
     let [torch, plain] = [path, plain].map(|path| {
         let mut weights = Checkpoint::default();
-        weights
-            .merge_flow(Checkpoint::open(&path).expect("readable"))
-            .expect("a flow network");
+        weights.merge_flow(Checkpoint::open(&path).expect("readable")).expect("a flow network");
         all_values(&weights)
     });
     assert_eq!(torch, plain);
@@ -238,11 +191,7 @@ fn the_golden_pth_is_the_golden_network() {
     }
     let flow = vrt_testing::workspace_root().join("weights/spynet.safetensors");
     for (name, values) in all_values(&Checkpoint::open(&flow).expect("readable")) {
-        assert_eq!(
-            weights.read(&format!("{FLOW}{name}")).expect("readable"),
-            values,
-            "{name}"
-        );
+        assert_eq!(weights.read(&format!("{FLOW}{name}")).expect("readable"), values, "{name}");
     }
 }
 
@@ -261,11 +210,7 @@ fn constants_are_those_of_the_golden_pth() {
         let bytes = stored.read().expect("readable");
         match spec.buffer.values() {
             BufferValues::I64(values) => {
-                let stored = bytes
-                    .as_chunks::<8>()
-                    .0
-                    .iter()
-                    .map(|b| i64::from_le_bytes(*b));
+                let stored = bytes.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b));
                 assert!(stored.eq(values), "{}", spec.name);
             }
             BufferValues::F32(values) => {

@@ -206,10 +206,7 @@ fn add<W: Write + Seek>(
 }
 
 fn floats(values: &[f32]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect()
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 /// Writes a file aside, in the same folder, and gives it its name when it is whole.
@@ -218,19 +215,12 @@ fn whole(
     existing: Existing,
     write: impl FnOnce(&mut File) -> Result<(), Failure>,
 ) -> Result<(), CheckpointError> {
-    let failed = |source| CheckpointError::Write {
-        path: path.to_owned(),
-        source,
-    };
-    let exists = || CheckpointError::Exists {
-        path: path.to_owned(),
-    };
+    let failed = |source| CheckpointError::Write { path: path.to_owned(), source };
+    let exists = || CheckpointError::Exists { path: path.to_owned() };
     if existing == Existing::Keep && path.symlink_metadata().is_ok() {
         return Err(exists());
     }
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut aside = tempfile::Builder::new();
     aside.prefix(".vrt-").suffix(".partial");
     #[cfg(unix)]
@@ -239,9 +229,7 @@ fn whole(
         // As files are made by default: the process's mask takes its share off.
         aside.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let mut aside = aside
-        .tempfile_in(folder.unwrap_or(Path::new(".")))
-        .map_err(failed)?;
+    let mut aside = aside.tempfile_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
     write(aside.as_file_mut()).map_err(|failure| match failure {
         Failure::Write(source) => failed(source),
         Failure::Read(error) => error,

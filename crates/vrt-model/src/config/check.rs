@@ -178,21 +178,10 @@ pub(super) fn check(fields: &VrtFields) -> Result<(), ConfigError> {
     let mut problems = Vec::new();
     check_numbers(fields, &mut problems);
     check_ratios(fields, &mut problems);
-    let counts = [
-        fields.depths.len(),
-        fields.embed_dims.len(),
-        fields.heads.len(),
-    ];
+    let counts = [fields.depths.len(), fields.embed_dims.len(), fields.heads.len()];
     let [depths, embed_dims, heads] = counts;
-    if counts
-        .iter()
-        .any(|&n| n != depths || n <= SCALED_STAGES || n > MAX_ENTRIES)
-    {
-        problems.push(ConfigProblem::Lengths {
-            depths,
-            embed_dims,
-            heads,
-        });
+    if counts.iter().any(|&n| n != depths || n <= SCALED_STAGES || n > MAX_ENTRIES) {
+        problems.push(ConfigProblem::Lengths { depths, embed_dims, heads });
     } else {
         check_entries(fields, &mut problems);
         check_widths(fields, &mut problems);
@@ -201,18 +190,12 @@ pub(super) fn check(fields: &VrtFields) -> Result<(), ConfigError> {
     if fields.reach == Reach::None {
         check_interpolation(fields, &mut problems);
     }
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(ConfigError { problems })
-    }
+    if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
 }
 
 fn check_numbers(fields: &VrtFields, problems: &mut Vec<ConfigProblem>) {
     if !UPSCALES.contains(&fields.upscale) {
-        problems.push(ConfigProblem::Upscale {
-            got: fields.upscale,
-        });
+        problems.push(ConfigProblem::Upscale { got: fields.upscale });
     }
     let [d, h, w] = fields.window;
     let mut numbers = vec![
@@ -220,42 +203,17 @@ fn check_numbers(fields: &VrtFields, problems: &mut Vec<ConfigProblem>) {
         ("window_size[0]", d, 1, MAX_WINDOW),
         ("window_size[1]", h, 1, MAX_WINDOW),
         ("window_size[2]", w, 1, MAX_WINDOW),
-        (
-            "the product of window_size",
-            d.saturating_mul(h).saturating_mul(w),
-            1,
-            MAX_TOKENS,
-        ),
+        ("the product of window_size", d.saturating_mul(h).saturating_mul(w), 1, MAX_TOKENS),
     ];
     if fields.reach != Reach::None {
-        numbers.push((
-            "deformable_groups",
-            fields.deformable_groups,
-            1,
-            MAX_CHANNELS,
-        ));
+        numbers.push(("deformable_groups", fields.deformable_groups, 1, MAX_CHANNELS));
     }
     numbers.extend(fields.depths.iter().map(|&n| ("depths", n, 1, MAX_DEPTH)));
-    numbers.extend(
-        fields
-            .embed_dims
-            .iter()
-            .map(|&n| ("embed_dims", n, 1, MAX_CHANNELS)),
-    );
-    numbers.extend(
-        fields
-            .heads
-            .iter()
-            .map(|&n| ("num_heads", n, 1, MAX_CHANNELS)),
-    );
+    numbers.extend(fields.embed_dims.iter().map(|&n| ("embed_dims", n, 1, MAX_CHANNELS)));
+    numbers.extend(fields.heads.iter().map(|&n| ("num_heads", n, 1, MAX_CHANNELS)));
     for (field, got, least, most) in numbers {
         if !(least..=most).contains(&got) {
-            problems.push(ConfigProblem::OutOfRange {
-                field,
-                got,
-                least,
-                most,
-            });
+            problems.push(ConfigProblem::OutOfRange { field, got, least, most });
         }
     }
 }
@@ -268,40 +226,18 @@ fn check_ratios(fields: &VrtFields, problems: &mut Vec<ConfigProblem>) {
     };
     let share = |value: f64| (0.0..1.0).contains(&value);
     let (mlp, pairs) = (fields.mlp_ratio, fields.mul_attn_ratio);
-    let mut hidden = fields
-        .embed_dims
-        .iter()
-        .map(|&channels| scaled(channels, mlp));
+    let mut hidden = fields.embed_dims.iter().map(|&channels| scaled(channels, mlp));
     let fine = mlp > 0.0 && mlp <= MAX_MLP_RATIO && hidden.all(|hidden| hidden > 0);
-    hold(
-        "mlp_ratio",
-        mlp,
-        fine,
-        "more than 0 and at most 16, with at least one hidden channel",
-    );
-    hold(
-        "mul_attn_ratio",
-        pairs,
-        share(pairs),
-        "at least 0 and below 1",
-    );
+    hold("mlp_ratio", mlp, fine, "more than 0 and at most 16, with at least one hidden channel");
+    hold("mul_attn_ratio", pairs, share(pairs), "at least 0 and below 1");
     let rate = fields.drop_path_rate;
-    hold(
-        "drop_path_rate",
-        rate,
-        share(rate),
-        "at least 0 and below 1",
-    );
+    hold("drop_path_rate", rate, share(rate), "at least 0 and below 1");
 }
 
 fn check_entries(fields: &VrtFields, problems: &mut Vec<ConfigProblem>) {
     for (entry, (&channels, &heads)) in fields.embed_dims.iter().zip(&fields.heads).enumerate() {
         if heads == 0 || channels % heads != 0 {
-            problems.push(ConfigProblem::Heads {
-                entry,
-                channels,
-                heads,
-            });
+            problems.push(ConfigProblem::Heads { entry, channels, heads });
         }
     }
     let last = fields.depths.len() - 1;
@@ -324,12 +260,7 @@ fn check_widths(fields: &VrtFields, problems: &mut Vec<ConfigProblem>) {
     for (entry, like) in skips.chain(refining) {
         let (channels, expected) = (dims[entry], dims[like]);
         if channels != expected {
-            problems.push(ConfigProblem::Unequal {
-                entry,
-                channels,
-                like,
-                expected,
-            });
+            problems.push(ConfigProblem::Unequal { entry, channels, like, expected });
         }
     }
 }
@@ -344,19 +275,10 @@ fn check_alignment(fields: &VrtFields, problems: &mut Vec<ConfigProblem>) {
     }
     for (entry, &channels) in fields.embed_dims.iter().take(SCALED_STAGES).enumerate() {
         if channels % reach != 0 {
-            problems.push(ConfigProblem::ReachDivides {
-                entry,
-                channels,
-                reach,
-            });
+            problems.push(ConfigProblem::ReachDivides { entry, channels, reach });
         }
         if reach.saturating_mul(channels) % groups != 0 {
-            problems.push(ConfigProblem::Groups {
-                entry,
-                channels,
-                reach,
-                groups,
-            });
+            problems.push(ConfigProblem::Groups { entry, channels, reach, groups });
         }
     }
 }

@@ -4,11 +4,7 @@ use super::*;
 
 /// Fields of small valid networks of every kind.
 pub(crate) fn valid_fields() -> impl Strategy<Value = VrtFields> {
-    let kind = (
-        0_usize..4,
-        prop::sample::select(vec![1_usize, 2, 3, 4, 8]),
-        3_usize..8,
-    );
+    let kind = (0_usize..4, prop::sample::select(vec![1_usize, 2, 3, 4, 8]), 3_usize..8);
     let shape = (
         prop::array::uniform4(1_usize..4),
         1_usize..4,
@@ -31,10 +27,7 @@ pub(crate) fn valid_fields() -> impl Strategy<Value = VrtFields> {
             in_channels: if aligned { in_channels } else { RGB_CHANNELS },
             noise_map: aligned && noise_map,
             window: [frames, side, side],
-            depths: depths
-                .into_iter()
-                .chain(refine.iter().map(|&(n, _)| n))
-                .collect(),
+            depths: depths.into_iter().chain(refine.iter().map(|&(n, _)| n)).collect(),
             embed_dims,
             heads: vec![heads; entries],
             independent: (SCALED_STAGES..entries)
@@ -49,10 +42,7 @@ pub(crate) fn valid_fields() -> impl Strategy<Value = VrtFields> {
 }
 
 fn problems(fields: VrtFields) -> Vec<ConfigProblem> {
-    VrtConfig::new(fields)
-        .expect_err("not a network")
-        .problems()
-        .to_vec()
+    VrtConfig::new(fields).expect_err("not a network").problems().to_vec()
 }
 
 proptest! {
@@ -124,17 +114,9 @@ proptest! {
 
 #[test]
 fn sixteen_groups_cannot_cut_120_channels() {
-    let found = problems(VrtFields {
-        deformable_groups: 16,
-        ..VrtFields::default()
-    });
+    let found = problems(VrtFields { deformable_groups: 16, ..VrtFields::default() });
     assert_eq!(found.len(), SCALED_STAGES);
-    let expected = ConfigProblem::Groups {
-        entry: 0,
-        channels: 120,
-        reach: 1,
-        groups: 16,
-    };
+    let expected = ConfigProblem::Groups { entry: 0, channels: 120, reach: 1, groups: 16 };
     assert_eq!(found[0], expected);
 }
 
@@ -148,30 +130,15 @@ fn all_problems_are_listed_at_once() {
         ..VrtFields::default()
     });
     let text = error.expect_err("not a network").to_string();
-    for part in [
-        "upscale is 5",
-        "in_chans is 2",
-        "divide into 7 heads",
-        "names entry 3",
-    ] {
+    for part in ["upscale is 5", "in_chans is 2", "divide into 7 heads", "names entry 3"] {
         assert!(text.contains(part), "{part} is not in: {text}");
     }
 }
 
 #[test]
 fn a_reach_of_two_needs_offsets_in_pairs() {
-    let odd = VrtFields {
-        reach: Reach::Two,
-        deformable_groups: 5,
-        ..VrtFields::default()
-    };
-    assert_eq!(
-        problems(odd),
-        [ConfigProblem::OffsetParts {
-            groups: 5,
-            reach: 2
-        }]
-    );
+    let odd = VrtFields { reach: Reach::Two, deformable_groups: 5, ..VrtFields::default() };
+    assert_eq!(problems(odd), [ConfigProblem::OffsetParts { groups: 5, reach: 2 }]);
 }
 
 #[test]
@@ -181,41 +148,23 @@ fn added_stages_have_one_width() {
     fields.embed_dims[9] = 120;
     let found = problems(fields);
     assert_eq!(found.len(), 2, "{found:?}");
-    let unequal = ConfigProblem::Unequal {
-        entry: 5,
-        channels: 60,
-        like: 1,
-        expected: 120,
-    };
+    let unequal = ConfigProblem::Unequal { entry: 5, channels: 60, like: 1, expected: 120 };
     assert_eq!(found[0], unequal);
 }
 
 #[test]
 fn lists_of_different_lengths_are_refused() {
-    let fields = VrtFields {
-        depths: vec![4; 9],
-        ..VrtFields::default()
-    };
-    let lengths = ConfigProblem::Lengths {
-        depths: 9,
-        embed_dims: 13,
-        heads: 13,
-    };
+    let fields = VrtFields { depths: vec![4; 9], ..VrtFields::default() };
+    let lengths = ConfigProblem::Lengths { depths: 9, embed_dims: 13, heads: 13 };
     assert_eq!(problems(fields), [lengths]);
 }
 
 #[test]
 fn interpolation_takes_rgb_only() {
-    let fields = VrtFields {
-        reach: Reach::None,
-        noise_map: true,
-        ..VrtFields::default()
-    };
+    let fields = VrtFields { reach: Reach::None, noise_map: true, ..VrtFields::default() };
     let whats = [
         ConfigProblem::WithoutAlignment { what: "noise map" },
-        ConfigProblem::WithoutAlignment {
-            what: "spike channels",
-        },
+        ConfigProblem::WithoutAlignment { what: "spike channels" },
     ];
     assert_eq!(problems(fields), whats);
 }
@@ -223,18 +172,12 @@ fn interpolation_takes_rgb_only() {
 #[test]
 fn a_configuration_knows_its_task() {
     let config = |change: fn(&mut VrtFields)| {
-        let mut fields = VrtFields {
-            in_channels: 3,
-            ..VrtFields::default()
-        };
+        let mut fields = VrtFields { in_channels: 3, ..VrtFields::default() };
         change(&mut fields);
         VrtConfig::new(fields).expect("valid").task()
     };
     assert_eq!(config(|_| ()), Task::Deblurring);
     assert_eq!(config(|fields| fields.upscale = 4), Task::SuperResolution);
     assert_eq!(config(|fields| fields.noise_map = true), Task::Denoising);
-    assert_eq!(
-        config(|fields| fields.reach = Reach::None),
-        Task::Interpolation
-    );
+    assert_eq!(config(|fields| fields.reach = Reach::None), Task::Interpolation);
 }

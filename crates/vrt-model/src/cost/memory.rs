@@ -16,11 +16,7 @@ const AXES: usize = 2;
 /// tiles; saturates where no machine follows.
 pub fn peak_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
     let size = Size::of(config.padded(size));
-    let weights = config
-        .tensors()
-        .iter()
-        .map(|spec| TensorSpec::len(spec) as u128)
-        .sum::<u128>();
+    let weights = config.tensors().iter().map(|spec| TensorSpec::len(spec) as u128).sum::<u128>();
     let first = config.first_channels();
     let mut peak = head(config, size);
     // Kept for all of the body: the clip, what the first convolution made, flows, and the
@@ -49,9 +45,7 @@ pub fn peak_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
 /// Values of all flows at four scales, both ways, to every neighbour within reach.
 fn flows(config: &VrtConfig, size: Size) -> u128 {
     let fields = 2 * AXES * config.reach().frames();
-    (0..4)
-        .map(|halvings| fields as u128 * size.halved(halvings).pixels())
-        .sum()
+    (0..4).map(|halvings| fields as u128 * size.halved(halvings).pixels()).sum()
 }
 
 /// Values alive in a stage at its fullest, its input included.

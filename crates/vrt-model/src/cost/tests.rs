@@ -15,11 +15,7 @@ fn tera(flops: u128) -> f64 {
 #[test]
 fn work_of_006_is_as_measured() {
     let flops = flops("006", [6, 256, 256]);
-    assert!(
-        (tera(flops.total()) - 8.93).abs() < 0.01,
-        "{}",
-        tera(flops.total())
-    );
+    assert!((tera(flops.total()) - 8.93).abs() < 0.01, "{}", tera(flops.total()));
     let shares = [
         (Work::Offsets, 27.0),
         (Work::Mlp, 22.0),
@@ -34,10 +30,7 @@ fn work_of_006_is_as_measured() {
     ];
     for (work, percent) in shares {
         let share = 100.0 * flops.share(work);
-        assert!(
-            (share - percent).abs() < 1.0,
-            "{work}: {share} %, expected {percent} %"
-        );
+        assert!((share - percent).abs() < 1.0, "{work}: {share} %, expected {percent} %");
     }
 }
 
@@ -53,23 +46,9 @@ fn work_of_smaller_clips_is_as_measured() {
 fn parameters_add_up_in_both_tables() {
     for preset in Preset::all() {
         let config = preset.config();
-        let all = config
-            .tensors()
-            .iter()
-            .map(|spec| spec.len())
-            .sum::<usize>();
-        assert_eq!(
-            parameters_by_part(&config).values().sum::<usize>(),
-            all,
-            "{}",
-            preset.id
-        );
-        assert_eq!(
-            parameters_by_work(&config).values().sum::<usize>(),
-            all,
-            "{}",
-            preset.id
-        );
+        let all = config.tensors().iter().map(|spec| spec.len()).sum::<usize>();
+        assert_eq!(parameters_by_part(&config).values().sum::<usize>(), all, "{}", preset.id);
+        assert_eq!(parameters_by_work(&config).values().sum::<usize>(), all, "{}", preset.id);
     }
     let flow = parameters_by_part(&Preset::all()[5].config())[&Part::Flow];
     assert_eq!(flow, 1_440_300);
@@ -110,16 +89,8 @@ proptest! {
 fn memory_holds_at_least_the_weights_and_the_clip() {
     for preset in Preset::all() {
         let config = preset.config();
-        let parameters = config
-            .tensors()
-            .iter()
-            .map(|spec| spec.len() as u64)
-            .sum::<u64>();
+        let parameters = config.tensors().iter().map(|spec| spec.len() as u64).sum::<u64>();
         let values = 6 * 128 * 128 * config.input_channels() as u64;
-        assert!(
-            peak_bytes(&config, [6, 128, 128]) > 4 * (parameters + values),
-            "{}",
-            preset.id
-        );
+        assert!(peak_bytes(&config, [6, 128, 128]) > 4 * (parameters + values), "{}", preset.id);
     }
 }

@@ -9,9 +9,9 @@ use vrt_testing::{Fixture, Tolerance, assert_close};
 use super::{Collect, FixtureValues, device, input, values};
 use crate::checkpoint::{Checkpoint, account};
 use crate::config::VrtConfig;
+use crate::network::Vrt;
 use crate::option_file;
 use crate::parameters::Values;
-use crate::network::Vrt;
 use crate::pass::Pass;
 
 /// Outputs where nearest4 may jump at a flow that is whole within rounding.

@@ -44,11 +44,7 @@ impl Buffer {
     pub fn shape(&self) -> Vec<usize> {
         match *self {
             Self::RelativeIndex { window } => vec![window.iter().product(); 2],
-            Self::SineCode {
-                height,
-                width,
-                channels,
-            } => vec![1, height * width, channels],
+            Self::SineCode { height, width, channels } => vec![1, height * width, channels],
             Self::FlowMean | Self::FlowStd => vec![1, RGB_CHANNELS, 1, 1],
         }
     }
@@ -65,11 +61,9 @@ impl Buffer {
     pub fn values(&self) -> BufferValues {
         match *self {
             Self::RelativeIndex { window } => BufferValues::I64(relative_index(window)),
-            Self::SineCode {
-                height,
-                width,
-                channels,
-            } => BufferValues::F32(sine_code(height, width, channels)),
+            Self::SineCode { height, width, channels } => {
+                BufferValues::F32(sine_code(height, width, channels))
+            }
             Self::FlowMean => BufferValues::F32(FLOW_MEAN.to_vec()),
             Self::FlowStd => BufferValues::F32(FLOW_STD.to_vec()),
         }

@@ -38,15 +38,9 @@ fn parameter_counts_are_the_published_ones() {
 fn checkpoints_have_the_published_number_of_entries() {
     let config = Preset::parse("006").expect("a preset").config();
     assert_eq!(config.entries().len(), 1526);
-    let buffers = Preset::all()
-        .iter()
-        .map(|preset| preset.config().buffers().len());
+    let buffers = Preset::all().iter().map(|preset| preset.config().buffers().len());
     // The text counts SpyNet's two with those networks that have flow.
-    assert!(
-        buffers.clone().all(|n| (114..=124).contains(&n)),
-        "{:?}",
-        buffers.collect::<Vec<_>>()
-    );
+    assert!(buffers.clone().all(|n| (114..=124).contains(&n)), "{:?}", buffers.collect::<Vec<_>>());
 }
 
 #[test]
@@ -72,19 +66,11 @@ fn spynet_is_listed_as_its_file_holds_it() {
     let path = vrt_testing::workspace_root().join("weights/spynet.safetensors");
     let bytes = std::fs::read(path).expect("SpyNet is part of the repository");
     let file = safetensors::SafeTensors::deserialize(&bytes).expect("a safetensors file");
-    let held: BTreeSet<_> = file
-        .iter()
-        .map(|(name, view)| (format!("spynet.{name}"), view.shape().to_vec()))
-        .collect();
+    let held: BTreeSet<_> =
+        file.iter().map(|(name, view)| (format!("spynet.{name}"), view.shape().to_vec())).collect();
     let config = Preset::parse("006").expect("a preset").config();
-    let flow = config
-        .tensors()
-        .into_iter()
-        .filter(|spec| spec.part == Part::Flow);
-    let buffers = config
-        .buffers()
-        .into_iter()
-        .filter(|spec| spec.name.starts_with("spynet."));
+    let flow = config.tensors().into_iter().filter(|spec| spec.part == Part::Flow);
+    let buffers = config.buffers().into_iter().filter(|spec| spec.name.starts_with("spynet."));
     let listed: BTreeSet<_> = flow
         .map(|spec| (spec.name, spec.shape))
         .chain(buffers.map(|spec| (spec.name, spec.buffer.shape())))
@@ -159,7 +145,5 @@ pub(crate) fn golden_config(fixture: &Fixture) -> VrtConfig {
 
 /// Names and shapes of the parameters in a golden file; SpyNet's are not among them.
 pub(crate) fn golden_parameters(fixture: &Fixture) -> impl Iterator<Item = (String, Vec<usize>)> {
-    fixture
-        .under("param.")
-        .map(|(name, tensor)| (name.to_owned(), tensor.shape.clone()))
+    fixture.under("param.").map(|(name, tensor)| (name.to_owned(), tensor.shape.clone()))
 }

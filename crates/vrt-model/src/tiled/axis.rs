@@ -57,11 +57,7 @@ impl AxisCut {
             for at in kept(i) {
                 weights[at] = 1.0 / count[start * self.scale + at] as f32;
             }
-            AxisTile {
-                start,
-                len,
-                weights,
-            }
+            AxisTile { start, len, weights }
         };
         starts.iter().enumerate().map(tile).collect()
     }
@@ -82,11 +78,7 @@ impl AxisCut {
                 (own.map_or(1.0, |fade| fade.at(at)) * covered) as f32
             };
             let output = start * self.scale..(start + len) * self.scale;
-            AxisTile {
-                start,
-                len,
-                weights: output.map(weight).collect(),
-            }
+            AxisTile { start, len, weights: output.map(weight).collect() }
         };
         starts.iter().enumerate().map(tile).collect()
     }
@@ -103,9 +95,7 @@ pub(super) fn published_starts(len: usize, tile: usize, overlap: usize) -> Vec<u
 pub(super) fn even_starts(len: usize, tile: usize, overlap: usize) -> Vec<usize> {
     let last = len.saturating_sub(tile);
     let steps = last.div_ceil(tile - overlap);
-    (0..=steps)
-        .map(|step| (step * last).checked_div(steps).unwrap_or(0))
-        .collect()
+    (0..=steps).map(|step| (step * last).checked_div(steps).unwrap_or(0)).collect()
 }
 
 /// How a tile takes over from those before it: a raised cosine in the middle half of the places
@@ -120,10 +110,7 @@ impl Fade {
     /// The fade of a tile that begins at `start` over tiles that end at `end`.
     pub(super) fn between(start: usize, end: usize) -> Self {
         let context = (end - start) / 4;
-        Self {
-            from: start + context,
-            to: end - context,
-        }
+        Self { from: start + context, to: end - context }
     }
 
     /// Weight of the new tile at a place: 0 before the fade, 1 behind it.
@@ -146,12 +133,7 @@ mod tests {
 
     fn cuts() -> impl Strategy<Value = AxisCut> {
         (1_usize..200, 1_usize..40, 1_usize..5).prop_flat_map(|(len, tile, scale)| {
-            (0..tile).prop_map(move |overlap| AxisCut {
-                len,
-                tile,
-                overlap,
-                scale,
-            })
+            (0..tile).prop_map(move |overlap| AxisCut { len, tile, overlap, scale })
         })
     }
 
@@ -220,12 +202,7 @@ mod tests {
 
     #[test]
     fn published_borders_are_dropped_in_output_places() {
-        let cut = AxisCut {
-            len: 60,
-            tile: 40,
-            overlap: 20,
-            scale: 4,
-        };
+        let cut = AxisCut { len: 60, tile: 40, overlap: 20, scale: 4 };
         let tiles = cut.tiles(Tiling::Published);
         // 20 input places overlap, so 80 output places; 10 go at each border, 60 are averaged.
         let first = &tiles[0].weights;

@@ -51,10 +51,7 @@ impl Interpolation {
 
     /// The window for the frame between the second and the third of these.
     fn hand_out(&self, seen: [&Volume; SEEN], behind: usize) -> Result<Window, WindowError> {
-        Ok(Window {
-            first_frame: behind,
-            clip: Volume::concat(seen)?,
-        })
+        Ok(Window { first_frame: behind, clip: Volume::concat(seen)? })
     }
 
     /// The window that `next` completes: the frame between the two before it. `None` while the
@@ -109,17 +106,12 @@ impl WindowStream for Interpolation {
             Slot::Ready(_) => None,
         });
         // The newest awaited frame may not have been asked for yet: its last neighbour is missing.
-        let (first_frame, slot) = awaited
-            .filter(|_| self.under_way > 0)
-            .ok_or(WindowError::NotRequested)?;
+        let (first_frame, slot) =
+            awaited.filter(|_| self.under_way > 0).ok_or(WindowError::NotRequested)?;
         let got = restored.dims();
         let expected = self.frame_dims.unwrap_or(got);
         if got != expected {
-            return Err(WindowError::WindowShape {
-                first_frame,
-                expected,
-                got,
-            });
+            return Err(WindowError::WindowShape { first_frame, expected, got });
         }
         *slot = Slot::Ready(restored);
         self.under_way -= 1;

@@ -103,32 +103,25 @@ pub fn plan(
     }
     let sizes = || {
         let largest = clip.height.max(clip.width);
-        (SIDE_PX
-            .max(limits.overlap_size + 1)
-            .next_multiple_of(SIDE_STEP_PX)..largest)
+        (SIDE_PX.max(limits.overlap_size + 1).next_multiple_of(SIDE_STEP_PX)..largest)
             .step_by(SIDE_STEP_PX)
     };
-    let candidates = lengths
-        .iter()
-        .flat_map(|&frames| sizes().map(move |size| (frames, size)));
-    let best = candidates
-        .filter(|&(frames, size)| fits(frames, size))
-        .min_by(|&a, &b| {
-            let work = |(frames, size)| clip.work(frames, size, &limits);
-            // Of equal work, the longer window sees more.
-            work(a).total_cmp(&work(b)).then(b.cmp(&a))
-        });
-    best.and_then(|(frames, size)| spec(frames, size))
-        .ok_or_else(|| {
-            let [height, width] = clip.tile_sides(sizes().next().unwrap_or(0));
-            PlanError::NothingFits {
-                frames: shortest,
-                height,
-                width,
-                needed: peak(shortest, height, width),
-                budget,
-            }
-        })
+    let candidates = lengths.iter().flat_map(|&frames| sizes().map(move |size| (frames, size)));
+    let best = candidates.filter(|&(frames, size)| fits(frames, size)).min_by(|&a, &b| {
+        let work = |(frames, size)| clip.work(frames, size, &limits);
+        // Of equal work, the longer window sees more.
+        work(a).total_cmp(&work(b)).then(b.cmp(&a))
+    });
+    best.and_then(|(frames, size)| spec(frames, size)).ok_or_else(|| {
+        let [height, width] = clip.tile_sides(sizes().next().unwrap_or(0));
+        PlanError::NothingFits {
+            frames: shortest,
+            height,
+            width,
+            needed: peak(shortest, height, width),
+            budget,
+        }
+    })
 }
 
 impl PlanLimits {
@@ -178,18 +171,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LIMITS: PlanLimits = PlanLimits {
-        window_frames: 6,
-        max_frames: 24,
-        overlap_frames: 2,
-        overlap_size: 20,
-    };
+    const LIMITS: PlanLimits =
+        PlanLimits { window_frames: 6, max_frames: 24, overlap_frames: 2, overlap_size: 20 };
 
-    const HD: ClipSize = ClipSize {
-        frames: None,
-        height: 720,
-        width: 1280,
-    };
+    const HD: ClipSize = ClipSize { frames: None, height: 720, width: 1280 };
 
     fn thousand_a_pixel(frames: usize, height: usize, width: usize) -> u64 {
         1000 * (frames * height * width) as u64
@@ -211,16 +196,10 @@ mod tests {
 
     #[test]
     fn a_short_clip_gets_a_window_of_its_length() {
-        let clip = ClipSize {
-            frames: Some(7),
-            ..HD
-        };
+        let clip = ClipSize { frames: Some(7), ..HD };
         let spec = plan(u64::MAX, clip, LIMITS, thousand_a_pixel).unwrap();
         assert_eq!((spec.frames(), spec.size()), (7, 0));
-        let still = ClipSize {
-            frames: Some(1),
-            ..HD
-        };
+        let still = ClipSize { frames: Some(1), ..HD };
         let spec = plan(u64::MAX, still, LIMITS, thousand_a_pixel).unwrap();
         assert_eq!(spec.frames(), 3, "one more than the overlap");
     }
@@ -250,34 +229,17 @@ mod tests {
 
     #[test]
     fn a_small_frame_is_only_taken_whole() {
-        let clip = ClipSize {
-            frames: Some(6),
-            height: 30,
-            width: 33,
-        };
+        let clip = ClipSize { frames: Some(6), height: 30, width: 33 };
         let needed = thousand_a_pixel(6, 32, 40);
         let spec = plan(needed, clip, LIMITS, thousand_a_pixel).unwrap();
         assert_eq!((spec.frames(), spec.size()), (6, 0));
         let error = plan(1, clip, LIMITS, thousand_a_pixel).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                PlanError::NothingFits {
-                    height: 32,
-                    width: 40,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, PlanError::NothingFits { height: 32, width: 40, .. }), "{error}");
     }
 
     #[test]
     fn an_overlap_no_window_exceeds_is_an_error() {
-        let limits = PlanLimits {
-            overlap_frames: 24,
-            ..LIMITS
-        };
+        let limits = PlanLimits { overlap_frames: 24, ..LIMITS };
         assert!(matches!(
             plan(u64::MAX, HD, limits, thousand_a_pixel),
             Err(PlanError::Overlap { .. })

@@ -85,11 +85,7 @@ fn check_dims<E: std::error::Error>(
     expected: [usize; 4],
     got: [usize; 4],
 ) -> Result<(), TiledError<E>> {
-    if expected == got {
-        Ok(())
-    } else {
-        Err(TiledError::TileShape { expected, got })
-    }
+    if expected == got { Ok(()) } else { Err(TiledError::TileShape { expected, got }) }
 }
 
 /// Tiles of a frame: every cut of the rows with every cut of the columns.
@@ -114,10 +110,8 @@ impl Grid {
             return Ok(restored);
         }
         let mut sum: Option<Volume> = None;
-        let pairs = self
-            .rows
-            .iter()
-            .flat_map(|row| self.columns.iter().map(move |column| (row, column)));
+        let pairs =
+            self.rows.iter().flat_map(|row| self.columns.iter().map(move |column| (row, column)));
         for (done, (row, column)) in pairs.enumerate() {
             let tile = clip.crop(
                 0..clip.frames(),
@@ -168,9 +162,7 @@ fn add_weighted(sum: &mut Volume, tile: &Volume, row: &AxisTile, column: &AxisTi
 /// discarded border reaches the frame.
 fn add_row(out: &mut [f32], tile: &[f32], row_weight: f32, weights: &[f32]) {
     let channels = tile.len() / weights.len();
-    let pixels = out
-        .chunks_exact_mut(channels)
-        .zip(tile.chunks_exact(channels));
+    let pixels = out.chunks_exact_mut(channels).zip(tile.chunks_exact(channels));
     for ((out, tile), &weight) in pixels.zip(weights) {
         if weight == 0.0 {
             continue;

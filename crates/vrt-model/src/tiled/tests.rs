@@ -49,11 +49,7 @@ fn tilings() -> impl Strategy<Value = Tiling> {
 
 /// Cuts a clip at these frames, those beyond it left out.
 fn scenes(clip: &Volume, cuts: &[usize]) -> Vec<Volume> {
-    let mut edges: Vec<_> = cuts
-        .iter()
-        .copied()
-        .filter(|&cut| cut < clip.frames())
-        .collect();
+    let mut edges: Vec<_> = cuts.iter().copied().filter(|&cut| cut < clip.frames()).collect();
     edges.extend([0, clip.frames()]);
     edges.sort_unstable();
     edges.dedup();
@@ -256,22 +252,12 @@ fn handed_out(stream: &mut dyn WindowStream, start: usize, frames: usize) -> Vec
 fn interpolation_mirrors_the_edges_of_a_scene() {
     let seen = |frames: usize| -> Vec<Vec<f32>> {
         let windows = handed_out(&mut Interpolation::new(), 0, frames);
-        windows
-            .into_iter()
-            .map(|window| window.clip.into_samples())
-            .collect()
+        windows.into_iter().map(|window| window.clip.into_samples()).collect()
     };
     assert!(seen(1).is_empty());
     assert_eq!(seen(2), [[1.0, 0.0, 1.0, 0.0]]);
     assert_eq!(seen(3), [[1.0, 0.0, 1.0, 2.0], [0.0, 1.0, 2.0, 1.0]]);
-    assert_eq!(
-        seen(4),
-        [
-            [1.0, 0.0, 1.0, 2.0],
-            [0.0, 1.0, 2.0, 3.0],
-            [1.0, 2.0, 3.0, 2.0]
-        ]
-    );
+    assert_eq!(seen(4), [[1.0, 0.0, 1.0, 2.0], [0.0, 1.0, 2.0, 3.0], [1.0, 2.0, 3.0, 2.0]]);
 }
 
 #[test]
@@ -295,13 +281,10 @@ fn seamless_windows_cross_fade() {
     let windows = handed_out(&mut stream, 0, 8);
     assert_eq!(windows.len(), 2);
     for (i, window) in windows.iter().enumerate() {
-        stream
-            .put_back(Volume::filled(window.clip.dims(), i as f32).unwrap())
-            .unwrap();
+        stream.put_back(Volume::filled(window.clip.dims(), i as f32).unwrap()).unwrap();
     }
-    let values: Vec<_> = std::iter::from_fn(|| stream.pop())
-        .map(|frame| frame.samples()[0])
-        .collect();
+    let values: Vec<_> =
+        std::iter::from_fn(|| stream.pop()).map(|frame| frame.samples()[0]).collect();
     // Frames 2…5 are shared; one at each end of them is context, two in the middle fade.
     let half = std::f32::consts::FRAC_1_SQRT_2 / 2.0;
     let expected = [0.0, 0.0, 0.0, 0.5 - half, 0.5 + half, 1.0, 1.0, 1.0];
@@ -317,11 +300,7 @@ fn a_whole_scene_is_completed_to_windows_only_when_published() {
         let clip = noise([6, 5, 9, 1]);
         let restored = restore_clip(&model, &clip, &TileSpec::WHOLE, tiling).unwrap();
         assert_eq!(restored, clip);
-        let sides = if tiling == Tiling::Published {
-            [8, 16]
-        } else {
-            [5, 9]
-        };
+        let sides = if tiling == Tiling::Published { [8, 16] } else { [5, 9] };
         assert_eq!(model.seen.take(), [[sent, sides[0], sides[1], 1]]);
     }
 }
@@ -332,54 +311,34 @@ fn tiles_are_counted_as_they_are_done() {
     let spec = TileSpec::new(0, 8, 0, 2).unwrap();
     let mut counts = Vec::new();
     let clip = noise([1, 14, 20, 3]);
-    restore_window(&model, clip, &spec, Tiling::Seamless, &mut |done, of| {
-        counts.push((done, of))
-    })
-    .unwrap();
+    restore_window(&model, clip, &spec, Tiling::Seamless, &mut |done, of| counts.push((done, of)))
+        .unwrap();
     assert_eq!(counts, (1..=6).map(|done| (done, 6)).collect::<Vec<_>>());
 }
 
 #[test]
 fn a_spec_that_does_not_advance_is_an_error() {
-    assert_eq!(
-        TileSpec::new(6, 64, 6, 20),
-        Err(SpecError::Frames {
-            frames: 6,
-            overlap: 6
-        })
-    );
+    assert_eq!(TileSpec::new(6, 64, 6, 20), Err(SpecError::Frames { frames: 6, overlap: 6 }));
     let error = TileSpec::new(6, 64, 2, 64).unwrap_err();
     assert_eq!(
         error.to_string(),
         "tiles of 64 pixels cannot overlap by 64 pixels; overlap by at most 63"
     );
-    assert!(
-        TileSpec::new(0, 0, 2, 20).is_ok(),
-        "the whole has no neighbour to overlap"
-    );
+    assert!(TileSpec::new(0, 0, 2, 20).is_ok(), "the whole has no neighbour to overlap");
 }
 
 #[test]
 fn frames_that_differ_are_an_error_that_names_them() {
     let spec = TileSpec::new(4, 0, 1, 0).unwrap();
-    let streams: [&mut dyn WindowStream; 2] = [
-        &mut TemporalWindows::new(&spec, Tiling::Seamless, 1),
-        &mut Interpolation::new(),
-    ];
+    let streams: [&mut dyn WindowStream; 2] =
+        [&mut TemporalWindows::new(&spec, Tiling::Seamless, 1), &mut Interpolation::new()];
     for stream in streams {
         stream.push(noise([1, 2, 3, 3])).unwrap();
         assert_eq!(
             stream.push(noise([1, 2, 4, 3])),
-            Err(WindowError::FrameShape {
-                frame: 1,
-                expected: [1, 2, 3, 3],
-                got: [1, 2, 4, 3]
-            })
+            Err(WindowError::FrameShape { frame: 1, expected: [1, 2, 3, 3], got: [1, 2, 4, 3] })
         );
-        assert_eq!(
-            stream.put_back(noise([1, 2, 3, 3])),
-            Err(WindowError::NotRequested)
-        );
+        assert_eq!(stream.put_back(noise([1, 2, 3, 3])), Err(WindowError::NotRequested));
     }
 }
 
@@ -391,11 +350,7 @@ fn a_window_that_came_back_wrong_may_come_again() {
     let wrong = noise([1, 1, 1, 1]);
     assert_eq!(
         stream.put_back(wrong),
-        Err(WindowError::WindowShape {
-            first_frame: 0,
-            expected: [2, 1, 1, 1],
-            got: [1, 1, 1, 1]
-        })
+        Err(WindowError::WindowShape { first_frame: 0, expected: [2, 1, 1, 1], got: [1, 1, 1, 1] })
     );
     stream.put_back(windows[0].clip.clone()).unwrap();
     assert_eq!(stream.pop(), Some(numbered_frame(0)));

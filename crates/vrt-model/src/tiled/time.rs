@@ -52,11 +52,7 @@ struct Scene {
 
 impl Scene {
     fn starting_at(start: usize) -> Self {
-        Self {
-            start,
-            next_window: start,
-            covered_to: start,
-        }
+        Self { start, next_window: start, covered_to: start }
     }
 }
 
@@ -114,10 +110,7 @@ impl TemporalWindows {
             covered_to: self.scene.covered_to.max(start),
         });
         self.scene.covered_to = start + frames;
-        Ok(Window {
-            first_frame: start,
-            clip,
-        })
+        Ok(Window { first_frame: start, clip })
     }
 
     /// Mirrored frames that a window of `frames` is continued by.
@@ -133,17 +126,13 @@ impl TemporalWindows {
         if self.tile == 0 {
             return self.scene.start;
         }
-        self.scene
-            .start
-            .max(self.received.saturating_sub(self.tile))
+        self.scene.start.max(self.received.saturating_sub(self.tile))
     }
 
     /// The first frame that a window may still change.
     fn unsettled(&self) -> usize {
         let next = self.last_window().min(self.scene.next_window);
-        self.under_way
-            .front()
-            .map_or(next, |request| next.min(request.start))
+        self.under_way.front().map_or(next, |request| next.min(request.start))
     }
 
     fn check_restored(&self, request: &Request, restored: &Volume) -> Result<(), WindowError> {
@@ -153,11 +142,7 @@ impl TemporalWindows {
         if got == expected {
             return Ok(());
         }
-        Err(WindowError::WindowShape {
-            first_frame: request.start,
-            expected,
-            got,
-        })
+        Err(WindowError::WindowShape { first_frame: request.start, expected, got })
     }
 
     fn blend(&mut self, request: &Request, at: usize, frame: Volume) {
@@ -267,9 +252,5 @@ pub(super) fn check_frame(
     if got == expected {
         return Ok(());
     }
-    Err(WindowError::FrameShape {
-        frame,
-        expected,
-        got,
-    })
+    Err(WindowError::FrameShape { frame, expected, got })
 }

@@ -88,23 +88,16 @@ impl Layout {
 }
 
 fn words(bytes: &[u8]) -> impl Iterator<Item = f32> {
-    bytes
-        .as_chunks()
-        .0
-        .iter()
-        .map(|&word| f32::from(u16::from_le_bytes(word)))
+    bytes.as_chunks().0.iter().map(|&word| f32::from(u16::from_le_bytes(word)))
 }
 
 /// Red, green and blue of every pixel.
 fn pixels(frame: &Frame) -> impl Iterator<Item = [f32; 3]> {
     let channels = frame.channels();
-    frame
-        .samples()
-        .chunks_exact(channels)
-        .map(move |pixel| match pixel {
-            [red, green, blue, ..] => [*red, *green, *blue],
-            _ => [pixel[0]; 3],
-        })
+    frame.samples().chunks_exact(channels).map(move |pixel| match pixel {
+        [red, green, blue, ..] => [*red, *green, *blue],
+        _ => [pixel[0]; 3],
+    })
 }
 
 fn decode_yuv(yuv: &YuvLayout, bytes: &[u8]) -> Vec<f32> {
@@ -127,9 +120,7 @@ fn encode_yuv(yuv: &YuvLayout, frame: &Frame, bytes: &mut Vec<u8>) {
     let (blue, red) = chroma.split_at_mut(plane);
     let chroma_step = if yuv.whole_chroma { unit } else { 1.0 };
     let planes = luma.as_chunks_mut().0.iter_mut();
-    let planes = planes
-        .zip(blue.as_chunks_mut().0)
-        .zip(red.as_chunks_mut().0);
+    let planes = planes.zip(blue.as_chunks_mut().0).zip(red.as_chunks_mut().0);
     for (((y_out, cb_out), cr_out), rgb) in planes.zip(pixels(frame)) {
         let [y, cb, cr] = codes.to_codes(rgb).map(|code| code * unit);
         *y_out = on_grid(y, unit).to_le_bytes();
@@ -170,16 +161,10 @@ const IRREGULAR_DEPTHS: [(&str, u8); 20] = [
 
 /// Bits of one sample of the pixel format that ffmpeg calls `name`.
 pub(crate) fn bit_depth_of(name: &str) -> u8 {
-    if let Some((_, depth)) = IRREGULAR_DEPTHS
-        .iter()
-        .find(|(start, _)| name.starts_with(start))
-    {
+    if let Some((_, depth)) = IRREGULAR_DEPTHS.iter().find(|(start, _)| name.starts_with(start)) {
         return *depth;
     }
-    if ["rgba64", "bgra64", "ayuv64"]
-        .iter()
-        .any(|start| name.starts_with(start))
-    {
+    if ["rgba64", "bgra64", "ayuv64"].iter().any(|start| name.starts_with(start)) {
         return 16;
     }
     if name.contains("f32") || name.contains("f16") {
@@ -189,18 +174,12 @@ pub(crate) fn bit_depth_of(name: &str) -> u8 {
     let digits = name.len() - name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
     let (stem, depth) = name.split_at(name.len() - digits);
     let counts_bits = stem.ends_with('p') || stem.ends_with("gray");
-    depth
-        .parse()
-        .ok()
-        .filter(|depth| counts_bits && (9..=16).contains(depth))
-        .unwrap_or(8)
+    depth.parse().ok().filter(|depth| counts_bits && (9..=16).contains(depth)).unwrap_or(8)
 }
 
 /// Are the samples of the pixel format `name` red, green and blue?
 pub(crate) fn is_rgb(name: &str) -> bool {
-    let starts = [
-        "rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "x2", "pal8", "mono", "xyz",
-    ];
+    let starts = ["rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "x2", "pal8", "mono", "xyz"];
     starts.iter().any(|start| name.starts_with(start))
 }
 
@@ -219,12 +198,7 @@ mod tests {
     use super::*;
 
     fn codes(matrix: Matrix, range: Range, bit_depth: u8) -> Layout {
-        Layout::Yuv(YuvLayout {
-            matrix,
-            range,
-            bit_depth,
-            whole_chroma: true,
-        })
+        Layout::Yuv(YuvLayout { matrix, range, bit_depth, whole_chroma: true })
     }
 
     #[test]
@@ -277,10 +251,7 @@ mod tests {
         let mut bytes = Vec::new();
         codes(Matrix::Bt709, Range::Limited, 8).encode(&frame, &mut bytes);
         let codes_8: Vec<f32> = words(&bytes).map(|word| word / 256.0).collect();
-        assert_eq!(
-            codes_8,
-            [235., 16., 63., 128., 128., 102., 128., 128., 240.]
-        );
+        assert_eq!(codes_8, [235., 16., 63., 128., 128., 102., 128., 128., 240.]);
         // Full range: white is 255, and 255.5 of Cr is kept at 255.
         codes(Matrix::Bt601, Range::Full, 8).encode(&frame, &mut bytes);
         let codes_8: Vec<f32> = words(&bytes).map(|word| word / 256.0).collect();

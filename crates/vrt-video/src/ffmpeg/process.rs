@@ -55,12 +55,7 @@ impl Tail {
 
     /// All messages held, in order.
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .cloned()
-            .collect()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// The messages behind the exit state, as one clause.
@@ -71,11 +66,7 @@ impl Tail {
             None => "ffmpeg did not end".to_owned(),
         };
         let said = self.lines().join(" | ");
-        if said.is_empty() {
-            state
-        } else {
-            format!("{state} and said: {said}")
-        }
+        if said.is_empty() { state } else { format!("{state} and said: {said}") }
     }
 }
 
@@ -97,9 +88,7 @@ pub(crate) fn for_each_line(stream: impl Read, mut each: impl FnMut(&str)) {
             Ok([]) | Err(_) => break,
             Ok(chunk) => chunk,
         };
-        let end = chunk
-            .iter()
-            .position(|&byte| byte == b'\n' || byte == b'\r');
+        let end = chunk.iter().position(|&byte| byte == b'\n' || byte == b'\r');
         let taken = end.unwrap_or(chunk.len());
         let room = LINE_BYTES.saturating_sub(line.len());
         line.extend_from_slice(&chunk[..taken.min(room)]);
@@ -141,9 +130,7 @@ pub(crate) fn level_of(line: &str) -> Level {
 
 /// `[name @ 0x1234] message` as `(name, message)`.
 fn split_context(line: &str) -> (Option<&str>, &str) {
-    let context = line
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once("] "));
+    let context = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
     match context.and_then(|(context, rest)| Some((context.split_once(" @ ")?.0, rest))) {
         Some((name, rest)) => (Some(name), rest),
         None => (None, line),
@@ -153,10 +140,7 @@ fn split_context(line: &str) -> (Option<&str>, &str) {
 fn without_context(line: &str) -> String {
     let (name, rest) = split_context(line);
     let levels = ["[error] ", "[fatal] ", "[warning] ", "[panic] "];
-    let rest = levels
-        .iter()
-        .find_map(|level| rest.strip_prefix(level))
-        .unwrap_or(rest);
+    let rest = levels.iter().find_map(|level| rest.strip_prefix(level)).unwrap_or(rest);
     match name {
         Some(name) => format!("{name}: {rest}"),
         None => rest.to_owned(),
@@ -176,19 +160,13 @@ pub(crate) struct Captured {
 
 /// Runs `command` to its end.
 pub(crate) fn capture(command: &mut Command) -> Result<Captured, FfmpegError> {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = spawn(command)?;
     let tail = Tail::default();
     let said = tail.clone();
     let watcher = watch(child.stderr.take(), move |line| said.push(line));
     let mut stdout = Vec::new();
-    let read = child
-        .stdout
-        .take()
-        .map(|out| out.take(CAPTURE_BYTES).read_to_end(&mut stdout));
+    let read = child.stdout.take().map(|out| out.take(CAPTURE_BYTES).read_to_end(&mut stdout));
     let ended = read.transpose().and_then(|_| child.wait());
     let status = ended.map_err(|source| FfmpegError::Run {
         program: Path::new(command.get_program()).to_path_buf(),
@@ -198,11 +176,7 @@ pub(crate) fn capture(command: &mut Command) -> Result<Captured, FfmpegError> {
         // A panic of the watcher would only lose words.
         let _ = watcher.join();
     }
-    Ok(Captured {
-        status,
-        stdout,
-        tail,
-    })
+    Ok(Captured { status, stdout, tail })
 }
 
 #[cfg(test)]
@@ -229,10 +203,7 @@ mod tests {
         assert_eq!(level_of(line), Level::Error);
         assert_eq!(without_context("[fatal] gone"), "gone");
         assert_eq!(level_of("[fatal] gone"), Level::Error);
-        assert_eq!(
-            level_of("[Parsed_showinfo_0 @ 0x1] [info] n: 0"),
-            Level::Other
-        );
+        assert_eq!(level_of("[Parsed_showinfo_0 @ 0x1] [info] n: 0"), Level::Other);
         assert_eq!(level_of("free text [error]"), Level::Other);
     }
 

@@ -24,11 +24,7 @@ pub(crate) fn make(arguments: &str, output: &Path) -> PathBuf {
         .arg(output)
         .output()
         .unwrap();
-    assert!(
-        made.status.success(),
-        "{arguments}: {}",
-        String::from_utf8_lossy(&made.stderr)
-    );
+    assert!(made.status.success(), "{arguments}: {}", String::from_utf8_lossy(&made.stderr));
     output.to_path_buf()
 }
 
@@ -41,9 +37,7 @@ pub(crate) fn entries(entries: &str, path: &Path) -> Vec<String> {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&asked.stdout).into_owned();
-    text.lines()
-        .map(|line| line.trim_end_matches(',').to_owned())
-        .collect()
+    text.lines().map(|line| line.trim_end_matches(',').to_owned()).collect()
 }
 
 /// Seconds at which the frames of a file are shown.
@@ -61,10 +55,7 @@ pub(crate) fn turn(path: &Path, quarters: usize) {
     /// From the name of the track's head to its matrix (ISO 14496-12, version 0).
     const MATRIX: usize = 4 + 40;
     let mut bytes = std::fs::read(path).unwrap();
-    let head = bytes
-        .windows(4)
-        .position(|window| window == b"tkhd")
-        .unwrap();
+    let head = bytes.windows(4).position(|window| window == b"tkhd").unwrap();
     let (cosine, sine) = [(1i32, 0i32), (0, 1), (-1, 0), (0, -1)][quarters];
     let matrix = [cosine, sine, 0, -sine, cosine, 0].map(|value| (value << 16).to_be_bytes());
     bytes[head + MATRIX..][..24].copy_from_slice(matrix.as_flattened());
@@ -82,8 +73,5 @@ pub(crate) fn read_all(source: &mut dyn FrameSource) -> Result<Vec<TimedFrame>, 
 
 /// Programs that are not there.
 pub(crate) fn no_programs() -> Programs {
-    Programs {
-        ffmpeg: "/no/such/ffmpeg".into(),
-        ffprobe: "/no/such/ffprobe".into(),
-    }
+    Programs { ffmpeg: "/no/such/ffmpeg".into(), ffprobe: "/no/such/ffprobe".into() }
 }

@@ -25,9 +25,7 @@ enum Border {
 /// The mean over planes of each plane's mean similarity, with the window inside the picture.
 pub(super) fn per_channel(truth: &[Vec<f64>], output: &[Vec<f64>], size: (usize, usize)) -> f64 {
     let pairs = truth.iter().zip(output);
-    let sum: f64 = pairs
-        .map(|(x, y)| mean(&moments(x, y), size, Border::Inside))
-        .sum();
+    let sum: f64 = pairs.map(|(x, y)| mean(&moments(x, y), size, Border::Inside)).sum();
     sum / truth.len() as f64
 }
 
@@ -40,10 +38,7 @@ pub(super) fn volume(truth: &[Vec<f64>], output: &[Vec<f64>], size: (usize, usiz
         let mut blended = vec![[0.0; 5]; size.0 * size.1];
         for (step, weight) in window().into_iter().enumerate() {
             let source = &planes[clamped(channel + step, channels)];
-            blended
-                .iter_mut()
-                .zip(source)
-                .for_each(|(sum, term)| add(sum, weight, term));
+            blended.iter_mut().zip(source).for_each(|(sum, term)| add(sum, weight, term));
         }
         mean(&blended, size, Border::Repeat)
     };
@@ -67,16 +62,11 @@ fn clamped(index_and_step: usize, len: usize) -> usize {
 }
 
 fn moments(x: &[f64], y: &[f64]) -> Vec<Moments> {
-    x.iter()
-        .zip(y)
-        .map(|(&x, &y)| [x, y, x * x, y * y, x * y])
-        .collect()
+    x.iter().zip(y).map(|(&x, &y)| [x, y, x * x, y * y, x * y]).collect()
 }
 
 fn add(sum: &mut Moments, weight: f64, term: &Moments) {
-    sum.iter_mut()
-        .zip(term)
-        .for_each(|(sum, term)| *sum += weight * term);
+    sum.iter_mut().zip(term).for_each(|(sum, term)| *sum += weight * term);
 }
 
 /// The mean similarity over the places of the window.
@@ -91,19 +81,12 @@ fn mean(moments: &[Moments], (width, height): (usize, usize), border: Border) ->
         let mut blended = vec![[0.0; 5]; width];
         for (step, &weight) in weights.iter().enumerate() {
             let source = &moments[clamped(row + shift + step, height) * width..][..width];
-            blended
-                .iter_mut()
-                .zip(source)
-                .for_each(|(sum, term)| add(sum, weight, term));
+            blended.iter_mut().zip(source).for_each(|(sum, term)| add(sum, weight, term));
         }
         let place = |column: usize| {
             let mut sum = [0.0; 5];
             for (step, &weight) in weights.iter().enumerate() {
-                add(
-                    &mut sum,
-                    weight,
-                    &blended[clamped(column + shift + step, width)],
-                );
+                add(&mut sum, weight, &blended[clamped(column + shift + step, width)]);
             }
             similarity(sum)
         };

@@ -68,18 +68,11 @@ impl SetScore {
     pub fn new(clips: Vec<ClipScore>, averaging: Averaging) -> Self {
         let mean = match averaging {
             Averaging::Clips => mean(clips.iter().map(|clip| clip.mean)),
-            Averaging::Frames => mean(
-                clips
-                    .iter()
-                    .flat_map(|clip| &clip.frames)
-                    .map(|frame| frame.scores),
-            ),
+            Averaging::Frames => {
+                mean(clips.iter().flat_map(|clip| &clip.frames).map(|frame| frame.scores))
+            }
         };
-        Self {
-            averaging,
-            mean,
-            clips,
-        }
+        Self { averaging, mean, clips }
     }
 }
 

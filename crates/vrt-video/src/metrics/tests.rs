@@ -21,11 +21,7 @@ fn frame(codes: &[usize]) -> Frame {
 
 fn pair() -> (Frame, Frame) {
     let (truth, other) = (pattern(0), pattern(1));
-    let output: Vec<usize> = truth
-        .iter()
-        .zip(other)
-        .map(|(a, b)| (3 * a + b) / 4)
-        .collect();
+    let output: Vec<usize> = truth.iter().zip(other).map(|(a, b)| (3 * a + b) / 4).collect();
     (frame(&truth), frame(&output))
 }
 
@@ -44,10 +40,7 @@ fn the_numbers_are_those_of_numpy_and_scipy() {
     near(scores.ssim, 0.9246361654101842);
     near(scores.psnr_y, 23.984020008721348);
     near(scores.ssim_y, 0.9301999156952809);
-    near(
-        ssim(&truth, &output, SsimKind::Volume).unwrap(),
-        0.9224226076037295,
-    );
+    near(ssim(&truth, &output, SsimKind::Volume).unwrap(), 0.9224226076037295);
     assert_eq!(psnr(&truth, &output).unwrap(), scores.psnr);
     assert_eq!(psnr_y(&truth, &output).unwrap(), scores.psnr_y);
     assert_eq!(ssim_y(&truth, &output).unwrap(), scores.ssim_y);
@@ -59,18 +52,10 @@ fn equal_pictures_are_infinitely_close_and_json_says_so() {
     let scores = score(&truth, &truth, SsimKind::Volume).unwrap();
     assert_eq!(
         scores,
-        Scores {
-            psnr: f64::INFINITY,
-            ssim: 1.0,
-            psnr_y: f64::INFINITY,
-            ssim_y: 1.0
-        }
+        Scores { psnr: f64::INFINITY, ssim: 1.0, psnr_y: f64::INFINITY, ssim_y: 1.0 }
     );
     let json = serde_json::to_string(&scores).unwrap();
-    assert_eq!(
-        json,
-        r#"{"psnr":"inf","ssim":1.0,"psnr_y":"inf","ssim_y":1.0}"#
-    );
+    assert_eq!(json, r#"{"psnr":"inf","ssim":1.0,"psnr_y":"inf","ssim_y":1.0}"#);
 }
 
 #[test]
@@ -78,11 +63,7 @@ fn codes_are_rounded_half_to_even_before_they_are_compared() {
     // 0.5 and 1.5 of 255 become 0 and 2; what is outside 0…1 is cut.
     let of = |value: f32| Frame::filled(1, 1, 3, value);
     assert!(psnr(&of(0.5 / 255.0), &of(0.0)).unwrap().is_infinite());
-    assert!(
-        psnr(&of(1.5 / 255.0), &of(2.0 / 255.0))
-            .unwrap()
-            .is_infinite()
-    );
+    assert!(psnr(&of(1.5 / 255.0), &of(2.0 / 255.0)).unwrap().is_infinite());
     assert!(psnr(&of(-3.0), &of(0.0)).unwrap().is_infinite());
     assert_eq!(psnr(&of(2.0), &of(0.0)).unwrap(), 0.0);
     // One code of 255 off everywhere: 20·log10(255).
@@ -95,30 +76,17 @@ fn pictures_that_do_not_fit_are_errors() {
     assert!(error.to_string().contains("12×12×3"), "{error}");
     let small = grey(40, 10, 0.5);
     let error = score(&small, &small, SsimKind::PerChannel).unwrap_err();
-    assert!(
-        matches!(error, VideoError::TooSmallForSsim { height: 10, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, VideoError::TooSmallForSsim { height: 10, .. }), "{error}");
     assert!(psnr(&small, &small).is_ok());
 }
 
 #[test]
 fn a_grey_picture_scores_as_its_colour_copy() {
     let (truth, output) = pair();
-    let first = |frame: &Frame| {
-        frame
-            .samples()
-            .iter()
-            .copied()
-            .step_by(3)
-            .collect::<Vec<_>>()
-    };
+    let first = |frame: &Frame| frame.samples().iter().copied().step_by(3).collect::<Vec<_>>();
     let scores = |channels: usize| {
         let of = |frame: &Frame| {
-            let samples = first(frame)
-                .into_iter()
-                .flat_map(|s| vec![s; channels])
-                .collect();
+            let samples = first(frame).into_iter().flat_map(|s| vec![s; channels]).collect();
             Frame::new(WIDTH, HEIGHT, channels, samples)
         };
         score(&of(&truth), &of(&output), SsimKind::PerChannel).unwrap()
@@ -132,12 +100,7 @@ fn a_grey_picture_scores_as_its_colour_copy() {
 fn sets_average_over_clips_or_over_frames() {
     let frame = |psnr: f64| FrameScore {
         name: format!("{psnr}"),
-        scores: Scores {
-            psnr,
-            ssim: psnr / 100.0,
-            psnr_y: psnr + 1.0,
-            ssim_y: 0.5,
-        },
+        scores: Scores { psnr, ssim: psnr / 100.0, psnr_y: psnr + 1.0, ssim_y: 0.5 },
     };
     let clips = || {
         vec![

@@ -15,9 +15,7 @@ pub(super) struct Twister {
 
 impl std::fmt::Debug for Twister {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Twister")
-            .field("given", &self.given)
-            .finish_non_exhaustive()
+        f.debug_struct("Twister").field("given", &self.given).finish_non_exhaustive()
     }
 }
 
@@ -26,9 +24,7 @@ impl Twister {
         let mut state = [seed; LEN];
         for at in 1..LEN {
             let last = state[at - 1];
-            state[at] = (last ^ (last >> 30))
-                .wrapping_mul(1_812_433_253)
-                .wrapping_add(at as u32);
+            state[at] = (last ^ (last >> 30)).wrapping_mul(1_812_433_253).wrapping_add(at as u32);
         }
         Self { state, given: LEN }
     }

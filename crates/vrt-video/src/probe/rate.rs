@@ -31,9 +31,7 @@ pub(super) fn settle(video: &VideoStream, windows: &[Vec<i64>]) -> FrameRate {
     let tick = as_number(video.time_base);
     let timed: Vec<_> = windows.iter().filter(|window| window.len() > 1).collect();
     let base = nominal(stated, &timed, tick);
-    let even = timed
-        .iter()
-        .all(|window| is_even(window, tick, as_number(base)));
+    let even = timed.iter().all(|window| is_even(window, tick, as_number(base)));
     if even && length_fits(video, as_number(base)) {
         FrameRate::Constant(base)
     } else {
@@ -93,18 +91,13 @@ mod tests {
     const MILLISECOND: f64 = 0.001;
 
     fn times(rate: f64, tick: f64, count: u32) -> Vec<i64> {
-        (0..count)
-            .map(|i| (f64::from(i) / rate / tick).round() as i64)
-            .collect()
+        (0..count).map(|i| (f64::from(i) / rate / tick).round() as i64).collect()
     }
 
     #[test]
     fn rounding_to_milliseconds_is_still_even() {
         for rate in [24000.0 / 1001.0, 25.0, 29.97, 60.0, 120.0] {
-            assert!(
-                is_even(&times(rate, MILLISECOND, 400), MILLISECOND, rate),
-                "{rate}"
-            );
+            assert!(is_even(&times(rate, MILLISECOND, 400), MILLISECOND, rate), "{rate}");
         }
     }
 
@@ -128,17 +121,8 @@ mod tests {
     #[test]
     fn the_usual_rate_beside_an_average_is_found() {
         let window = times(30000.0 / 1001.0, 1.0 / 90000.0, 400);
-        let stated = Ratio {
-            numerator: 2990,
-            denominator: 100,
-        };
+        let stated = Ratio { numerator: 2990, denominator: 100 };
         let base = nominal(stated, &[&window], 1.0 / 90000.0);
-        assert_eq!(
-            base,
-            Ratio {
-                numerator: 30000,
-                denominator: 1001
-            }
-        );
+        assert_eq!(base, Ratio { numerator: 30000, denominator: 1001 });
     }
 }

@@ -11,10 +11,7 @@ use crate::{ColorDescription, FrameRate, Matrix, Primaries, Range, Ratio, Transf
 use super::{OtherStream, Probe, VideoStream, not_video};
 
 /// What a file without any stated rate is shown at.
-const DEFAULT_RATE: Ratio = Ratio {
-    numerator: 25,
-    denominator: 1,
-};
+const DEFAULT_RATE: Ratio = Ratio { numerator: 25, denominator: 1 };
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -79,12 +76,7 @@ pub(super) fn read(path: &Path, json: &[u8]) -> Result<Probe, FfmpegError> {
         return Err(not_video(path, &what_instead(&report.streams)));
     };
     let of_type = |kind: &str| -> Vec<OtherStream> {
-        report
-            .streams
-            .iter()
-            .filter(|s| s.codec_type == kind)
-            .map(Stream::as_other)
-            .collect()
+        report.streams.iter().filter(|s| s.codec_type == kind).map(Stream::as_other).collect()
     };
     let is_other = |stream: &&Stream| {
         !matches!(stream.codec_type.as_str(), "video" | "audio" | "subtitle") || stream.is_cover()
@@ -97,12 +89,7 @@ pub(super) fn read(path: &Path, json: &[u8]) -> Result<Probe, FfmpegError> {
         video: video.as_video(path)?,
         audio: of_type("audio"),
         subtitles: of_type("subtitle"),
-        others: report
-            .streams
-            .iter()
-            .filter(is_other)
-            .map(Stream::as_other)
-            .collect(),
+        others: report.streams.iter().filter(is_other).map(Stream::as_other).collect(),
         chapters: report.chapters.len(),
     })
 }
@@ -120,9 +107,7 @@ fn what_instead(streams: &[Stream]) -> String {
 impl Stream {
     /// A picture that belongs to the sound, as on an album.
     fn is_cover(&self) -> bool {
-        self.disposition
-            .get("attached_pic")
-            .is_some_and(|&set| set != 0)
+        self.disposition.get("attached_pic").is_some_and(|&set| set != 0)
     }
 
     fn as_other(&self) -> OtherStream {
@@ -135,18 +120,12 @@ impl Stream {
 
     fn as_video(&self, path: &Path) -> Result<VideoStream, FfmpegError> {
         let Some(pixel_format) = self.pix_fmt.clone() else {
-            return Err(not_video(
-                path,
-                &format!("no decoder for its codec {}", self.codec_name),
-            ));
+            return Err(not_video(path, &format!("no decoder for its codec {}", self.codec_name)));
         };
         let rotation = self.rotation();
         let lying = rotation % 180 == 90;
-        let (width, height) = if lying {
-            (self.height, self.width)
-        } else {
-            (self.width, self.height)
-        };
+        let (width, height) =
+            if lying { (self.height, self.width) } else { (self.width, self.height) };
         Ok(VideoStream {
             index: self.index,
             codec: self.codec_name.clone(),
@@ -155,16 +134,8 @@ impl Stream {
             rotation,
             bit_depth: self.bit_depth(&pixel_format),
             frame_rate: self.stated_rate(),
-            time_base: self
-                .time_base
-                .as_deref()
-                .and_then(ratio)
-                .unwrap_or(MICROSECOND),
-            frames: self
-                .nb_frames
-                .as_deref()
-                .and_then(|n| n.parse().ok())
-                .filter(|&n| n > 0),
+            time_base: self.time_base.as_deref().and_then(ratio).unwrap_or(MICROSECOND),
+            frames: self.nb_frames.as_deref().and_then(|n| n.parse().ok()).filter(|&n| n > 0),
             sample_aspect: self.sample_aspect(lying),
             field_order: known(&self.field_order),
             color_space: known(&self.color_space),
@@ -180,37 +151,23 @@ impl Stream {
     }
 
     fn tag(&self, name: &str) -> Option<String> {
-        let found = self
-            .tags
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name));
+        let found = self.tags.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.clone())
     }
 
     /// Degrees clockwise. ffprobe counts the other way round, and older versions use a tag.
     fn rotation(&self) -> u16 {
-        let matrix = self
-            .side_data_list
-            .iter()
-            .find_map(|data| data.rotation)
-            .map(|r| -r);
+        let matrix = self.side_data_list.iter().find_map(|data| data.rotation).map(|r| -r);
         let tag = || self.tag("rotate").and_then(|tag| tag.parse().ok());
-        let degrees = matrix
-            .or_else(tag)
-            .filter(|degrees| degrees.is_finite())
-            .unwrap_or(0.0);
+        let degrees = matrix.or_else(tag).filter(|degrees| degrees.is_finite()).unwrap_or(0.0);
         degrees.round().rem_euclid(360.0) as u16
     }
 
     fn bit_depth(&self, pixel_format: &str) -> u8 {
-        let raw = self
-            .bits_per_raw_sample
-            .as_deref()
-            .and_then(|bits| bits.parse().ok());
+        let raw = self.bits_per_raw_sample.as_deref().and_then(|bits| bits.parse().ok());
         let depth = bit_depth_of(pixel_format);
         // A codec may use fewer bits than its pixel format holds; more would be a wrong statement.
-        raw.filter(|raw| depth > 8 && (8..depth).contains(raw))
-            .unwrap_or(depth)
+        raw.filter(|raw| depth > 8 && (8..depth).contains(raw)).unwrap_or(depth)
     }
 
     /// The average rate, variable if the file's two statements differ.
@@ -227,10 +184,7 @@ impl Stream {
     fn sample_aspect(&self, lying: bool) -> Option<Ratio> {
         let stored = self.sample_aspect_ratio.as_deref().and_then(ratio)?;
         let shown = if lying {
-            Ratio {
-                numerator: stored.denominator,
-                denominator: stored.numerator,
-            }
+            Ratio { numerator: stored.denominator, denominator: stored.numerator }
         } else {
             stored
         };
@@ -273,10 +227,7 @@ impl Stream {
 }
 
 /// Where a file states no time base.
-const MICROSECOND: Ratio = Ratio {
-    numerator: 1,
-    denominator: 1_000_000,
-};
+const MICROSECOND: Ratio = Ratio { numerator: 1, denominator: 1_000_000 };
 
 /// A name that says something.
 fn known(name: &Option<String>) -> Option<String> {
@@ -285,18 +236,12 @@ fn known(name: &Option<String>) -> Option<String> {
 }
 
 fn seconds(text: Option<&str>) -> Option<f64> {
-    text?
-        .parse()
-        .ok()
-        .filter(|seconds: &f64| seconds.is_finite())
+    text?.parse().ok().filter(|seconds: &f64| seconds.is_finite())
 }
 
 /// `a/b` or `a:b`, neither of them 0.
 fn ratio(text: &str) -> Option<Ratio> {
     let (numerator, denominator) = text.split_once(['/', ':'])?;
     let (numerator, denominator) = (numerator.parse().ok()?, denominator.parse().ok()?);
-    (numerator != 0 && denominator != 0).then_some(Ratio {
-        numerator,
-        denominator,
-    })
+    (numerator != 0 && denominator != 0).then_some(Ratio { numerator, denominator })
 }

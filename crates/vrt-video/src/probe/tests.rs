@@ -16,19 +16,10 @@ fn a_plain_clip() {
     let probe = ask_about(&path);
     let video = &probe.video;
     assert_eq!((video.width, video.height, video.rotation), (64, 48, 0));
-    assert_eq!(
-        video.frame_rate,
-        FrameRate::Constant(Ratio {
-            numerator: 10,
-            denominator: 1
-        })
-    );
+    assert_eq!(video.frame_rate, FrameRate::Constant(Ratio { numerator: 10, denominator: 1 }));
     assert_eq!((video.frames, video.bit_depth), (Some(10), 8));
     assert_eq!(video.language.as_deref(), Some("fin"));
-    assert_eq!(
-        (probe.audio.len(), probe.subtitles.len(), probe.chapters),
-        (1, 0, 0)
-    );
+    assert_eq!((probe.audio.len(), probe.subtitles.len(), probe.chapters), (1, 0, 0));
     assert!((probe.duration.unwrap() - 1.0).abs() < 0.1);
 }
 
@@ -41,13 +32,7 @@ fn colours_depth_and_shape_are_read() {
     );
     let video = ask_about(&make(&input, &dir.path().join("colour.mkv"))).video;
     assert_eq!(video.bit_depth, 10);
-    assert_eq!(
-        video.sample_aspect,
-        Some(Ratio {
-            numerator: 16,
-            denominator: 11
-        })
-    );
+    assert_eq!(video.sample_aspect, Some(Ratio { numerator: 16, denominator: 11 }));
     let color = ColorDescription {
         matrix: Some(Matrix::Bt601),
         range: Some(Range::Full),
@@ -61,28 +46,16 @@ fn colours_depth_and_shape_are_read() {
 fn turned_clips_are_measured_as_shown() {
     let Some(dir) = folder() else { return };
     let input = format!("{CLIP} -vf setsar=2/1 -c:v mpeg4");
-    for (quarters, rotation, size) in [
-        (0, 0, (64, 48)),
-        (1, 90, (48, 64)),
-        (2, 180, (64, 48)),
-        (3, 270, (48, 64)),
-    ] {
+    for (quarters, rotation, size) in
+        [(0, 0, (64, 48)), (1, 90, (48, 64)), (2, 180, (64, 48)), (3, 270, (48, 64))]
+    {
         let path = make(&input, &dir.path().join("turned.mp4"));
         turn(&path, quarters);
         let video = ask_about(&path).video;
-        assert_eq!(
-            (video.rotation, (video.width, video.height)),
-            (rotation, size)
-        );
+        assert_eq!((video.rotation, (video.width, video.height)), (rotation, size));
         let lying = rotation % 180 == 90;
         let (numerator, denominator) = if lying { (1, 2) } else { (2, 1) };
-        assert_eq!(
-            video.sample_aspect,
-            Some(Ratio {
-                numerator,
-                denominator
-            })
-        );
+        assert_eq!(video.sample_aspect, Some(Ratio { numerator, denominator }));
     }
 }
 
@@ -99,10 +72,7 @@ fn rates_of_every_kind() {
     ] {
         let path = make(&clip(rate), &dir.path().join(name));
         let (numerator, denominator) = expected;
-        let rate = FrameRate::Constant(Ratio {
-            numerator,
-            denominator,
-        });
+        let rate = FrameRate::Constant(Ratio { numerator, denominator });
         assert_eq!(ask_about(&path).video.frame_rate, rate, "{name}");
     }
     let uneven = "-vf setpts=N+gt(N\\,40)*3 -fps_mode passthrough";
@@ -123,23 +93,14 @@ fn what_is_no_video_says_so() {
     let sound = make("-f lavfi -i sine=d=1", &dir.path().join("sound.mp4"));
     let text_file = dir.path().join("notes.txt");
     std::fs::write(&text_file, "no frames here either\n".repeat(100)).unwrap();
-    for (path, word) in [
-        (&text, "Invalid data"),
-        (&empty, "empty"),
-        (&sound, "audio"),
-        (&text_file, "text file"),
-    ] {
+    for (path, word) in
+        [(&text, "Invalid data"), (&empty, "empty"), (&sound, "audio"), (&text_file, "text file")]
+    {
         let error = probe(path, &Programs::default()).unwrap_err();
-        assert!(
-            matches!(error, VideoError::Ffmpeg(FfmpegError::NotVideo { .. })),
-            "{error}"
-        );
+        assert!(matches!(error, VideoError::Ffmpeg(FfmpegError::NotVideo { .. })), "{error}");
         let said = error.to_string();
         assert!(said.contains(word), "{said}");
-        assert!(
-            said.contains(&*path.file_name().unwrap().to_string_lossy()),
-            "{said}"
-        );
+        assert!(said.contains(&*path.file_name().unwrap().to_string_lossy()), "{said}");
     }
     let missing = probe(&dir.path().join("missing.mp4"), &Programs::default());
     assert!(matches!(missing, Err(VideoError::Read { .. })));
@@ -148,9 +109,6 @@ fn what_is_no_video_says_so() {
 #[test]
 fn a_missing_ffprobe_is_advice() {
     let error = probe(&std::env::current_exe().unwrap(), &no_programs()).unwrap_err();
-    assert!(
-        matches!(error, VideoError::Ffmpeg(FfmpegError::Missing { .. })),
-        "{error}"
-    );
+    assert!(matches!(error, VideoError::Ffmpeg(FfmpegError::Missing { .. })), "{error}");
     assert!(error.to_string().contains("brew install ffmpeg"), "{error}");
 }

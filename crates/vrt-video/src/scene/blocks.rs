@@ -33,11 +33,7 @@ impl<'a> Blocks<'a> {
     pub(super) fn new(before: &'a Thumbnail, next: &'a Thumbnail) -> Self {
         let contrast = next.structure() / before.structure().max(f64::MIN_POSITIVE);
         let contrast = contrast.clamp(*CONTRASTS.start(), *CONTRASTS.end()) as f32;
-        Self {
-            before,
-            next,
-            contrast,
-        }
+        Self { before, next, contrast }
     }
 
     /// The part of the later picture's structure that is not in the earlier one, 0…1, looking
@@ -46,13 +42,7 @@ impl<'a> Blocks<'a> {
         let (mut lost, mut all) = (0.0, 0.0);
         for place in self.next.places() {
             let block = self.next.block(place);
-            let own = f64::from(
-                block
-                    .iter()
-                    .flatten()
-                    .map(|sample| sample.abs())
-                    .sum::<f32>(),
-            );
+            let own = f64::from(block.iter().flatten().map(|sample| sample.abs()).sum::<f32>());
             lost += own.min(f64::from(self.best_match(&block, place, shift)));
             all += own + CHANCE * (BLOCK * BLOCK) as f64;
         }
@@ -72,18 +62,14 @@ impl<'a> Blocks<'a> {
             std::array::from_fn(|x| self.sample(left + x as isize, top + y as isize))
         });
         let places = 0..=AREA - BLOCK;
-        let differences = places
-            .clone()
-            .flat_map(|y| places.clone().map(move |x| (x, y)));
+        let differences = places.clone().flat_map(|y| places.clone().map(move |x| (x, y)));
         let contrast = self.contrast;
         differences
             .map(|(x, y)| {
                 let rows = || area[y..].iter().map(|row| &row[x..x + BLOCK]).take(BLOCK);
                 let mean = rows().flatten().sum::<f32>() / (BLOCK * BLOCK) as f32;
                 let pairs = rows().flatten().zip(block.iter().flatten());
-                pairs
-                    .map(|(before, next)| (contrast * (before - mean) - next).abs())
-                    .sum::<f32>()
+                pairs.map(|(before, next)| (contrast * (before - mean) - next).abs()).sum::<f32>()
             })
             .fold(f32::INFINITY, f32::min)
     }
@@ -101,13 +87,10 @@ impl<'a> Blocks<'a> {
         let rows = self.next.height as isize / 2;
         // Every second place: the search around each block's place makes up for the other ones.
         let shifts = (-rows..=rows).step_by(2).flat_map(|rows| {
-            (-columns..=columns)
-                .step_by(2)
-                .map(move |columns| Shift { columns, rows })
+            (-columns..=columns).step_by(2).map(move |columns| Shift { columns, rows })
         });
         let best = shifts.map(|shift| (self.difference(shift), shift));
-        best.min_by(|a, b| a.0.total_cmp(&b.0))
-            .map_or(Shift::default(), |(_, shift)| shift)
+        best.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(Shift::default(), |(_, shift)| shift)
     }
 
     /// Mean absolute difference, less the mean difference, where the shifted pictures overlap; on
@@ -126,10 +109,6 @@ impl<'a> Blocks<'a> {
         }
         let count = differences.len().max(1) as f32;
         let mean = differences.iter().sum::<f32>() / count;
-        differences
-            .iter()
-            .map(|difference| (difference - mean).abs())
-            .sum::<f32>()
-            / count
+        differences.iter().map(|difference| (difference - mean).abs()).sum::<f32>() / count
     }
 }

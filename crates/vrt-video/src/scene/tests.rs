@@ -17,12 +17,7 @@ fn view(scene: u32, x: f32, y: f32) -> Frame {
         let part = |shift: u32| (bits >> shift & 0xff) as f32 / 255.0;
         let length = 6.0 + 40.0 * part(0);
         let angle = std::f32::consts::TAU * part(8);
-        (
-            angle.cos() / length,
-            angle.sin() / length,
-            part(16),
-            (0.3 + part(4)) / 4.0,
-        )
+        (angle.cos() / length, angle.sin() / length, part(16), (0.3 + part(4)) / 4.0)
     };
     let waves: Vec<_> = (0..7).map(wave).collect();
     let value = |column: usize, row: usize| {
@@ -37,9 +32,7 @@ fn view(scene: u32, x: f32, y: f32) -> Frame {
         WIDTH,
         HEIGHT,
         3,
-        pixels
-            .flat_map(|value| [value, 0.9 * value, 1.0 - value])
-            .collect(),
+        pixels.flat_map(|value| [value, 0.9 * value, 1.0 - value]).collect(),
     )
 }
 
@@ -51,10 +44,7 @@ fn map(frame: Frame, change: impl Fn(f32) -> f32) -> Frame {
 
 fn cuts(frames: impl IntoIterator<Item = Frame>) -> Vec<usize> {
     let mut detector = SceneDetector::new();
-    let found = frames
-        .into_iter()
-        .enumerate()
-        .map(|(at, frame)| (at, detector.push(&frame)));
+    let found = frames.into_iter().enumerate().map(|(at, frame)| (at, detector.push(&frame)));
     found.filter_map(|(at, cut)| cut.then_some(at)).collect()
 }
 
@@ -81,10 +71,7 @@ fn pans_are_no_cuts_however_fast() {
     for speed in [1.0, 7.0, 20.0, 45.0] {
         for scene in 0..6 {
             let pan = (0..12).map(|t| view(scene, speed * t as f32, -0.3 * speed * t as f32));
-            assert!(
-                cuts(pan).is_empty(),
-                "{speed} pixels a frame, scene {scene}"
-            );
+            assert!(cuts(pan).is_empty(), "{speed} pixels a frame, scene {scene}");
         }
     }
 }
@@ -117,21 +104,13 @@ fn fades_and_dissolves_are_no_cuts() {
 #[test]
 fn flashes_are_no_cuts() {
     type Flash = fn(f32) -> f32;
-    let flashes: [Flash; 4] = [
-        |_| 1.0,
-        |v| (2.0 * v).min(1.0),
-        |v| (v + 0.6).min(1.0),
-        |v| 0.3 * v + 0.7,
-    ];
+    let flashes: [Flash; 4] =
+        [|_| 1.0, |v| (2.0 * v).min(1.0), |v| (v + 0.6).min(1.0), |v| 0.3 * v + 0.7];
     for (index, flash) in flashes.into_iter().enumerate() {
         for length in 1..=3 {
             let frames = (0..12).map(|t| {
                 let frame = view(4, 3.0 * t as f32, 0.0);
-                if (6..6 + length).contains(&t) {
-                    map(frame, flash)
-                } else {
-                    frame
-                }
+                if (6..6 + length).contains(&t) { map(frame, flash) } else { frame }
             });
             assert!(cuts(frames).is_empty(), "flash {index} of {length} frames");
         }
@@ -172,10 +151,7 @@ fn media() -> Option<PathBuf> {
         .map(PathBuf::from)
         .unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")));
     let media = shared.join("media");
-    let ffmpeg = Command::new("ffmpeg")
-        .arg("-version")
-        .stdout(Stdio::null())
-        .status();
+    let ffmpeg = Command::new("ffmpeg").arg("-version").stdout(Stdio::null()).status();
     let there = media.join("bikes.mp4").is_file() && ffmpeg.is_ok_and(|status| status.success());
     if !there {
         eprintln!("skipped: no real clips in {media:?}, or no ffmpeg");
@@ -191,15 +167,7 @@ fn cuts_of(media: &std::path::Path, clips: &[&str]) -> (Vec<usize>, Vec<usize>) 
         let mut child = Command::new("ffmpeg")
             .args(["-v", "error", "-i"])
             .arg(media.join(clip))
-            .args([
-                "-vf",
-                "scale=320:180",
-                "-pix_fmt",
-                "yuv420p",
-                "-f",
-                "yuv4mpegpipe",
-                "-",
-            ])
+            .args(["-vf", "scale=320:180", "-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe", "-"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

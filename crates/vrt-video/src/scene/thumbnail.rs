@@ -32,23 +32,12 @@ impl Thumbnail {
         colour.par_iter_mut().enumerate().for_each(|(at, pixel)| {
             *pixel = average(frame, (at % width) * side, (at / width) * side, side);
         });
-        let luma = colour
-            .iter()
-            .map(|[red, green, blue]| 0.299 * red + 0.587 * green + 0.114 * blue);
+        let luma =
+            colour.iter().map(|[red, green, blue]| 0.299 * red + 0.587 * green + 0.114 * blue);
         let luma: Vec<f32> = luma.collect();
         let size = (frame.width(), frame.height());
-        let mut thumbnail = Self {
-            width,
-            height,
-            luma,
-            colour,
-            size,
-            structure: 0.0,
-        };
-        let deviations: Vec<f64> = thumbnail
-            .places()
-            .map(|at| thumbnail.deviation(at))
-            .collect();
+        let mut thumbnail = Self { width, height, luma, colour, size, structure: 0.0 };
+        let deviations: Vec<f64> = thumbnail.places().map(|at| thumbnail.deviation(at)).collect();
         thumbnail.structure = deviations.iter().sum::<f64>() / deviations.len().max(1) as f64;
         thumbnail
     }
@@ -70,11 +59,7 @@ impl Thumbnail {
 
     /// Mean absolute difference of red, green and blue, place by place.
     pub(super) fn colour_change(&self, other: &Self) -> f32 {
-        let pairs = self
-            .colour
-            .iter()
-            .flatten()
-            .zip(other.colour.iter().flatten());
+        let pairs = self.colour.iter().flatten().zip(other.colour.iter().flatten());
         pairs.map(|(a, b)| (a - b).abs()).sum::<f32>() / (3 * self.colour.len()) as f32
     }
 
@@ -91,20 +76,12 @@ impl Thumbnail {
         let mut block: [[f32; BLOCK]; BLOCK] =
             std::array::from_fn(|y| std::array::from_fn(|x| sample(y, x)));
         let mean = block.iter().flatten().sum::<f32>() / (BLOCK * BLOCK) as f32;
-        block
-            .iter_mut()
-            .flatten()
-            .for_each(|sample| *sample -= mean);
+        block.iter_mut().flatten().for_each(|sample| *sample -= mean);
         block
     }
 
     fn deviation(&self, place: (usize, usize)) -> f64 {
-        let sum: f32 = self
-            .block(place)
-            .iter()
-            .flatten()
-            .map(|sample| sample.abs())
-            .sum();
+        let sum: f32 = self.block(place).iter().flatten().map(|sample| sample.abs()).sum();
         f64::from(sum) / (BLOCK * BLOCK) as f64
     }
 }

@@ -29,10 +29,7 @@ use complete::Completion;
 use feed::Feed;
 
 /// The rate of frames whose stream and options state none.
-const DEFAULT_RATE: Ratio = Ratio {
-    numerator: 25,
-    denominator: 1,
-};
+const DEFAULT_RATE: Ratio = Ratio { numerator: 25, denominator: 1 };
 
 /// Names that are tried for the frames of an encoder that failed.
 const PARTIAL_NAMES: u32 = 1000;
@@ -90,9 +87,9 @@ impl FfmpegSink {
         };
         let codec = Codec::choose(target, container, info, options)?;
         let mut warnings = codec.warnings.clone();
-        let rate = info.frame_rate.unwrap_or(FrameRate::Constant(
-            options.frame_rate.unwrap_or(DEFAULT_RATE),
-        ));
+        let rate = info
+            .frame_rate
+            .unwrap_or(FrameRate::Constant(options.frame_rate.unwrap_or(DEFAULT_RATE)));
         let rate = match rate {
             FrameRate::Variable(average) if !container.keeps_times() => {
                 warnings.push(format!(
@@ -193,13 +190,7 @@ impl FfmpegSink {
                 self.encoded = Some(encoded);
                 let kept = self.keep_partial();
                 let (path, frames) = (self.target.clone(), self.frames);
-                Err(FfmpegError::Encode {
-                    path,
-                    frames,
-                    reason,
-                    kept,
-                }
-                .into())
+                Err(FfmpegError::Encode { path, frames, reason, kept }.into())
             }
         }
     }
@@ -223,9 +214,7 @@ impl FrameSink for FfmpegSink {
         let Some(stdin) = self.encoder.stdin.as_mut() else {
             return Err(self.fail());
         };
-        let sent = stdin
-            .write_all(&head)
-            .and_then(|()| stdin.write_all(&self.bytes));
+        let sent = stdin.write_all(&head).and_then(|()| stdin.write_all(&self.bytes));
         if sent.is_err() {
             return Err(self.fail());
         }
@@ -237,10 +226,7 @@ impl FrameSink for FfmpegSink {
         let status = self.encoder.close();
         if self.frames == 0 {
             self.encoded = None;
-            return Err(FfmpegError::NoFrames {
-                path: self.target.clone(),
-            }
-            .into());
+            return Err(FfmpegError::NoFrames { path: self.target.clone() }.into());
         }
         if !status.is_some_and(|status| status.success()) {
             return Err(self.fail());
@@ -264,10 +250,7 @@ impl Drop for FfmpegSink {
 
 impl Encoder {
     fn start(command: &mut Command) -> Result<Self, FfmpegError> {
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = spawn(command)?;
         let tail = Tail::default();
         let said = tail.clone();
@@ -278,12 +261,7 @@ impl Encoder {
             }
         });
         let stdin = child.stdin.take();
-        Ok(Self {
-            child,
-            stdin,
-            tail,
-            watcher,
-        })
+        Ok(Self { child, stdin, tail, watcher })
     }
 
     /// Ends the stream of pictures and waits for the child.
@@ -306,22 +284,9 @@ fn encoder(
     programs: &Programs,
 ) -> Command {
     let mut command = Command::new(&programs.ffmpeg);
-    command.args([
-        "-hide_banner",
-        "-nostats",
-        "-loglevel",
-        "level+warning",
-        "-y",
-    ]);
+    command.args(["-hide_banner", "-nostats", "-loglevel", "level+warning", "-y"]);
     command.args(feed.input_arguments());
-    command.args([
-        "-map",
-        "0:v:0",
-        "-vf",
-        &codec.filters(info),
-        "-fps_mode",
-        "passthrough",
-    ]);
+    command.args(["-map", "0:v:0", "-vf", &codec.filters(info), "-fps_mode", "passthrough"]);
     command.args(feed.output_arguments());
     command.args(&codec.arguments);
     command.args(container.arguments());
@@ -330,9 +295,7 @@ fn encoder(
 
 fn refuse_existing(target: &Path, overwrite: bool) -> Result<(), VideoError> {
     if !overwrite && target.symlink_metadata().is_ok() {
-        return Err(VideoError::Exists {
-            path: target.to_path_buf(),
-        });
+        return Err(VideoError::Exists { path: target.to_path_buf() });
     }
     if target.is_dir() {
         return Err(VideoError::Create {
@@ -345,13 +308,9 @@ fn refuse_existing(target: &Path, overwrite: bool) -> Result<(), VideoError> {
 
 /// An empty hidden file beside `target`, with its extension, removed again unless it is named.
 fn temporary(target: &Path) -> Result<TempPath, VideoError> {
-    let folder = target
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or_else(|| Path::new("."));
-    let suffix = target
-        .extension()
-        .map(|extension| format!(".{}", extension.to_string_lossy()));
+    let suffix = target.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
     let suffix = suffix.unwrap_or_default();
     let mut builder = tempfile::Builder::new();
     builder.prefix(".vrt-").suffix(&suffix);
@@ -360,10 +319,7 @@ fn temporary(target: &Path) -> Result<TempPath, VideoError> {
     }
     let file = builder
         .tempfile_in(folder)
-        .map_err(|source| VideoError::Create {
-            path: target.to_path_buf(),
-            source,
-        })?;
+        .map_err(|source| VideoError::Create { path: target.to_path_buf(), source })?;
     Ok(file.into_temp_path())
 }
 
@@ -380,20 +336,13 @@ fn ordinary_permissions() -> Option<Permissions> {
 }
 
 fn persist(file: TempPath, target: &Path, overwrite: bool) -> Result<(), VideoError> {
-    let named = if overwrite {
-        file.persist(target)
-    } else {
-        file.persist_noclobber(target)
-    };
+    let named = if overwrite { file.persist(target) } else { file.persist_noclobber(target) };
     named.map_err(|error| {
         let source = error.error;
         // The file is whole: it stays, under its hidden name, which the error states.
         match error.path.keep() {
             Ok(path) => VideoError::Create { path, source },
-            Err(error) => VideoError::Create {
-                path: target.to_path_buf(),
-                source: error.error,
-            },
+            Err(error) => VideoError::Create { path: target.to_path_buf(), source: error.error },
         }
     })
 }

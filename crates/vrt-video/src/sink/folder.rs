@@ -34,29 +34,18 @@ impl FolderSink {
     /// Says that the folder is not empty and may not be overwritten, that `path` is a file, or that
     /// the folder cannot be made.
     pub fn create(path: &Path, options: FolderSinkOptions) -> Result<Self, VideoError> {
-        std::fs::create_dir_all(path).map_err(|source| VideoError::Create {
-            path: path.to_path_buf(),
-            source,
-        })?;
+        std::fs::create_dir_all(path)
+            .map_err(|source| VideoError::Create { path: path.to_path_buf(), source })?;
         if !options.overwrite && !list(path, |_| true)?.is_empty() {
-            return Err(VideoError::NotEmpty {
-                path: path.to_path_buf(),
-            });
+            return Err(VideoError::NotEmpty { path: path.to_path_buf() });
         }
-        Ok(Self {
-            folder: path.to_path_buf(),
-            options,
-            frames: 0,
-        })
+        Ok(Self { folder: path.to_path_buf(), options, frames: 0 })
     }
 
     fn file(&self, name: Option<&str>) -> PathBuf {
         // A name with separators in it would lead out of the folder.
-        let plain = name.filter(|name| {
-            Path::new(name)
-                .file_name()
-                .is_some_and(|last| last == *name)
-        });
+        let plain =
+            name.filter(|name| Path::new(name).file_name().is_some_and(|last| last == *name));
         match plain {
             Some(name) => self.folder.join(format!("{name}.png")),
             None => self.folder.join(format!("{:08}.png", self.frames)),
@@ -67,21 +56,14 @@ impl FolderSink {
 impl FrameSink for FolderSink {
     fn write(&mut self, frame: &TimedFrame) -> Result<(), VideoError> {
         let path = self.file(frame.name.as_deref());
-        let FolderSinkOptions {
-            bit_depth,
-            overwrite,
-        } = self.options;
+        let FolderSinkOptions { bit_depth, overwrite } = self.options;
         write_numbered(&path, &frame.frame, self.frames, bit_depth, overwrite)?;
         self.frames += 1;
         Ok(())
     }
 
     fn finish(self: Box<Self>) -> Result<Written, VideoError> {
-        Ok(Written {
-            path: Some(self.folder),
-            frames: self.frames,
-            ..Written::default()
-        })
+        Ok(Written { path: Some(self.folder), frames: self.frames, ..Written::default() })
     }
 }
 

@@ -21,25 +21,16 @@ impl PictureSink {
     /// Says that the file exists and may not be overwritten.
     pub fn create(path: &Path, bit_depth: BitDepth, overwrite: bool) -> Result<Self, VideoError> {
         if !overwrite && path.symlink_metadata().is_ok() {
-            return Err(VideoError::Exists {
-                path: path.to_path_buf(),
-            });
+            return Err(VideoError::Exists { path: path.to_path_buf() });
         }
-        Ok(Self {
-            path: path.to_path_buf(),
-            bit_depth,
-            overwrite,
-            frames: 0,
-        })
+        Ok(Self { path: path.to_path_buf(), bit_depth, overwrite, frames: 0 })
     }
 }
 
 impl FrameSink for PictureSink {
     fn write(&mut self, frame: &TimedFrame) -> Result<(), VideoError> {
         if self.frames > 0 {
-            return Err(VideoError::OnePicture {
-                path: self.path.clone(),
-            });
+            return Err(VideoError::OnePicture { path: self.path.clone() });
         }
         write_picture(&self.path, &frame.frame, self.bit_depth, self.overwrite)?;
         self.frames = 1;
@@ -48,10 +39,6 @@ impl FrameSink for PictureSink {
 
     fn finish(self: Box<Self>) -> Result<Written, VideoError> {
         let path = (self.frames > 0).then_some(self.path);
-        Ok(Written {
-            path,
-            frames: self.frames,
-            warnings: Vec::new(),
-        })
+        Ok(Written { path, frames: self.frames, warnings: Vec::new() })
     }
 }

@@ -15,10 +15,7 @@ use crate::{
 };
 
 /// The rate that is written where the source has none (a folder of pictures).
-const DEFAULT_RATE: Ratio = Ratio {
-    numerator: 25,
-    denominator: 1,
-};
+const DEFAULT_RATE: Ratio = Ratio { numerator: 25, denominator: 1 };
 
 /// Chroma planes of a written stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,24 +104,15 @@ impl Y4mSink<File> {
         info: &StreamInfo,
         options: Y4mSinkOptions,
     ) -> Result<Self, VideoError> {
-        let failed = |source| VideoError::Create {
-            path: path.to_path_buf(),
-            source,
-        };
-        let mut target = Target {
-            path: path.to_path_buf(),
-            is_file: true,
-            partial: None,
-        };
+        let failed = |source| VideoError::Create { path: path.to_path_buf(), source };
+        let mut target = Target { path: path.to_path_buf(), is_file: true, partial: None };
         let mut open = OpenOptions::new();
         open.write(true);
         let file = match std::fs::metadata(path) {
             // A named pipe or a device is no work that could be lost.
             Ok(there) if !there.is_file() => open.open(path),
             Ok(_) if !options.overwrite => {
-                return Err(VideoError::Exists {
-                    path: path.to_path_buf(),
-                });
+                return Err(VideoError::Exists { path: path.to_path_buf() });
             }
             Ok(_) => {
                 let partial = partial_name(path);
@@ -150,11 +138,7 @@ impl<W: Write> Y4mSink<W> {
         info: &StreamInfo,
         options: Y4mSinkOptions,
     ) -> Result<Self, VideoError> {
-        let target = Target {
-            path: path.to_path_buf(),
-            is_file: false,
-            partial: None,
-        };
+        let target = Target { path: path.to_path_buf(), is_file: false, partial: None };
         Self::begin(writer, target, info, options)
     }
 
@@ -188,20 +172,8 @@ impl<W: Write> Y4mSink<W> {
         let mut writer = BufWriter::new(writer);
         writer
             .write_all(head(info, rate, range, options).as_bytes())
-            .map_err(|source| VideoError::Create {
-                path: target.path.clone(),
-                source,
-            })?;
-        Ok(Self {
-            writer,
-            target,
-            size,
-            options,
-            codes,
-            bytes: Vec::new(),
-            frames: 0,
-            warnings,
-        })
+            .map_err(|source| VideoError::Create { path: target.path.clone(), source })?;
+        Ok(Self { writer, target, size, options, codes, bytes: Vec::new(), frames: 0, warnings })
     }
 
     fn axes(&self) -> (Axis, Axis) {
@@ -212,21 +184,14 @@ impl<W: Write> Y4mSink<W> {
     }
 
     fn write_failed(&self, source: io::Error) -> VideoError {
-        VideoError::Write {
-            path: self.target.path.clone(),
-            frame: self.frames,
-            source,
-        }
+        VideoError::Write { path: self.target.path.clone(), frame: self.frames, source }
     }
 
     /// Fills `bytes` with the frame's planes.
     fn encode(&mut self, frame: &Frame) {
         let (width, height) = self.size;
         let codes = self.codes;
-        let pixels = frame
-            .samples()
-            .par_chunks_exact(frame.channels())
-            .with_min_len(width);
+        let pixels = frame.samples().par_chunks_exact(frame.channels()).with_min_len(width);
         let ycbcr: Vec<[f32; 3]> = pixels
             .map(|pixel| match pixel {
                 [red, green, blue] => codes.to_codes([*red, *green, *blue]),
@@ -236,24 +201,15 @@ impl<W: Write> Y4mSink<W> {
         self.bytes.clear();
         for index in 0..3 {
             let samples = ycbcr.iter().map(|pixel| pixel[index]).collect();
-            let plane = Plane {
-                width,
-                height,
-                samples,
-            };
-            let plane = if index == 0 {
-                plane
-            } else {
-                shrink(plane, self.axes())
-            };
+            let plane = Plane { width, height, samples };
+            let plane = if index == 0 { plane } else { shrink(plane, self.axes()) };
             self.put(&plane.samples);
         }
     }
 
     fn put(&mut self, samples: &[f32]) {
         if self.options.depth == Y4mDepth::Eight {
-            self.bytes
-                .extend(samples.iter().map(|&code| whole_code(code, 255.0) as u8));
+            self.bytes.extend(samples.iter().map(|&code| whole_code(code, 255.0) as u8));
         } else {
             let top = f32::from(u16::MAX >> (16 - self.options.depth.bits()));
             let words = samples.iter().map(|&code| whole_code(code, top));
@@ -286,28 +242,14 @@ impl<W: Write + Send> FrameSink for Y4mSink<W> {
     }
 
     fn finish(mut self: Box<Self>) -> Result<Written, VideoError> {
-        self.writer
-            .flush()
-            .map_err(|source| self.write_failed(source))?;
-        let Self {
-            writer,
-            target,
-            frames,
-            warnings,
-            ..
-        } = *self;
+        self.writer.flush().map_err(|source| self.write_failed(source))?;
+        let Self { writer, target, frames, warnings, .. } = *self;
         drop(writer);
         if let Some(partial) = &target.partial {
-            std::fs::rename(partial, &target.path).map_err(|source| VideoError::Create {
-                path: target.path.clone(),
-                source,
-            })?;
+            std::fs::rename(partial, &target.path)
+                .map_err(|source| VideoError::Create { path: target.path.clone(), source })?;
         }
-        Ok(Written {
-            path: target.is_file.then_some(target.path),
-            frames,
-            warnings,
-        })
+        Ok(Written { path: target.is_file.then_some(target.path), frames, warnings })
     }
 }
 
@@ -317,10 +259,7 @@ fn whole_code(code: f32, top: f32) -> u16 {
 
 /// The first line.
 fn head(info: &StreamInfo, rate: Ratio, range: Range, options: Y4mSinkOptions) -> String {
-    let aspect = info.sample_aspect.unwrap_or(Ratio {
-        numerator: 1,
-        denominator: 1,
-    });
+    let aspect = info.sample_aspect.unwrap_or(Ratio { numerator: 1, denominator: 1 });
     let colour_space = match (options.chroma, options.depth) {
         (Y4mChroma::Half, Y4mDepth::Eight) => "420mpeg2".to_owned(),
         (Y4mChroma::Full, Y4mDepth::Eight) => "444".to_owned(),

@@ -103,12 +103,7 @@ impl FfmpegSource {
 
     fn fail(&mut self, reason: String) -> VideoError {
         self.stop();
-        FfmpegError::Decode {
-            path: self.probe.path.clone(),
-            good: self.good,
-            reason,
-        }
-        .into()
+        FfmpegError::Decode { path: self.probe.path.clone(), good: self.good, reason }.into()
     }
 
     /// Ends the child, however far it is, and returns how it ended.
@@ -141,17 +136,11 @@ impl FfmpegSource {
     fn is_whole(&self) -> bool {
         let said = self.log.tail.lines();
         let cut = ["partial file", "ended prematurely", "truncat", "corrupt"];
-        let complains = said
-            .iter()
-            .any(|line| cut.iter().any(|word| line.contains(word)));
+        let complains = said.iter().any(|line| cut.iter().any(|word| line.contains(word)));
         // Files with edit lists hold more frames than are shown, so a lower count alone proves
         // nothing there.
         let trusted = !self.probe.format.contains("mp4");
-        let short = self
-            .probe
-            .video
-            .frames
-            .is_some_and(|frames| self.good < frames);
+        let short = self.probe.video.frames.is_some_and(|frames| self.good < frames);
         self.good > 0 && !complains && !(short && (trusted || !said.is_empty()))
     }
 
@@ -210,21 +199,14 @@ impl FrameSource for FfmpegSource {
         }
         let mark = self.mark()?;
         let (width, height) = (self.info.width, self.info.height);
-        if let Some((w, h)) = mark
-            .and_then(|mark| mark.size)
-            .filter(|&s| s != (width, height))
-        {
+        if let Some((w, h)) = mark.and_then(|mark| mark.size).filter(|&s| s != (width, height)) {
             let reason = format!("the picture's size changes from {width}×{height} to {w}×{h}");
             return Err(self.fail(reason));
         }
         let seconds = Some(self.seconds(mark));
         self.good += 1;
         let frame = Frame::new(width, height, 3, self.layout.decode(&self.bytes));
-        Ok(Some(TimedFrame {
-            frame,
-            seconds,
-            name: None,
-        }))
+        Ok(Some(TimedFrame { frame, seconds, name: None }))
     }
 }
 
@@ -252,11 +234,7 @@ impl Log {
                 said.push(line);
             }
         });
-        Self {
-            marks,
-            tail,
-            thread,
-        }
+        Self { marks, tail, thread }
     }
 
     fn join(&mut self) {
@@ -288,32 +266,16 @@ fn refuse(path: &Path, video: &VideoStream) -> Result<(), FfmpegError> {
         Some(Transfer::Pq) => Some("smpte2084 (PQ)".to_owned()),
         Some(Transfer::Hlg) => Some("arib-std-b67 (HLG)".to_owned()),
         // Profile 5 has no standard-range base, whatever its tags say.
-        _ => video
-            .dolby_vision
-            .filter(|&p| p == 5)
-            .map(|p| format!("Dolby Vision profile {p}")),
+        _ => video.dolby_vision.filter(|&p| p == 5).map(|p| format!("Dolby Vision profile {p}")),
     };
     if let Some(transfer) = transfer {
-        return Err(FfmpegError::HighDynamicRange {
-            path: path(),
-            transfer,
-        });
+        return Err(FfmpegError::HighDynamicRange { path: path(), transfer });
     }
-    if let Some(order) = video
-        .field_order
-        .as_ref()
-        .filter(|order| *order != "progressive")
-    {
-        return Err(FfmpegError::Interlaced {
-            path: path(),
-            field_order: order.clone(),
-        });
+    if let Some(order) = video.field_order.as_ref().filter(|order| *order != "progressive") {
+        return Err(FfmpegError::Interlaced { path: path(), field_order: order.clone() });
     }
     if let (Some(name), None) = (&video.color_space, video.color.matrix) {
-        return Err(FfmpegError::Matrix {
-            path: path(),
-            matrix: name.clone(),
-        });
+        return Err(FfmpegError::Matrix { path: path(), matrix: name.clone() });
     }
     Ok(())
 }
@@ -321,11 +283,7 @@ fn refuse(path: &Path, video: &VideoStream) -> Result<(), FfmpegError> {
 fn layout_of(video: &VideoStream) -> Layout {
     let bit_depth = bit_depth_of(&video.pixel_format);
     if is_rgb(&video.pixel_format) {
-        return if bit_depth == 8 {
-            Layout::Rgb8
-        } else {
-            Layout::Rgb16
-        };
+        return if bit_depth == 8 { Layout::Rgb8 } else { Layout::Rgb16 };
     }
     // Grey pictures without a statement are full, as ffmpeg itself takes them.
     let grey = video.pixel_format.starts_with("gray") || video.pixel_format.starts_with("ya");
@@ -347,9 +305,7 @@ fn stream_info(video: &VideoStream, limit: Option<u64>) -> StreamInfo {
         width: video.width,
         height: video.height,
         frame_rate: Some(video.frame_rate),
-        frames: video
-            .frames
-            .map(|frames| limit.map_or(frames, |limit| limit.min(frames))),
+        frames: video.frames.map(|frames| limit.map_or(frames, |limit| limit.min(frames))),
         sample_aspect: video.sample_aspect,
         color: video.color.clone(),
         bit_depth: video.bit_depth,
@@ -358,19 +314,13 @@ fn stream_info(video: &VideoStream, limit: Option<u64>) -> StreamInfo {
 
 /// The filters from decoded to raw pictures: nothing but chroma is resampled.
 fn filters(video: &VideoStream, layout: &Layout) -> String {
-    let size = format!(
-        "scale=w={}:h={}:flags={SCALE_FLAGS}",
-        video.width, video.height
-    );
+    let size = format!("scale=w={}:h={}:flags={SCALE_FLAGS}", video.width, video.height);
     let convert = match layout {
         // Both ranges are stated alike, so that codes are only shifted to 16 bits.
         Layout::Yuv(_) => format!("{size}:in_range=tv:out_range=tv{}", siting(video)),
         Layout::Rgb8 | Layout::Rgb16 => size,
     };
-    format!(
-        "showinfo=checksum=0,{convert},format={}",
-        layout.pixel_format()
-    )
+    format!("showinfo=checksum=0,{convert},format={}", layout.pixel_format())
 }
 
 /// Where subsampled chroma lies, in 1/256 of a luma sample; left of the middle where unstated.
@@ -392,37 +342,17 @@ fn siting(video: &VideoStream) -> String {
 
 fn decoder(probe: &Probe, layout: &Layout, limit: Option<u64>, programs: &Programs) -> Command {
     let mut command = Command::new(&programs.ffmpeg);
-    command.args([
-        "-hide_banner",
-        "-nostdin",
-        "-nostats",
-        "-loglevel",
-        "level+info",
-    ]);
+    command.args(["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info"]);
     // A damaged frame ends the run: without these, ffmpeg shows a guess in its place.
     command.args(["-xerror", "-err_detect", "explode"]);
     command.args(["-protocol_whitelist", "file,crypto,data", "-i"]);
     command.arg(file_argument(&probe.path));
-    command.args([
-        "-map",
-        &format!("0:{}", probe.video.index),
-        "-an",
-        "-sn",
-        "-dn",
-    ]);
-    command.args([
-        "-vf",
-        &filters(&probe.video, layout),
-        "-fps_mode",
-        "passthrough",
-    ]);
+    command.args(["-map", &format!("0:{}", probe.video.index), "-an", "-sn", "-dn"]);
+    command.args(["-vf", &filters(&probe.video, layout), "-fps_mode", "passthrough"]);
     if let Some(limit) = limit {
         command.args(["-frames:v", &limit.max(1).to_string()]);
     }
     command.args(["-f", "rawvideo", "pipe:1"]);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

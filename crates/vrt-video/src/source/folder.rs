@@ -35,9 +35,7 @@ impl FolderSource {
     pub fn open(path: &Path, channels: PictureChannels) -> Result<Self, VideoError> {
         let files = list_pictures(path)?;
         if files.is_empty() {
-            return Err(VideoError::NoPictures {
-                path: path.to_path_buf(),
-            });
+            return Err(VideoError::NoPictures { path: path.to_path_buf() });
         }
         Self::from_files(files, channels)
     }
@@ -63,12 +61,7 @@ impl FolderSource {
             color: ColorDescription::default(),
             bit_depth: head.bit_depth,
         };
-        Ok(Self {
-            info,
-            files,
-            next: 0,
-            channels,
-        })
+        Ok(Self { info, files, next: 0, channels })
     }
 }
 
@@ -85,47 +78,28 @@ impl FrameSource for FolderSource {
         // After an error the stream is over; only a whole frame moves it on.
         self.next = self.files.len();
         let (frame, _) = decode(path, index, self.channels)?;
-        let (first_size, other_size) = (
-            (self.info.width, self.info.height),
-            (frame.width(), frame.height()),
-        );
+        let (first_size, other_size) =
+            ((self.info.width, self.info.height), (frame.width(), frame.height()));
         if first_size != other_size {
             let (first, other) = (self.files[0].clone(), path.clone());
-            return Err(VideoError::MixedSizes {
-                first,
-                first_size,
-                other,
-                other_size,
-            });
+            return Err(VideoError::MixedSizes { first, first_size, other, other_size });
         }
         self.next = index as usize + 1;
-        Ok(Some(TimedFrame {
-            frame,
-            seconds: None,
-            name: Some(stem(path)),
-        }))
+        Ok(Some(TimedFrame { frame, seconds: None, name: Some(stem(path)) }))
     }
 }
 
 /// The first picture whose head states another size; heads that cannot be read are left for later.
 fn check_sizes(files: &[PathBuf], first_size: (usize, usize)) -> Result<(), VideoError> {
-    let differing = files
-        .par_iter()
-        .enumerate()
-        .find_map_first(|(index, path)| {
-            let size = read_head(path, index as u64).ok()?.size;
-            (size != first_size).then(|| (path.clone(), size))
-        });
+    let differing = files.par_iter().enumerate().find_map_first(|(index, path)| {
+        let size = read_head(path, index as u64).ok()?.size;
+        (size != first_size).then(|| (path.clone(), size))
+    });
     match differing {
         None => Ok(()),
         Some((other, other_size)) => {
             let first = files[0].clone();
-            Err(VideoError::MixedSizes {
-                first,
-                first_size,
-                other,
-                other_size,
-            })
+            Err(VideoError::MixedSizes { first, first_size, other, other_size })
         }
     }
 }
@@ -147,10 +121,7 @@ pub fn list_pictures(folder: &Path) -> Result<Vec<PathBuf>, VideoError> {
     let mut stems: HashMap<_, &Path> = HashMap::new();
     for file in &files {
         if let Some(first) = stems.insert(file.file_stem(), file) {
-            return Err(VideoError::SameName {
-                first: first.to_path_buf(),
-                second: file.clone(),
-            });
+            return Err(VideoError::SameName { first: first.to_path_buf(), second: file.clone() });
         }
     }
     Ok(files)
@@ -158,10 +129,7 @@ pub fn list_pictures(folder: &Path) -> Result<Vec<PathBuf>, VideoError> {
 
 /// The name of a file without its extension.
 pub(crate) fn stem(path: &Path) -> String {
-    path.file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// What is in `folder`, not hidden, and `wanted`; in no particular order.
@@ -169,10 +137,7 @@ pub(crate) fn list(
     folder: &Path,
     wanted: impl Fn(&Path) -> bool,
 ) -> Result<Vec<PathBuf>, VideoError> {
-    let read = |source| VideoError::Read {
-        path: folder.to_path_buf(),
-        source,
-    };
+    let read = |source| VideoError::Read { path: folder.to_path_buf(), source };
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(read)? {
         let entry = entry.map_err(read)?;
@@ -194,15 +159,10 @@ pub(crate) fn natural_order(a: &str, b: &str) -> Ordering {
         let order = match (part_a, part_b) {
             ("", "") => return a.cmp(b),
             _ if is_number(part_a) && is_number(part_b) => {
-                let (value_a, value_b) = (
-                    part_a.trim_start_matches('0'),
-                    part_b.trim_start_matches('0'),
-                );
+                let (value_a, value_b) =
+                    (part_a.trim_start_matches('0'), part_b.trim_start_matches('0'));
                 // Values of one length compare as their digits do.
-                value_a
-                    .len()
-                    .cmp(&value_b.len())
-                    .then_with(|| value_a.cmp(value_b))
+                value_a.len().cmp(&value_b.len()).then_with(|| value_a.cmp(value_b))
             }
             _ => part_a.cmp(part_b),
         };

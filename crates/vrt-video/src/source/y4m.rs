@@ -53,10 +53,8 @@ impl Y4mSource<File> {
     ///
     /// Says that the file cannot be read, or what is wrong with its first line.
     pub fn open(path: &Path, options: Y4mOptions) -> Result<Self, VideoError> {
-        let file = File::open(path).map_err(|source| VideoError::Read {
-            path: path.to_path_buf(),
-            source,
-        })?;
+        let file = File::open(path)
+            .map_err(|source| VideoError::Read { path: path.to_path_buf(), source })?;
         Self::new(file, path, options)
     }
 }
@@ -70,14 +68,9 @@ impl<R: Read> Y4mSource<R> {
     pub fn new(reader: R, path: &Path, options: Y4mOptions) -> Result<Self, VideoError> {
         let mut reader = BufReader::new(reader);
         let path = path.to_path_buf();
-        let wrong = |reason| VideoError::Y4mHeader {
-            path: path.clone(),
-            reason,
-        };
-        let line = read_line(&mut reader).map_err(|source| VideoError::Read {
-            path: path.clone(),
-            source,
-        })?;
+        let wrong = |reason| VideoError::Y4mHeader { path: path.clone(), reason };
+        let line = read_line(&mut reader)
+            .map_err(|source| VideoError::Read { path: path.clone(), source })?;
         let Line::Whole(line) = line else {
             return Err(wrong("its first line has no end".to_owned()));
         };
@@ -95,37 +88,17 @@ impl<R: Read> Y4mSource<R> {
             height: header.height,
             frame_rate: header.frame_rate.map(FrameRate::Constant),
             frames: None,
-            sample_aspect: header
-                .sample_aspect
-                .filter(|a| a.numerator != a.denominator),
-            color: ColorDescription {
-                matrix,
-                range,
-                ..ColorDescription::default()
-            },
+            sample_aspect: header.sample_aspect.filter(|a| a.numerator != a.denominator),
+            color: ColorDescription { matrix, range, ..ColorDescription::default() },
             bit_depth: header.bit_depth,
         };
         let (bytes, frames, over) = (Vec::new(), 0, false);
-        Ok(Self {
-            reader,
-            path,
-            info,
-            header,
-            codes,
-            bytes,
-            frame_bytes,
-            frames,
-            over,
-        })
+        Ok(Self { reader, path, info, header, codes, bytes, frame_bytes, frames, over })
     }
 
     fn failed(&self, reason: impl std::fmt::Display) -> VideoError {
         let (path, frame) = (self.path.clone(), self.frames);
-        VideoError::Y4mFrame {
-            path,
-            frame,
-            reason: reason.to_string(),
-        }
+        VideoError::Y4mFrame { path, frame, reason: reason.to_string() }
     }
 
     /// Fills `bytes` with the next frame; `false` behind the last one.
@@ -140,9 +113,7 @@ impl<R: Read> Y4mSource<R> {
         }
         self.bytes.clear();
         // Memory is taken as data comes, not as the head promises.
-        let got = (&mut self.reader)
-            .take(self.frame_bytes as u64)
-            .read_to_end(&mut self.bytes);
+        let got = (&mut self.reader).take(self.frame_bytes as u64).read_to_end(&mut self.bytes);
         match got {
             Err(error) => Err(self.failed(error)),
             Ok(got) if got < self.frame_bytes => Err(self.failed(format!(
@@ -157,31 +128,16 @@ impl<R: Read> Y4mSource<R> {
     fn plane(&self, start: usize, width: usize, height: usize) -> Plane {
         let area = start..start + width * height;
         let samples = if self.header.bit_depth == 8 {
-            self.bytes[area]
-                .iter()
-                .map(|&code| f32::from(code))
-                .collect()
+            self.bytes[area].iter().map(|&code| f32::from(code)).collect()
         } else {
             let words = &self.bytes.as_chunks::<2>().0[area];
-            words
-                .iter()
-                .map(|&word| f32::from(u16::from_le_bytes(word)))
-                .collect()
+            words.iter().map(|&word| f32::from(u16::from_le_bytes(word))).collect()
         };
-        Plane {
-            width,
-            height,
-            samples,
-        }
+        Plane { width, height, samples }
     }
 
     fn picture(&self) -> Frame {
-        let Header {
-            width,
-            height,
-            sampling,
-            ..
-        } = self.header;
+        let Header { width, height, sampling, .. } = self.header;
         let luma = self.plane(0, width, height).samples;
         let codes = self.codes;
         let mut samples = vec![0.0; 3 * luma.len()];
@@ -198,16 +154,10 @@ impl<R: Read> Y4mSource<R> {
             stretch(plane, (columns, rows), (width, height)).samples
         };
         let (blue, red) = (chroma(0), chroma(1));
-        let pixels = samples
-            .par_chunks_exact_mut(3)
-            .zip(&luma)
-            .zip(&blue)
-            .zip(&red);
-        pixels
-            .with_min_len(width)
-            .for_each(|(((rgb, &y), &cb), &cr)| {
-                rgb.copy_from_slice(&codes.to_rgb([y, cb, cr]));
-            });
+        let pixels = samples.par_chunks_exact_mut(3).zip(&luma).zip(&blue).zip(&red);
+        pixels.with_min_len(width).for_each(|(((rgb, &y), &cb), &cr)| {
+            rgb.copy_from_slice(&codes.to_rgb([y, cb, cr]));
+        });
         Frame::new(width, height, 3, samples)
     }
 
@@ -232,11 +182,7 @@ impl<R: Read + Send> FrameSource for Y4mSource<R> {
         if !self.read_frame()? {
             return Ok(None);
         }
-        let frame = TimedFrame {
-            frame: self.picture(),
-            seconds: self.seconds(),
-            name: None,
-        };
+        let frame = TimedFrame { frame: self.picture(), seconds: self.seconds(), name: None };
         self.frames += 1;
         self.over = false;
         Ok(Some(frame))

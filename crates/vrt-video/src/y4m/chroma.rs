@@ -41,11 +41,7 @@ impl Axis {
         let tap = |index| {
             let place = self.place(index).clamp(0.0, last as f32);
             let first = place.floor();
-            (
-                first as usize,
-                (first as usize + 1).min(last),
-                place - first,
-            )
+            (first as usize, (first as usize + 1).min(last), place - first)
         };
         (0..luma).map(tap).collect()
     }
@@ -89,23 +85,16 @@ pub(crate) fn stretch(plane: Plane, (columns, rows): (Axis, Axis), size: (usize,
     let (width, height) = size;
     let (column_taps, row_taps) = (columns.taps(width), rows.taps(height));
     let mut samples = vec![0.0; width * height];
-    samples
-        .par_chunks_exact_mut(width)
-        .zip(&row_taps)
-        .for_each(|(row, &(first, second, part))| {
-            let at = |row: usize| &plane.samples[row * plane.width..][..plane.width];
-            let mix = |a: f32, b: f32, part: f32| a + (b - a) * part;
-            let above_below = at(first).iter().zip(at(second));
-            let blended: Vec<f32> = above_below.map(|(&a, &b)| mix(a, b, part)).collect();
-            for (sample, &(left, right, part)) in row.iter_mut().zip(&column_taps) {
-                *sample = mix(blended[left], blended[right], part);
-            }
-        });
-    Plane {
-        width,
-        height,
-        samples,
-    }
+    samples.par_chunks_exact_mut(width).zip(&row_taps).for_each(|(row, &(first, second, part))| {
+        let at = |row: usize| &plane.samples[row * plane.width..][..plane.width];
+        let mix = |a: f32, b: f32, part: f32| a + (b - a) * part;
+        let above_below = at(first).iter().zip(at(second));
+        let blended: Vec<f32> = above_below.map(|(&a, &b)| mix(a, b, part)).collect();
+        for (sample, &(left, right, part)) in row.iter_mut().zip(&column_taps) {
+            *sample = mix(blended[left], blended[right], part);
+        }
+    });
+    Plane { width, height, samples }
 }
 
 /// A chroma plane brought from the picture's size to its own; edges are repeated.
@@ -115,30 +104,18 @@ pub(crate) fn shrink(plane: Plane, (columns, rows): (Axis, Axis)) -> Plane {
     }
     let (width, height) = (columns.len(plane.width), rows.len(plane.height));
     let mut samples = vec![0.0; width * height];
-    samples
-        .par_chunks_exact_mut(width)
-        .enumerate()
-        .for_each(|(index, row)| {
-            let mut blended = vec![0.0; plane.width];
-            for (source, weight) in rows.sources(plane.height, index) {
-                let source = &plane.samples[source * plane.width..][..plane.width];
-                blended
-                    .iter_mut()
-                    .zip(source)
-                    .for_each(|(sum, sample)| *sum += weight * sample);
-            }
-            for (column, sample) in row.iter_mut().enumerate() {
-                let sources = columns.sources(plane.width, column);
-                *sample = sources
-                    .map(|(source, weight)| weight * blended[source])
-                    .sum();
-            }
-        });
-    Plane {
-        width,
-        height,
-        samples,
-    }
+    samples.par_chunks_exact_mut(width).enumerate().for_each(|(index, row)| {
+        let mut blended = vec![0.0; plane.width];
+        for (source, weight) in rows.sources(plane.height, index) {
+            let source = &plane.samples[source * plane.width..][..plane.width];
+            blended.iter_mut().zip(source).for_each(|(sum, sample)| *sum += weight * sample);
+        }
+        for (column, sample) in row.iter_mut().enumerate() {
+            let sources = columns.sources(plane.width, column);
+            *sample = sources.map(|(source, weight)| weight * blended[source]).sum();
+        }
+    });
+    Plane { width, height, samples }
 }
 
 #[cfg(test)]
@@ -147,48 +124,23 @@ mod tests {
 
     use super::*;
 
-    const AXES: [Axis; 4] = [
-        Axis::Full,
-        Axis::HalfFirst,
-        Axis::HalfMiddle,
-        Axis::QuarterFirst,
-    ];
+    const AXES: [Axis; 4] = [Axis::Full, Axis::HalfFirst, Axis::HalfMiddle, Axis::QuarterFirst];
 
     fn ramp(width: usize, height: usize) -> Plane {
         let samples = (0..width * height).map(|at| (at % width + 2 * (at / width)) as f32);
-        Plane {
-            width,
-            height,
-            samples: samples.collect(),
-        }
+        Plane { width, height, samples: samples.collect() }
     }
 
     #[test]
     fn a_row_is_stretched_as_the_siting_says() {
         let row = |axis, samples: Vec<f32>, width| {
-            let plane = Plane {
-                width: samples.len(),
-                height: 1,
-                samples,
-            };
+            let plane = Plane { width: samples.len(), height: 1, samples };
             stretch(plane, (axis, Axis::Full), (width, 1)).samples
         };
-        assert_eq!(
-            row(Axis::HalfFirst, vec![0., 4., 8.], 6),
-            [0., 2., 4., 6., 8., 8.]
-        );
-        assert_eq!(
-            row(Axis::HalfMiddle, vec![0., 4., 8.], 6),
-            [0., 1., 3., 5., 7., 8.]
-        );
-        assert_eq!(
-            row(Axis::HalfMiddle, vec![0., 4., 8.], 5),
-            [0., 1., 3., 5., 7.]
-        );
-        assert_eq!(
-            row(Axis::QuarterFirst, vec![0., 4.], 6),
-            [0., 1., 2., 3., 4., 4.]
-        );
+        assert_eq!(row(Axis::HalfFirst, vec![0., 4., 8.], 6), [0., 2., 4., 6., 8., 8.]);
+        assert_eq!(row(Axis::HalfMiddle, vec![0., 4., 8.], 6), [0., 1., 3., 5., 7., 8.]);
+        assert_eq!(row(Axis::HalfMiddle, vec![0., 4., 8.], 5), [0., 1., 3., 5., 7.]);
+        assert_eq!(row(Axis::QuarterFirst, vec![0., 4.], 6), [0., 1., 2., 3., 4., 4.]);
     }
 
     proptest! {

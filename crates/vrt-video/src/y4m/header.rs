@@ -101,9 +101,7 @@ impl Header {
 }
 
 fn side(what: &str, value: &str) -> Result<usize, String> {
-    value
-        .parse()
-        .map_err(|_| format!("the {what} {value:?} is not a number of pixels"))
+    value.parse().map_err(|_| format!("the {what} {value:?} is not a number of pixels"))
 }
 
 /// A fraction; 0 above or below the line states that it is not known.
@@ -113,10 +111,7 @@ fn ratio(what: &str, value: &str) -> Result<Option<Ratio>, String> {
     match parsed {
         None => Err(format!("the {what} {value:?} is not a fraction like 25:1")),
         Some((0, _) | (_, 0)) => Ok(None),
-        Some((numerator, denominator)) => Ok(Some(Ratio {
-            numerator,
-            denominator,
-        })),
+        Some((numerator, denominator)) => Ok(Some(Ratio { numerator, denominator })),
     }
 }
 
@@ -187,28 +182,10 @@ mod tests {
         let line = "YUV4MPEG2 W352 H288 F30000:1001 Ip A128:117 C422p10 XYSCSS=422P10 \
                     XCOLORRANGE=FULL";
         let header = Header::parse(line).unwrap();
-        assert_eq!(
-            (header.width, header.height, header.bit_depth),
-            (352, 288, 10)
-        );
-        assert_eq!(
-            header.frame_rate,
-            Some(Ratio {
-                numerator: 30000,
-                denominator: 1001
-            })
-        );
-        assert_eq!(
-            header.sample_aspect,
-            Some(Ratio {
-                numerator: 128,
-                denominator: 117
-            })
-        );
-        assert_eq!(
-            header.sampling,
-            Sampling::Color(Axis::HalfFirst, Axis::Full)
-        );
+        assert_eq!((header.width, header.height, header.bit_depth), (352, 288, 10));
+        assert_eq!(header.frame_rate, Some(Ratio { numerator: 30000, denominator: 1001 }));
+        assert_eq!(header.sample_aspect, Some(Ratio { numerator: 128, denominator: 117 }));
+        assert_eq!(header.sampling, Sampling::Color(Axis::HalfFirst, Axis::Full));
         assert_eq!(header.range, Some(Range::Full));
         assert_eq!(header.frame_bytes(), Ok(352 * 288 * 2 * 2));
     }
@@ -216,10 +193,7 @@ mod tests {
     #[test]
     fn what_is_not_stated_has_its_default() {
         let header = Header::parse("YUV4MPEG2 H3 W5 F0:0 A0:0").unwrap();
-        assert_eq!(
-            (header.frame_rate, header.sample_aspect, header.range),
-            (None, None, None)
-        );
+        assert_eq!((header.frame_rate, header.sample_aspect, header.range), (None, None, None));
         // 15 luma samples and two planes of 3×2.
         assert_eq!((header.bit_depth, header.frame_bytes()), (8, Ok(27)));
     }
@@ -235,10 +209,7 @@ mod tests {
             ("YUV4MPEG2 W0 H3", "0×3"),
             ("YUV4MPEG2 W4294967295 H4294967295", "pixels"),
             ("YUV4MPEG2 W99999999999999999999 H1", "width"),
-            (
-                "YUV4MPEG2 W18446744073709551615 H18446744073709551615",
-                "pixels",
-            ),
+            ("YUV4MPEG2 W18446744073709551615 H18446744073709551615", "pixels"),
             ("YUV4MPEG2 W5 H3 F25", "frame rate"),
             ("YUV4MPEG2 W5 H3 A1:x", "aspect"),
             ("YUV4MPEG2 W5 H3 It", "deinterlace"),

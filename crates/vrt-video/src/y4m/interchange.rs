@@ -37,30 +37,16 @@ fn smooth() -> Frame {
         let terms = [x as f32, y as f32, (x + y) as f32 / 2.0];
         0.2 + 0.5 * terms[channel] / WIDTH as f32
     };
-    Frame::new(
-        WIDTH,
-        HEIGHT,
-        3,
-        (0..WIDTH * HEIGHT * 3).map(value).collect(),
-    )
+    Frame::new(WIDTH, HEIGHT, 3, (0..WIDTH * HEIGHT * 3).map(value).collect())
 }
 
 fn bytes(frame: &Frame) -> Vec<u8> {
-    frame
-        .samples()
-        .iter()
-        .map(|sample| (sample * 255.0).round() as u8)
-        .collect()
+    frame.samples().iter().map(|sample| (sample * 255.0).round() as u8).collect()
 }
 
 fn assert_near(actual: &[u8], expected: &[u8], label: &str) {
     assert_eq!(actual.len(), expected.len(), "{label}");
-    let worst = actual
-        .iter()
-        .zip(expected)
-        .map(|(a, b)| a.abs_diff(*b))
-        .max()
-        .unwrap();
+    let worst = actual.iter().zip(expected).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
     // A code of rounding on either side, chroma weighted up to 2, and bicubic against bilinear.
     assert!(worst <= 4, "{label}: {worst} codes apart");
 }
@@ -81,18 +67,8 @@ fn what_ffmpeg_writes_is_read() {
         "gray",
         "gray16le",
     ] {
-        let input = [
-            "-f",
-            "rawvideo",
-            "-pix_fmt",
-            "rgb24",
-            "-s",
-            &size,
-            "-r",
-            "24000/1001",
-            "-i",
-            "-",
-        ];
+        let input =
+            ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", &size, "-r", "24000/1001", "-i", "-"];
         let output = [
             "-sws_flags",
             "accurate_rnd+full_chroma_int+bicubic",
@@ -110,10 +86,7 @@ fn what_ffmpeg_writes_is_read() {
         };
         let mut source =
             Y4mSource::new(&stream[..], Path::new(format), Y4mOptions::default()).unwrap();
-        let rate = Ratio {
-            numerator: 24000,
-            denominator: 1001,
-        };
+        let rate = Ratio { numerator: 24000, denominator: 1001 };
         assert_eq!(source.info().frame_rate, Some(FrameRate::Constant(rate)));
         for _ in 0..2 {
             let frame = source.next_frame().unwrap().unwrap().frame;
@@ -134,49 +107,24 @@ fn what_is_written_ffmpeg_reads() {
         frame_rate: None,
         frames: None,
         sample_aspect: None,
-        color: ColorDescription {
-            matrix: Some(Matrix::Bt601),
-            ..ColorDescription::default()
-        },
+        color: ColorDescription { matrix: Some(Matrix::Bt601), ..ColorDescription::default() },
         bit_depth: 8,
     };
     for chroma in [Y4mChroma::Half, Y4mChroma::Full] {
-        for depth in [
-            Y4mDepth::Eight,
-            Y4mDepth::Ten,
-            Y4mDepth::Twelve,
-            Y4mDepth::Sixteen,
-        ] {
+        for depth in [Y4mDepth::Eight, Y4mDepth::Ten, Y4mDepth::Twelve, Y4mDepth::Sixteen] {
             let label = format!("{chroma:?} {depth:?}");
-            let options = Y4mSinkOptions {
-                chroma,
-                depth,
-                overwrite: false,
-            };
+            let options = Y4mSinkOptions { chroma, depth, overwrite: false };
             let mut stream = Vec::new();
             let mut sink =
                 Box::new(Y4mSink::new(&mut stream, Path::new("memory"), &info, options).unwrap());
             for _ in 0..2 {
-                let timed = TimedFrame {
-                    frame: frame.clone(),
-                    seconds: None,
-                    name: None,
-                };
+                let timed = TimedFrame { frame: frame.clone(), seconds: None, name: None };
                 sink.write(&timed).unwrap();
             }
             sink.finish().unwrap();
             let flags = "accurate_rnd+full_chroma_int+full_chroma_inp+bicubic";
-            let arguments = [
-                "-i",
-                "-",
-                "-sws_flags",
-                flags,
-                "-f",
-                "rawvideo",
-                "-pix_fmt",
-                "rgb24",
-                "-",
-            ];
+            let arguments =
+                ["-i", "-", "-sws_flags", flags, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"];
             let Some(rgb) = ffmpeg(&arguments, &stream) else {
                 return;
             };

@@ -12,15 +12,14 @@ use super::network::NetworkOptions;
 use super::table::grouped;
 use super::{Failure, GlobalOptions, output};
 
-const ABOUT: &str = "\
-Converts weights between .pth and .safetensors. The form of A is told from its content, that of B \
+const HELP: &str = "\
+The form of A is told from its content, that of B \
 from its extension.
 
 The network is recognised from names and shapes, or stated with --options or --preset, and every \
 tensor is accounted for: what is missing, unknown or of another shape is listed and nothing is \
-written. Names stay the published ones; a .pth can be loaded strictly by the published program.";
+written. Names stay the published ones; a .pth can be loaded strictly by the published program.
 
-const EXAMPLES: &str = "\
 Examples:
   vrt convert 006_VRT_videodeblurring_GoPro.pth deblur.safetensors
   vrt convert deblur.safetensors deblur.pth
@@ -28,7 +27,7 @@ Examples:
 
 /// Flags of `vrt convert`.
 #[derive(Args, Clone, Debug)]
-#[command(long_about = ABOUT, after_help = EXAMPLES)]
+#[command(after_help = HELP)]
 pub(crate) struct Arguments {
     /// Weights to read
     #[arg(value_name = "A")]

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use serde::Serialize;
 use vrt::doctor::{DeviceReport, FfmpegReport, MemoryReport, ProcessorReport, Report, examine};
 use vrt_video::Programs;
 
@@ -12,22 +13,29 @@ use super::{Failure, GlobalOptions, output};
 /// Width of the names in front of each line.
 const NAME_WIDTH: usize = 12;
 
-const ABOUT: &str = "\
-Tells what this machine offers and what a run on it will use: features of the processor and the \
-kernels chosen for them, threads, devices, ffmpeg with its encoders, memory.
+const HELP: &str = "\
+Reports what a run on this machine will use: features of the processor and the kernels chosen for them, threads, devices, ffmpeg with its encoders, memory.
 
 Ends with 0 also where something is missing: what, and how to get it, is in the text.";
 
 /// Flags of `vrt doctor`: none but those of every command.
 #[derive(Args, Clone, Debug)]
-#[command(long_about = ABOUT)]
+#[command(after_help = HELP)]
 pub(crate) struct Arguments {}
+
+/// The report, and what the flags choose.
+#[derive(Serialize)]
+struct InUse {
+    #[serde(flatten)]
+    report: Report,
+    device: String,
+}
 
 /// Runs the command.
 pub(crate) fn run(_: &Arguments, global: &GlobalOptions) -> Result<(), Failure> {
     let report = examine(&Programs::default());
     if global.json {
-        output::json(&report)?;
+        output::json(&InUse { report, device: global.device.to_string() })?;
     } else {
         output::result(text(&report, global).trim_end())?;
     }
@@ -55,7 +63,10 @@ fn processor(lines: &mut Lines, processor: &ProcessorReport) {
     lines.add("processor", &format!("{model} ({architecture}), {cores}{processors} threads"));
     lines.add("features", &or(processor.features.join(" "), "none that matter here"));
     let levels = processor.levels.join(", ");
-    lines.add("kernels", &format!("{} will be used (this processor runs {levels})", processor.level));
+    lines.add(
+        "kernels",
+        &format!("{} will be used (this processor runs {levels})", processor.level),
+    );
     lines.add("threads", &format!("{threads} will be used"));
 }
 

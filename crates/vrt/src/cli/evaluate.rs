@@ -16,15 +16,14 @@ use super::{Failure, GlobalOptions, output};
 /// Largest noise level, in codes of 8 bits.
 const MAX_SIGMA: f64 = 255.0;
 
-const ABOUT: &str = "\
+const HELP: &str = "\
 Restores every clip under --input and scores it against the one of the same name under --gt: PSNR \
 and SSIM on RGB, and on luma (-Y), of each frame, clip and the set, as published numbers were made. \
 With --restored, frames that are there already are scored.
 
 A folder is a set of clips (clip/frame.png) or one clip. Published numbers also need the published \
-tiles: --tiling published. Scene cuts are not looked for.";
+tiles: --tiling published. Scene cuts are not looked for.
 
-const EXAMPLES: &str = "\
 Examples:
   vrt eval --gt GoPro/sharp --input GoPro/blur --weights 006_VRT_videodeblurring_GoPro.pth \\
       --tiling published
@@ -32,9 +31,13 @@ Examples:
   vrt eval --gt DAVIS/ --sigma 20 --weights 008_VRT_videodenoising_DAVIS.pth
   vrt eval --gt vimeo_septuplet/ --input bicubic/ --protocol vimeo-sr --weights 003.pth";
 
+/// Flags about restoring, which have no meaning for frames that are restored already.
+const NOT_WITH_RESTORED: [&str; 9] =
+    ["weights", "save", "sigma", "options", "preset", "flow", "tile", "overlap", "memory"];
+
 /// Flags of `vrt eval`.
 #[derive(Args, Clone, Debug)]
-#[command(long_about = ABOUT, after_help = EXAMPLES)]
+#[command(after_help = HELP)]
 pub(crate) struct Arguments {
     /// Folder with the truth: clip/frame, or the frames of one clip
     #[arg(long, value_name = "DIR")]
@@ -43,7 +46,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR", conflicts_with = "restored")]
     input: Option<PathBuf>,
     /// Folder with restored frames, to score without restoring
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["weights", "save", "sigma"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = NOT_WITH_RESTORED)]
     restored: Option<PathBuf>,
     /// Weights of the network, .pth or .safetensors
     #[arg(long, value_name = "FILE", required_unless_present = "restored")]
@@ -96,10 +99,7 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
     let mut progress = Progress { quiet: global.quiet, last: None };
     let mut on_event = |event: EvalEvent<'_>| progress.show(event);
     let report = match (&arguments.restored, &arguments.weights) {
-        (Some(restored), _) => {
-            let folders = Folders { truth: &arguments.gt, input: Some(restored) };
-            score(folders, protocol, &mut on_event)?
-        }
+        (Some(restored), _) => score(&arguments.gt, restored, protocol, &mut on_event)?,
         (None, Some(weights)) => restore(arguments, weights, protocol, global, &mut on_event)?,
         (None, None) => return Err(Failure::Usage("state --weights or --restored".to_owned())),
     };

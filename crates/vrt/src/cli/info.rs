@@ -14,13 +14,12 @@ use super::network::NetworkOptions;
 use super::table::{Table, bytes, flops, grouped};
 use super::{Failure, GlobalOptions, output};
 
-const ABOUT: &str = "\
-Describes a network: its architecture, the exact number of parameters of each part, and, with \
+const HELP: &str = "\
+States the architecture, the exact number of parameters of each part, and, with \
 --size, operations by kind and predicted memory for a clip restored in one piece (a tile).
 
-The network is that of a file of weights, recognised from names and shapes, or a preset.";
+The network is that of a file of weights, recognised from names and shapes, or a preset.
 
-const EXAMPLES: &str = "\
 Examples:
   vrt info 006_VRT_videodeblurring_GoPro.pth
   vrt info 006 --size 6,256x256
@@ -28,7 +27,7 @@ Examples:
 
 /// Flags of `vrt info`.
 #[derive(Args, Clone, Debug)]
-#[command(long_about = ABOUT, after_help = EXAMPLES)]
+#[command(after_help = HELP)]
 pub(crate) struct Arguments {
     /// A file of weights, or the name of a preset, such as 006
     #[arg(value_name = "WEIGHTS|PRESET")]
@@ -92,9 +91,9 @@ fn config(network: &Path, options: &NetworkOptions) -> Result<VrtConfig, Failure
         return Ok(options.open(network)?.config()?);
     }
     let name = network.to_string_lossy();
-    Preset::parse(&name).map(Preset::config).map_err(|unknown| {
-        Failure::failed(format!("there is no file {name:?}, and {unknown}"))
-    })
+    Preset::parse(&name)
+        .map(Preset::config)
+        .map_err(|unknown| Failure::failed(format!("there is no file {name:?}, and {unknown}")))
 }
 
 /// A network in one line: its task, and presets that are the same.

@@ -27,8 +27,8 @@ Examples:
   vrt restore blurred/ -o sharp/ --weights spike.safetensors --spike spikes/
   ffmpeg -i in.mp4 -f yuv4mpegpipe - | vrt restore - -o out.y4m --weights deblur.pth
 
-Inputs and outputs are folders of pictures (PNG, JPEG, TIFF, WebP, BMP; written as PNG), .y4m files, - for
-YUV4MPEG2 on standard input or output, and whatever ffmpeg reads and writes.";
+Inputs and outputs are folders of pictures (PNG, JPEG, TIFF, WebP, BMP; written as PNG),
+.y4m files or pipes, and whatever ffmpeg reads and writes.";
 
 /// Flags of `vrt restore`.
 #[derive(Args, Clone, Debug)]
@@ -115,6 +115,7 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
         ));
     }
     check_precision(arguments.precision, global.device)?;
+    let device = global.device.open()?;
     let mut reporter = Reporter::new(global);
     let (config, checkpoint) = arguments.network.load(&arguments.weights)?;
     let recognised = Recognised {
@@ -127,7 +128,7 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
     options.tile = choice.choose(&recognised, global.device, &mut |text| reporter.warn(text))?;
     // What does not fit is said before a large network is built.
     options.check(&config).map_err(|error| Failure::Usage(error.to_string()))?;
-    let restorer = Restorer::new(&config, &checkpoint, &global.device.open()?)?;
+    let restorer = Restorer::new(&config, &checkpoint, &device)?;
     drop(checkpoint);
     options.stop = stop_on_signals()?;
     let (input, output) = (&arguments.input, &arguments.output);
@@ -150,7 +151,8 @@ impl Arguments {
             frames: self.frames,
             bit_depth: self.bit_depth.map(Into::into),
             frame_rate: self.fps.map(|Rate(ratio)| ratio),
-            encoder_arguments: encoder.map(|args| args.split_whitespace().map(Into::into).collect()),
+            encoder_arguments: encoder
+                .map(|args| args.split_whitespace().map(Into::into).collect()),
             overwrite: self.overwrite,
             ..RestoreOptions::default()
         }
@@ -191,8 +193,7 @@ fn conclude(
     }
     if global.json {
         let (frames, seconds) = (summary.frames(), summary.seconds);
-        let event =
-            json!({ "event": "done", "frames": frames, "path": path, "seconds": seconds });
+        let event = json!({ "event": "done", "frames": frames, "path": path, "seconds": seconds });
         return Ok(output::json(&event)?);
     }
     let line = format!("{frames}{place}, {:.1} s", summary.seconds);

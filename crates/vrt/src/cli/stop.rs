@@ -4,27 +4,34 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::flag;
 
 use super::output;
 
 /// Exit code of a run that the second signal ends.
 const STOPPED: i32 = 1;
 
+/// How soon a signal is answered.
+const ANSWER: Duration = Duration::from_millis(100);
+
 /// A flag that the first SIGINT or SIGTERM sets; the second one ends the process.
 pub(crate) fn stop_on_signals() -> io::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the first signal finds the flag unset, and goes on to set it.
+        flag::register_conditional_shutdown(signal, STOPPED, Arc::clone(&stop))?;
+        flag::register(signal, Arc::clone(&stop))?;
+    }
     let flag = Arc::clone(&stop);
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    // Nothing may be printed where a signal is handled, and tiles can take long.
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for _ in signals.forever() {
-            if flag.swap(true, Ordering::Relaxed) {
-                std::process::exit(STOPPED);
-            }
-            output::message("stopping after the tile under way; once more stops at once");
+        while !flag.load(Ordering::Relaxed) {
+            thread::sleep(ANSWER);
         }
+        output::message("stopping after the tile under way; once more stops at once");
     })?;
     Ok(stop)
 }

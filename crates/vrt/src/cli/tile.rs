@@ -80,10 +80,13 @@ impl TileOptions {
 
     fn given(&self, frames: usize, size: usize) -> Result<TileChoice, Failure> {
         let spec = match self.overlap {
-            Some(overlap) => Overlap { frames: overlap.frames, size: overlap.size }.of(frames, size),
+            Some(overlap) => {
+                Overlap { frames: overlap.frames, size: overlap.size }.of(frames, size)
+            }
             None => Overlap::default().at_most_for(frames, size).of(frames, size),
         };
-        let spec = spec.map_err(|error| Failure::Usage(format!("--tile and --overlap: {error}")))?;
+        let spec =
+            spec.map_err(|error| Failure::Usage(format!("--tile and --overlap: {error}")))?;
         Ok(TileChoice::Given(spec))
     }
 
@@ -92,8 +95,10 @@ impl TileOptions {
         let overlap = overlap.unwrap_or_default();
         let memory = self.memory.map(|Bytes(bytes)| bytes);
         if memory.is_none() && device.kind != DeviceKind::Cpu {
-            warn("how much memory the GPU has is not known: tiles are planned for 8 GiB; state \
-                  --memory to use more or less");
+            warn(
+                "how much memory the GPU has is not known: tiles are planned for 8 GiB; state \
+                  --memory to use more or less",
+            );
             return TileChoice::Auto { memory: Some(GPU_MEMORY), overlap };
         }
         TileChoice::Auto { memory, overlap }

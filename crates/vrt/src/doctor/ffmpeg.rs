@@ -67,13 +67,12 @@ fn program(path: &Path) -> ProgramReport {
 
 /// What the program prints.
 fn run(program: &Path, arguments: &[&str]) -> Result<String, FfmpegError> {
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => FfmpegError::Missing { program: program.into() },
-            _ => FfmpegError::Run { program: program.into(), source },
+    let output =
+        Command::new(program).args(arguments).stdin(Stdio::null()).output().map_err(|source| {
+            match source.kind() {
+                std::io::ErrorKind::NotFound => FfmpegError::Missing { program: program.into() },
+                _ => FfmpegError::Run { program: program.into(), source },
+            }
         })?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());

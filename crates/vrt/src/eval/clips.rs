@@ -9,13 +9,12 @@ use super::protocol::{ClipFiles, Protocol};
 use super::{EvalError, Folders};
 
 /// The clips that a protocol looks at; without an input, the truth is both.
-pub(super) fn clips(
-    folders: Folders<'_>,
-    protocol: Protocol,
-) -> Result<Vec<ClipFiles>, EvalError> {
+pub(super) fn clips(folders: Folders<'_>, protocol: Protocol) -> Result<Vec<ClipFiles>, EvalError> {
     let Some(input) = folders.input else {
-        let both = |ClipFolder { name, frames, .. }| {
-            ClipFiles { name, truth: frames.clone(), input: frames }
+        let both = |ClipFolder { name, frames, .. }| ClipFiles {
+            name,
+            truth: frames.clone(),
+            input: frames,
         };
         return Ok(list_clips(folders.truth)?.into_iter().map(both).collect());
     };
@@ -34,7 +33,9 @@ pub(super) fn clips(
 fn by_clip(truth: &Path, input: &Path) -> Result<Vec<ClipFiles>, EvalError> {
     let (truths, inputs) = (list_clips(truth)?, list_clips(input)?);
     let single = truths.len() == 1 && inputs.len() == 1;
-    let key = |name: &str| if single { String::new() } else { name.to_owned() };
+    let key = |name: &str| {
+        if single { String::new() } else { name.to_owned() }
+    };
     let mut truths_by_name: HashMap<_, _> =
         truths.into_iter().map(|clip| (key(&clip.name), clip.frames)).collect();
     let (mut clips, mut missing) = (Vec::new(), Vec::new());

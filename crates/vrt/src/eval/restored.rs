@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use vrt_model::config::VrtConfig;
 use vrt_model::tiled::{
-    ClipModel, ClipSize, TemporalWindows, TileSpec, TiledError, Window, WindowError,
-    WindowStream, restore_window,
+    ClipModel, ClipSize, TemporalWindows, TileSpec, TiledError, Window, WindowError, WindowStream,
+    restore_window,
 };
 use vrt_model::volume::{Volume, VolumeError};
 use vrt_video::{ClipNoise, Frame, PictureChannels, VideoError, read_picture};
@@ -141,7 +141,9 @@ impl<'a> Reader<'a> {
     }
 
     fn next(&mut self) -> Result<Option<Volume>, EvalError> {
-        let Some(path) = self.files.get(self.next) else { return Ok(None) };
+        let Some(path) = self.files.get(self.next) else {
+            return Ok(None);
+        };
         self.next += 1;
         let mut frame = match self.first.take() {
             Some(first) => first,

@@ -107,7 +107,11 @@ fn clips_weigh_the_same_and_all_frames_weigh_the_same() {
         let model = Recorder::new(false);
         let report = run(&model, "006", &truth, Some(&input), &options(protocol)).unwrap();
         assert_eq!(report.frames, 4);
-        assert!((report.set.mean.psnr - expected).abs() < 1e-9, "{protocol:?}: {:?}", report.set.mean);
+        assert!(
+            (report.set.mean.psnr - expected).abs() < 1e-9,
+            "{protocol:?}: {:?}",
+            report.set.mean
+        );
         let names: Vec<_> = report.set.clips.iter().map(|clip| clip.name.as_str()).collect();
         assert_eq!(names, ["long", "short"]);
     }
@@ -132,7 +136,7 @@ fn vimeo_interpolation_sees_every_second_frame_and_scores_the_middle() {
     write_clip(&truth.path().join("a"), &[10, 20, 30, 40, 50, 60, 70]);
     let model = Recorder::new(true);
     let options = options(Protocol::VimeoInterpolation);
-    let report = run(&model, "009", &truth, Some(&truth), &options).unwrap();
+    let report = run(&model, "009", &truth, None, &options).unwrap();
     assert_eq!(codes(&model.seen.borrow()[0]), [10, 30, 50, 70]);
     // The stand-in answers with frame 3, the truth is frame 4.
     assert!((report.set.mean.psnr - psnr(10.0)).abs() < 1e-9);
@@ -147,6 +151,33 @@ fn a_vimeo_clip_of_other_length_is_an_error_that_names_it() {
     let error = run(&model, "006", &truth, Some(&truth), &options(Protocol::VimeoSr)).unwrap_err();
     assert!(error.to_string().contains("\"odd\" has 3 frames"), "{error}");
     assert!(model.seen.borrow().is_empty());
+}
+
+#[test]
+fn the_truth_of_vimeo_may_have_more_clips_and_fewer_frames() {
+    let (truth, input) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    write_clip(&truth.path().join("a"), &[43]);
+    write_clip(&truth.path().join("more"), &[1; 7]);
+    write_clip(&input.path().join("a"), &[10, 20, 30, 40, 50, 60, 70]);
+    let options = options(Protocol::VimeoSr);
+    let report = run(&Recorder::new(false), "006", &truth, Some(&input), &options).unwrap();
+    assert_eq!(report.set.clips.len(), 1);
+    assert!((report.set.mean.psnr - psnr(3.0)).abs() < 1e-9);
+    write_clip(&input.path().join("b"), &[1; 7]);
+    let error = run(&Recorder::new(false), "006", &truth, Some(&input), &options).unwrap_err();
+    assert!(matches!(error, EvalError::Video(VideoError::Unpaired { .. })), "{error}");
+    assert!(error.to_string().contains("the clip b"), "{error}");
+}
+
+#[test]
+fn an_input_that_is_needed_and_not_there_is_an_error() {
+    let truth = TempDir::new().unwrap();
+    write_clip(&truth.path().join("a"), &[1; 7]);
+    for protocol in [Protocol::Clips, Protocol::AllFrames, Protocol::VimeoSr] {
+        let error =
+            run(&Recorder::new(false), "006", &truth, None, &options(protocol)).unwrap_err();
+        assert!(matches!(error, EvalError::Misfit { .. }), "{protocol:?}: {error}");
+    }
 }
 
 #[test]
@@ -215,7 +246,6 @@ fn frames_of_another_size_are_an_error_that_names_clip_and_frame() {
     let frame = Frame::filled(SIDE + 1, SIDE, 3, 0.5);
     let path = input.path().join("a/im1.png");
     write_picture(&path, &frame, BitDepth::Eight, false).unwrap();
-    let folders = Folders { truth: truth.path(), input: Some(input.path()) };
-    let error = score(folders, Protocol::Clips, &mut |_| {}).unwrap_err();
+    let error = score(truth.path(), input.path(), Protocol::Clips, &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("clip \"a\", frame \"im1\""), "{error}");
 }

@@ -143,7 +143,9 @@ impl RestoreOptions {
     }
 
     fn check_interpolation(&self, config: &VrtConfig) -> Result<(), OptionsError> {
-        let Some(frames) = config.fused_frames() else { return Ok(()) };
+        let Some(frames) = config.fused_frames() else {
+            return Ok(());
+        };
         let channels = config.input_channels();
         if frames != FRAMES_AROUND || channels != config.out_channels() {
             return Err(OptionsError::Interpolation { frames, channels });

@@ -80,7 +80,9 @@ pub fn plan_tiles(
         }
         None => plan(budget, clip, limits(config.window()[0], MAX_FRAMES, overlap), peak)?,
     };
-    let side = |side: usize| if spec.size() == 0 { side } else { spec.size().min(side) };
+    let side = |side: usize| {
+        if spec.size() == 0 { side } else { spec.size().min(side) }
+    };
     let predicted = peak(spec.frames(), side(clip.height), side(clip.width));
     Ok(TilePlan { spec, memory: Some(PlannedMemory { budget, predicted }) })
 }

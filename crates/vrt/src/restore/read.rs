@@ -83,11 +83,7 @@ impl Reader {
 }
 
 /// RGB, then spikes, then the noise level, pixel by pixel.
-fn stack(
-    frame: Frame,
-    spike: Option<&Frame>,
-    noise: Option<f32>,
-) -> Result<Volume, RestoreError> {
+fn stack(frame: Frame, spike: Option<&Frame>, noise: Option<f32>) -> Result<Volume, RestoreError> {
     let (width, height, channels) = (frame.width(), frame.height(), frame.channels());
     let more = usize::from(spike.is_some()) + usize::from(noise.is_some());
     let samples = if more == 0 {

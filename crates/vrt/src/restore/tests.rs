@@ -1,122 +1,17 @@
 //! Whole runs over small folders, with stand-ins for networks.
 
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+mod ends;
+mod stand;
 
-use tempfile::TempDir;
+use std::path::Path;
+
 use vrt_model::config::{Reach, VrtConfig, VrtFields};
-use vrt_model::tiled::{ClipModel, TileSpec};
+use vrt_model::tiled::TileSpec;
 use vrt_model::volume::Volume;
-use vrt_video::{BitDepth, Frame, PictureChannels, VideoError, read_picture, write_picture};
+use vrt_video::Frame;
 
 use super::*;
-
-const WIDTH: usize = 24;
-const HEIGHT: usize = 16;
-
-/// A network that does what a test says, and keeps the sizes of clips it was given.
-struct Stand<F> {
-    scale: usize,
-    work: F,
-    clips: Mutex<Vec<[usize; 4]>>,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("the stand-in gives up")]
-struct GivesUp;
-
-impl<F: Fn(Volume) -> Result<Volume, GivesUp>> Stand<F> {
-    fn new(scale: usize, work: F) -> Self {
-        Self { scale, work, clips: Mutex::default() }
-    }
-}
-
-impl<F: Fn(Volume) -> Result<Volume, GivesUp>> ClipModel for Stand<F> {
-    type Error = GivesUp;
-
-    fn scale(&self) -> usize {
-        self.scale
-    }
-
-    fn window(&self) -> [usize; 3] {
-        [2, 8, 8]
-    }
-
-    fn restore(&self, clip: Volume) -> Result<Volume, GivesUp> {
-        self.clips.lock().unwrap().push(clip.dims());
-        (self.work)(clip)
-    }
-}
-
-/// Folders of a test, and a way to run it.
-struct Bench {
-    folder: TempDir,
-}
-
-impl Bench {
-    /// A folder `in` of `frames` pictures, each of a colour of its own, in 16 bits.
-    fn new(frames: usize) -> Self {
-        let bench = Self { folder: tempfile::tempdir().unwrap() };
-        std::fs::create_dir(bench.path("in")).unwrap();
-        for i in 0..frames {
-            bench.write(&format!("in/f{i}.png"), &picture(i, WIDTH, HEIGHT, 3));
-        }
-        bench
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write(&self, name: &str, frame: &Frame) {
-        write_picture(&self.path(name), frame, BitDepth::Sixteen, true).unwrap();
-    }
-
-    fn read(&self, name: &str) -> Frame {
-        read_picture(&self.path(name), PictureChannels::Rgb).unwrap()
-    }
-
-    fn run<M: ClipModel<Error: Send + Sync>>(
-        &self,
-        model: &M,
-        fields: VrtFields,
-        options: &RestoreOptions,
-    ) -> Result<Summary, RestoreError> {
-        let config = VrtConfig::new(fields).unwrap();
-        let (input, output) = (self.path("in"), self.path("out"));
-        restore_file(&input, &output, model, &config, options, &mut Silent)
-    }
-
-    fn outputs(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.path("out")).unwrap();
-        let mut names: Vec<_> =
-            entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-}
-
-/// A picture that differs from its neighbours in time, but not like a cut.
-fn picture(index: usize, width: usize, height: usize, channels: usize) -> Frame {
-    let code = |i: usize| (((i * 131 + index * 17) % 1000) + 20000) as f32 / 65535.0;
-    let samples = (0..width * height * channels).map(code).collect();
-    Frame::new(width, height, channels, samples)
-}
-
-fn rgb() -> VrtFields {
-    VrtFields { in_channels: 3, ..VrtFields::default() }
-}
-
-fn tiles(frames: usize, size: usize) -> RestoreOptions {
-    let spec = Overlap { frames: 1, size: 4 }.at_most_for(frames, size).of(frames, size).unwrap();
-    RestoreOptions {
-        tile: TileChoice::Given(spec),
-        scene_cuts: false,
-        ..RestoreOptions::default()
-    }
-}
+use stand::{Bench, HEIGHT, Stand, WIDTH, picture, rgb, tiles};
 
 #[test]
 fn a_network_that_changes_nothing_gives_the_frames_back() {
@@ -126,7 +21,8 @@ fn a_network_that_changes_nothing_gives_the_frames_back() {
         assert_eq!((summary.frames(), summary.stopped), (9, false));
         for i in 0..9 {
             let name = format!("f{i}.png");
-            let (from, to) = (bench.read(&format!("in/{name}")), bench.read(&format!("out/{name}")));
+            let (from, to) =
+                (bench.read(&format!("in/{name}")), bench.read(&format!("out/{name}")));
             let most = from.samples().iter().zip(to.samples()).map(|(a, b)| (a - b).abs());
             assert!(most.fold(0.0, f32::max) <= 1.01 / 65535.0, "frame {i}, {:?}", options.tile);
         }
@@ -146,16 +42,6 @@ fn windows_follow_the_tiles_and_planned_tiles_hold_the_clip() {
     let auto = RestoreOptions { scene_cuts: false, ..RestoreOptions::default() };
     bench.run(&model, rgb(), &auto).unwrap();
     assert_eq!(*model.clips.lock().unwrap(), [[9, HEIGHT, WIDTH, 3]]);
-}
-
-#[test]
-fn too_little_memory_is_an_error_before_anything_is_written() {
-    let bench = Bench::new(3);
-    let tile = TileChoice::Auto { memory: Some(1 << 20), overlap: Overlap::default() };
-    let options = RestoreOptions { tile, ..RestoreOptions::default() };
-    let error = bench.run(&Stand::new(1, Ok), rgb(), &options).unwrap_err();
-    assert!(matches!(error, RestoreError::Plan(_)), "{error}");
-    assert!(!bench.path("out").exists());
 }
 
 #[test]
@@ -291,71 +177,6 @@ fn options_have_to_fit_the_network() {
 }
 
 #[test]
-fn a_frame_that_cannot_be_read_ends_the_run_behind_the_frames_before_it() {
-    let bench = Bench::new(7);
-    std::fs::write(bench.path("in/f5.png"), b"no picture").unwrap();
-    let error = bench.run(&Stand::new(1, Ok), rgb(), &tiles(3, 0)).unwrap_err();
-    let RestoreError::Partial { cause, written } = &error else { panic!("{error}") };
-    assert!(matches!(**cause, RestoreError::Video(VideoError::Picture { frame: 5, .. })), "{cause}");
-    assert_eq!(written.frames, 5);
-    assert_eq!(bench.outputs(), ["f0.png", "f1.png", "f2.png", "f3.png", "f4.png"]);
-    for part in ["f5.png", "5 restored frames are whole"] {
-        assert!(error.to_string().contains(part), "{error}");
-    }
-}
-
-#[test]
-fn a_frame_that_cannot_be_written_ends_the_run() {
-    let bench = Bench::new(30);
-    // A folder where a file should be: no file can take its name.
-    std::fs::create_dir_all(bench.path("out/f4.png")).unwrap();
-    let model = Stand::new(1, Ok);
-    let options = RestoreOptions { overwrite: true, ..tiles(2, 0) };
-    let error = bench.run(&model, rgb(), &options).unwrap_err();
-    let write = matches!(error, RestoreError::Video(VideoError::Write { frame: 4, .. }));
-    assert!(write, "{error}");
-    assert_eq!(bench.outputs(), ["f0.png", "f1.png", "f2.png", "f3.png", "f4.png"]);
-    assert!(model.clips.lock().unwrap().len() < 20, "the network works on for nobody");
-}
-
-#[test]
-fn a_network_that_fails_leaves_the_frames_before_it() {
-    let bench = Bench::new(9);
-    let calls = Mutex::new(0);
-    let model = Stand::new(1, |clip: Volume| {
-        let mut calls = calls.lock().unwrap();
-        *calls += 1;
-        if *calls == 3 { Err(GivesUp) } else { Ok(clip) }
-    });
-    let error = bench.run(&model, rgb(), &tiles(3, 0)).unwrap_err();
-    let RestoreError::Partial { cause, written } = &error else { panic!("{error}") };
-    assert!(matches!(**cause, RestoreError::Model { first_frame: 4, .. }), "{cause}");
-    assert_eq!(written.frames, 4);
-    assert!(error.to_string().contains("the stand-in gives up"), "{error}");
-}
-
-#[test]
-fn a_run_that_is_stopped_keeps_whole_frames() {
-    let bench = Bench::new(40);
-    let stop = Arc::new(AtomicBool::new(false));
-    let calls = Mutex::new(0);
-    let model = Stand::new(1, |clip: Volume| {
-        let mut calls = calls.lock().unwrap();
-        *calls += 1;
-        if *calls == 5 {
-            stop.store(true, Ordering::Relaxed);
-        }
-        Ok(clip)
-    });
-    let options = RestoreOptions { stop: Arc::clone(&stop), ..tiles(2, 0) };
-    let summary = bench.run(&model, rgb(), &options).unwrap();
-    assert!(summary.stopped);
-    // Five windows of two frames, each sharing one with the next.
-    assert_eq!(summary.frames(), 5);
-    assert_eq!(bench.outputs().len(), 5);
-}
-
-#[test]
 fn no_window_reaches_across_a_cut() {
     let bench = Bench::new(0);
     for i in 0..10 {
@@ -370,30 +191,6 @@ fn no_window_reaches_across_a_cut() {
     bench.run(&model, rgb(), &options).unwrap();
     let frames: Vec<_> = model.clips.lock().unwrap().iter().map(|dims| dims[0]).collect();
     assert_eq!(frames, [6, 4]);
-}
-
-#[test]
-fn the_input_is_never_the_output() {
-    let bench = Bench::new(2);
-    let config = VrtConfig::new(rgb()).unwrap();
-    let options = RestoreOptions { overwrite: true, ..tiles(0, 0) };
-    let (input, output) = (bench.path("in"), bench.path("in/../in"));
-    let model = Stand::new(1, Ok);
-    let error = restore_file(&input, &output, &model, &config, &options, &mut Silent).unwrap_err();
-    assert!(matches!(error, RestoreError::SameFile { .. }), "{error}");
-}
-
-#[test]
-fn frames_that_are_there_are_not_replaced_unless_asked() {
-    let bench = Bench::new(2);
-    std::fs::create_dir(bench.path("out")).unwrap();
-    std::fs::write(bench.path("out/f0.png"), b"mine").unwrap();
-    let error = bench.run(&Stand::new(1, Ok), rgb(), &tiles(0, 0)).unwrap_err();
-    assert!(matches!(error, RestoreError::Video(VideoError::NotEmpty { .. })), "{error}");
-    assert_eq!(std::fs::read(bench.path("out/f0.png")).unwrap(), b"mine");
-    let options = RestoreOptions { overwrite: true, ..tiles(0, 0) };
-    assert_eq!(bench.run(&Stand::new(1, Ok), rgb(), &options).unwrap().frames(), 2);
-    assert_eq!(bench.read("out/f0.png"), bench.read("in/f0.png"));
 }
 
 #[test]

@@ -48,9 +48,8 @@ pub(crate) fn vrt(arguments: &[&str]) -> Ran {
 pub(crate) fn checkpoint(fixture: &str) -> Checkpoint {
     let golden = Fixture::load(&format!("models/{fixture}"));
     let tensors = golden.under("param.");
-    let tensors = tensors.map(|(name, golden)| {
-        (name.to_owned(), golden.shape.clone(), golden.values.clone())
-    });
+    let tensors = tensors
+        .map(|(name, golden)| (name.to_owned(), golden.shape.clone(), golden.values.clone()));
     let mut checkpoint = Checkpoint::from_values(tensors);
     if golden.metadata("config")["pa_frames"] != 0 {
         let flow = read_tensors(&workspace_root().join("weights/spynet.safetensors"));

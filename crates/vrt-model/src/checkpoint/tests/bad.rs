@@ -46,10 +46,7 @@ fn a_pickle_that_calls_the_system_is_refused_and_not_run() {
     let command = format!("touch '{}'", proof.display());
     let error = open_bytes(&os_system(&command).finish()).expect_err("no weights");
     let text = error.to_string();
-    assert!(
-        text.contains("posix.system") && text.contains("nothing in it was run"),
-        "{text}"
-    );
+    assert!(text.contains("posix.system") && text.contains("nothing in it was run"), "{text}");
     // The same beside weights.
     let mut pickle = Pickle::new();
     pickle.empty_dict();
@@ -69,24 +66,15 @@ fn a_pickle_that_calls_the_system_is_refused_and_not_run() {
 fn files_of_other_kinds_are_told() {
     let cases: [(&[u8], &str); 6] = [
         (b"", "empty"),
-        (
-            b"hello, I am a text that somebody named .pth by mistake",
-            "text",
-        ),
+        (b"hello, I am a text that somebody named .pth by mistake", "text"),
         (b"<!DOCTYPE html><html>not found</html>", "web page"),
-        (
-            b"version https://git-lfs.github.com/spec/v1\noid sha256:0",
-            "LFS",
-        ),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "LFS"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "picture"),
         (b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "damaged"),
     ];
     for (bytes, part) in cases {
         let error = open_bytes(bytes).expect_err(part).to_string();
-        assert!(
-            error.contains(part) && error.contains("a.pth"),
-            "{part} is not in: {error}"
-        );
+        assert!(error.contains(part) && error.contains("a.pth"), "{part} is not in: {error}");
     }
     let folder = folder();
     for path in [folder.path().to_owned(), folder.path().join("missing.pth")] {
@@ -105,10 +93,7 @@ fn a_cut_file_is_an_error_wherever_it_is_cut() {
     for pth in [true, false] {
         let bytes = written(pth);
         open_bytes(&bytes).expect("whole");
-        for len in (0..64)
-            .chain((64..bytes.len()).step_by(4099))
-            .chain([bytes.len() - 1])
-        {
+        for len in (0..64).chain((64..bytes.len()).step_by(4099)).chain([bytes.len() - 1]) {
             open_bytes(&bytes[..len]).expect_err("cut");
         }
     }
@@ -161,30 +146,15 @@ fn a_small_file_cannot_claim_much_memory() {
     }
     archive.finish().expect("written");
     let error = Checkpoint::open(&path).expect_err("too much");
-    assert!(
-        matches!(
-            error,
-            CheckpointError::TooLarge {
-                claimed: 0x1_0000_0000,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, CheckpointError::TooLarge { claimed: 0x1_0000_0000, .. }), "{error}");
 }
 
 #[test]
 fn another_network_is_named_by_what_is_missing() {
     let other = vrt_testing::workspace_root().join("weights/spynet.safetensors");
-    let error = Checkpoint::open(&other)
-        .expect("readable")
-        .config()
-        .expect_err("SpyNet alone");
+    let error = Checkpoint::open(&other).expect("readable").config().expect_err("SpyNet alone");
     let text = error.to_string();
-    assert!(
-        text.contains("conv_first.weight") && text.contains("basic_module"),
-        "{text}"
-    );
+    assert!(text.contains("conv_first.weight") && text.contains("basic_module"), "{text}");
 }
 
 proptest! {

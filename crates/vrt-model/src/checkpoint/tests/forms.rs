@@ -14,18 +14,13 @@ fn dictionary(pickle: &mut Pickle, tensors: &[Named<'_>], first: usize) {
     for (i, (name, values)) in tensors.iter().enumerate() {
         pickle.text(name).expect("short");
         let key = (first + i).to_string();
-        pickle
-            .tensor(&key, "FloatStorage", &[values.len()])
-            .expect("small");
+        pickle.tensor(&key, "FloatStorage", &[values.len()]).expect("small");
     }
     pickle.set_items();
 }
 
 fn le_bytes(values: &[f32]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect()
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 /// The pickle of weights: each container with its tensors, or the tensors alone.
@@ -83,10 +78,7 @@ pub(super) fn legacy(containers: &[(Option<&str>, &[Named<'_>])]) -> Vec<u8> {
     system.extend([0x88, b'u', b'.']);
     file.extend(system);
     file.extend(weights_pickle(containers));
-    let all: Vec<_> = containers
-        .iter()
-        .flat_map(|(_, tensors)| tensors.iter())
-        .collect();
+    let all: Vec<_> = containers.iter().flat_map(|(_, tensors)| tensors.iter()).collect();
     let mut keys = vec![0x80, 2, b']', b'('];
     for key in 0..all.len() {
         let mut text = Pickle::new();
@@ -129,10 +121,8 @@ fn of_two_sets_the_averaged_one_is_read_unless_told_otherwise() {
     let folder = folder();
     let path = folder.path().join("a.pth");
     let (last, averaged): (&[f32], &[f32]) = (&[1.0], &[2.0]);
-    let sets: [(Option<&str>, &[Named<'_>]); 2] = [
-        (Some("params"), &[("a.weight", last)]),
-        (Some("params_ema"), &[("a.weight", averaged)]),
-    ];
+    let sets: [(Option<&str>, &[Named<'_>]); 2] =
+        [(Some("params"), &[("a.weight", last)]), (Some("params_ema"), &[("a.weight", averaged)])];
     archive(&path, &sets);
     assert_eq!(read_a(&path, Which::Best).expect("readable"), averaged);
     assert_eq!(read_a(&path, Which::Averaged).expect("readable"), averaged);
@@ -142,10 +132,7 @@ fn of_two_sets_the_averaged_one_is_read_unless_told_otherwise() {
     let error = read_a(&path, Which::Averaged).expect_err("there is none");
     assert!(error.to_string().contains("params_ema"), "{error}");
     archive(&path, &sets[1..]);
-    assert!(matches!(
-        read_a(&path, Which::Params),
-        Err(CheckpointError::NoSuchWeights { .. })
-    ));
+    assert!(matches!(read_a(&path, Which::Params), Err(CheckpointError::NoSuchWeights { .. })));
 }
 
 #[test]
@@ -153,15 +140,9 @@ fn one_name_twice_is_refused() {
     let folder = folder();
     let path = folder.path().join("a.pth");
     let values: &[f32] = &[1.0];
-    archive(
-        &path,
-        &[(None, &[("a.weight", values), ("module.a.weight", values)])],
-    );
+    archive(&path, &[(None, &[("a.weight", values), ("module.a.weight", values)])]);
     let error = Checkpoint::open(&path).expect_err("two of one name");
-    assert!(
-        matches!(&error, CheckpointError::Twice { name, .. } if name == "a.weight"),
-        "{error}"
-    );
+    assert!(matches!(&error, CheckpointError::Twice { name, .. } if name == "a.weight"), "{error}");
 }
 
 proptest! {

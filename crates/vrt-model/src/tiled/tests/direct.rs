@@ -21,11 +21,7 @@ fn starts_of(len: usize, tile: usize, overlap: usize) -> Vec<usize> {
 pub(super) fn published_directly(model: &Stand, clip: &Volume, spec: &TileSpec) -> Volume {
     let [frames, height, width, channels] = clip.dims();
     let scale = model.scale;
-    let tile = if spec.frames() == 0 {
-        frames
-    } else {
-        spec.frames().min(frames)
-    };
+    let tile = if spec.frames() == 0 { frames } else { spec.frames().min(frames) };
     let starts = if spec.frames() == 0 {
         vec![0]
     } else {
@@ -42,14 +38,9 @@ pub(super) fn published_directly(model: &Stand, clip: &Volume, spec: &TileSpec) 
         }
         let restored = published_space(model, &window, spec);
         let frame_len = sum.frame(0).len();
-        let frames = sum
-            .samples_mut()
-            .chunks_exact_mut(frame_len)
-            .zip(&mut count);
+        let frames = sum.samples_mut().chunks_exact_mut(frame_len).zip(&mut count);
         for ((out, count), restored) in frames.skip(start).take(tile).zip(restored.iter_frames()) {
-            out.iter_mut()
-                .zip(restored)
-                .for_each(|(out, sample)| *out += sample);
+            out.iter_mut().zip(restored).for_each(|(out, sample)| *out += sample);
             *count += 1.0;
         }
     }
@@ -79,9 +70,7 @@ fn published_space(model: &Stand, clip: &Volume, spec: &TileSpec) -> Volume {
         for &left in &columns {
             let bottom = height.min(top + spec.size());
             let right = width.min(left + spec.size());
-            let tile = model
-                .restore(clip.crop(0..frames, top..bottom, left..right))
-                .unwrap();
+            let tile = model.restore(clip.crop(0..frames, top..bottom, left..right)).unwrap();
             let [_, tile_height, tile_width, _] = tile.dims();
             for (i, sample) in tile.samples().iter().enumerate() {
                 let (channel, pixel) = (i % channels, i / channels);
@@ -100,10 +89,6 @@ fn published_space(model: &Stand, clip: &Volume, spec: &TileSpec) -> Volume {
             }
         }
     }
-    let mean = sum
-        .iter()
-        .zip(&count)
-        .map(|(sum, count)| sum / count)
-        .collect();
+    let mean = sum.iter().zip(&count).map(|(sum, count)| sum / count).collect();
     Volume::new([frames, out_height, out_width, channels], mean).unwrap()
 }

@@ -29,12 +29,7 @@ pub(super) struct Stand {
 
 impl Stand {
     pub(super) fn new(rule: Rule, scale: usize) -> Self {
-        Self {
-            rule,
-            scale,
-            window: [4, 8, 8],
-            seen: RefCell::default(),
-        }
+        Self { rule, scale, window: [4, 8, 8], seen: RefCell::default() }
     }
 
     fn apply(&self, clip: &Volume, [frame, y, x, channel]: [usize; 4]) -> f32 {
@@ -75,21 +70,12 @@ impl ClipModel for Stand {
     fn restore(&self, clip: Volume) -> Result<Volume, Infallible> {
         self.seen.borrow_mut().push(clip.dims());
         let [frames, height, width, channels] = clip.dims();
-        let frames = if matches!(self.rule, Rule::Middle) {
-            1
-        } else {
-            frames
-        };
+        let frames = if matches!(self.rule, Rule::Middle) { 1 } else { frames };
         let dims = [frames, height * self.scale, width * self.scale, channels];
         let places = (0..dims.iter().product()).map(|i| {
             let [_, height, width, channels] = dims;
             let (pixel, channel) = (i / channels, i % channels);
-            [
-                pixel / width / height,
-                pixel / width % height,
-                pixel % width,
-                channel,
-            ]
+            [pixel / width / height, pixel / width % height, pixel % width, channel]
         });
         let samples = places.map(|place| self.apply(&clip, place)).collect();
         Ok(Volume::new(dims, samples).unwrap())

@@ -32,11 +32,7 @@ pub(super) enum Container {
 
 impl Container {
     pub(super) fn of(path: &Path) -> Self {
-        let extension = path
-            .extension()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .to_lowercase();
+        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         match extension.as_str() {
             "mp4" | "m4v" | "mov" | "3gp" => Self::Mp4,
             "mkv" => Self::Matroska,
@@ -93,11 +89,8 @@ struct Choice {
 }
 
 /// Near-lossless: the difference to the restored frames is below what is seen.
-const X264: Choice = Choice {
-    name: "libx264",
-    arguments: "-preset medium -crf 12",
-    takes_odd: false,
-};
+const X264: Choice =
+    Choice { name: "libx264", arguments: "-preset medium -crf 12", takes_odd: false };
 const X265: Choice = Choice {
     name: "libx265",
     arguments: "-preset medium -crf 12 -x265-params log-level=error",
@@ -108,11 +101,7 @@ const VP9: Choice = Choice {
     arguments: "-crf 15 -b:v 0 -row-mt 1 -deadline good -cpu-used 3",
     takes_odd: true,
 };
-const MPEG4: Choice = Choice {
-    name: "mpeg4",
-    arguments: "-q:v 2",
-    takes_odd: true,
-};
+const MPEG4: Choice = Choice { name: "mpeg4", arguments: "-q:v 2", takes_odd: true };
 
 impl Codec {
     /// The caller's own arguments, or the first encoder that suits `container` and is installed.
@@ -132,9 +121,7 @@ impl Codec {
         }
         let choices: &[Choice] = match (container, deep) {
             (Container::Other, _) => {
-                return Err(FfmpegError::NoCodec {
-                    path: target.to_path_buf(),
-                });
+                return Err(FfmpegError::NoCodec { path: target.to_path_buf() });
             }
             (Container::WebM, _) => &[VP9],
             (Container::Avi | Container::Flash, _) => &[X264, MPEG4],
@@ -142,16 +129,10 @@ impl Codec {
             (_, false) => &[X264, X265, VP9, MPEG4],
         };
         let installed = encoders(&options.programs)?;
-        let Some(choice) = choices
-            .iter()
-            .find(|choice| installed.contains(choice.name))
-        else {
+        let Some(choice) = choices.iter().find(|choice| installed.contains(choice.name)) else {
             let names: Vec<_> = choices.iter().map(|choice| choice.name).collect();
             let path = target.to_path_buf();
-            return Err(FfmpegError::NoEncoder {
-                path,
-                wanted: names.join(", "),
-            });
+            return Err(FfmpegError::NoEncoder { path, wanted: names.join(", ") });
         };
         let deep = deep && !matches!(choice.name, "libx264" | "mpeg4");
         let mut own = vec!["-c:v".to_owned(), choice.name.to_owned()];
@@ -177,11 +158,7 @@ impl Codec {
         let pixel_format = stated.map_or(default, String::as_str).to_owned();
         let bit_depth = bit_depth_of(&pixel_format);
         let layout = if is_rgb(&pixel_format) {
-            if bit_depth == 8 {
-                Layout::Rgb8
-            } else {
-                Layout::Rgb16
-            }
+            if bit_depth == 8 { Layout::Rgb8 } else { Layout::Rgb16 }
         } else {
             Layout::Yuv(YuvLayout {
                 matrix: matrix_of(info),
@@ -194,12 +171,7 @@ impl Codec {
         if stated.is_none() {
             arguments.extend(["-pix_fmt".to_owned(), pixel_format.clone()]);
         }
-        Self {
-            arguments,
-            layout,
-            warnings: Vec::new(),
-            pixel_format,
-        }
+        Self { arguments, layout, warnings: Vec::new(), pixel_format }
     }
 
     /// From raw pictures to the encoder's, with the tags they are to carry.
@@ -218,13 +190,8 @@ impl Codec {
             }
             Layout::Rgb8 | Layout::Rgb16 => format!("scale=flags={SCALE_FLAGS}"),
         };
-        let Ratio {
-            numerator,
-            denominator,
-        } = info.sample_aspect.unwrap_or(Ratio {
-            numerator: 1,
-            denominator: 1,
-        });
+        let Ratio { numerator, denominator } =
+            info.sample_aspect.unwrap_or(Ratio { numerator: 1, denominator: 1 });
         let tags = self.tags(info).join(":");
         format!(
             "{scale},format={},setparams={tags},setsar=r={numerator}/{denominator}:max=1000000",
@@ -234,18 +201,10 @@ impl Codec {
 
     fn tags(&self, info: &StreamInfo) -> Vec<String> {
         let mut tags = vec!["field_mode=prog".to_owned()];
-        let primaries = info
-            .color
-            .primaries
-            .as_ref()
-            .map(|primaries| primaries.0.as_str());
+        let primaries = info.color.primaries.as_ref().map(|primaries| primaries.0.as_str());
         match self.layout {
             Layout::Yuv(codes) => {
-                let range = if codes.range == Range::Full {
-                    "pc"
-                } else {
-                    "tv"
-                };
+                let range = if codes.range == Range::Full { "pc" } else { "tv" };
                 let matrix = match codes.matrix {
                     Matrix::Bt601 if primaries == Some("bt470bg") => "bt470bg",
                     Matrix::Bt601 => "smpte170m",
@@ -325,11 +284,6 @@ fn pixel_format(deep: bool, odd: bool) -> &'static str {
 fn encoders(programs: &Programs) -> Result<HashSet<String>, FfmpegError> {
     let captured = capture(Command::new(&programs.ffmpeg).args(["-hide_banner", "-encoders"]))?;
     let text = String::from_utf8_lossy(&captured.stdout).into_owned();
-    let video = text
-        .lines()
-        .filter(|line| line.trim_start().starts_with('V'));
-    Ok(video
-        .filter_map(|line| line.split_whitespace().nth(1))
-        .map(str::to_owned)
-        .collect())
+    let video = text.lines().filter(|line| line.trim_start().starts_with('V'));
+    Ok(video.filter_map(|line| line.split_whitespace().nth(1)).map(str::to_owned).collect())
 }

@@ -57,10 +57,7 @@ impl Completion<'_> {
         let Err(copy_said) = copied else {
             return Ok(warnings);
         };
-        if self
-            .original
-            .is_none_or(|original| original.audio.is_empty())
-        {
+        if self.original.is_none_or(|original| original.audio.is_empty()) {
             return self.last_attempt(whole, warnings, &copy_said);
         }
         match self.attempt(whole, Effort::EncodeSound) {
@@ -88,14 +85,7 @@ impl Completion<'_> {
 
     fn attempt(&self, whole: &Path, effort: Effort) -> Result<(), String> {
         let mut command = Command::new(&self.programs.ffmpeg);
-        command.args([
-            "-hide_banner",
-            "-nostdin",
-            "-nostats",
-            "-loglevel",
-            "level+error",
-            "-y",
-        ]);
+        command.args(["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+error", "-y"]);
         command.args(["-protocol_whitelist", "file,crypto,data"]);
         if let Some(offset) = self.offset() {
             command.args(["-itsoffset", &format!("{offset:.6}")]);
@@ -121,25 +111,17 @@ impl Completion<'_> {
     }
 
     fn original_arguments(&self, original: &Probe, effort: Effort) -> Vec<String> {
-        let mut arguments: Vec<String> = ["-map_metadata", "1", "-map_chapters", "1"]
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let mut arguments: Vec<String> =
+            ["-map_metadata", "1", "-map_chapters", "1"].into_iter().map(str::to_owned).collect();
         let mut add = |text: String| arguments.extend(text.split(' ').map(str::to_owned));
         if effort != Effort::PicturesOnly {
-            original
-                .audio
-                .iter()
-                .for_each(|stream| add(format!("-map 1:{}", stream.index)));
+            original.audio.iter().for_each(|stream| add(format!("-map 1:{}", stream.index)));
         }
         if effort == Effort::EncodeSound {
             add(format!("-c:a {}", self.sound_encoder()));
         }
         if effort == Effort::Copy {
-            let kept = original
-                .subtitles
-                .iter()
-                .map(|stream| (stream, self.subtitle(stream)));
+            let kept = original.subtitles.iter().map(|stream| (stream, self.subtitle(stream)));
             for (place, (stream, fate)) in kept.filter(|(_, f)| *f != Subtitle::Drop).enumerate() {
                 add(format!("-map 1:{}", stream.index));
                 if let Subtitle::Convert(codec) = fate {
@@ -153,10 +135,7 @@ impl Completion<'_> {
         if let Some(end) = self.cut(original) {
             add(format!("-t {end:.6}"));
         }
-        let tags = [
-            ("language", &original.video.language),
-            ("title", &original.video.title),
-        ];
+        let tags = [("language", &original.video.language), ("title", &original.video.title)];
         for (key, value) in tags {
             if let Some(value) = value {
                 arguments.extend(["-metadata:s:v:0".to_owned(), format!("{key}={value}")]);
@@ -178,9 +157,7 @@ impl Completion<'_> {
         let (FrameRate::Constant(rate) | FrameRate::Variable(rate)) = video.frame_rate;
         let frame = f64::from(rate.denominator) / f64::from(rate.numerator);
         let offset = self.offset().unwrap_or(0.0);
-        let length = video
-            .duration
-            .or_else(|| original.duration.map(|whole| whole - offset))?;
+        let length = video.duration.or_else(|| original.duration.map(|whole| whole - offset))?;
         (self.seconds + 1.5 * frame < length).then_some(self.seconds + offset)
     }
 
@@ -195,10 +172,7 @@ impl Completion<'_> {
 
     fn subtitle(&self, stream: &OtherStream) -> Subtitle {
         let codec = stream.codec.as_str();
-        let is_text = matches!(
-            codec,
-            "subrip" | "ass" | "ssa" | "webvtt" | "mov_text" | "text"
-        );
+        let is_text = matches!(codec, "subrip" | "ass" | "ssa" | "webvtt" | "mov_text" | "text");
         match self.container {
             Container::Mp4 if codec == "mov_text" => Subtitle::Copy,
             Container::Mp4 if is_text => Subtitle::Convert("mov_text"),
@@ -221,19 +195,16 @@ impl Completion<'_> {
             let OtherStream { index, codec, .. } = stream;
             match self.subtitle(stream) {
                 Subtitle::Copy => None,
-                Subtitle::Convert(to) => Some(format!(
-                    "subtitles (stream {index}, {codec}) were converted to {to}"
-                )),
+                Subtitle::Convert(to) => {
+                    Some(format!("subtitles (stream {index}, {codec}) were converted to {to}"))
+                }
                 Subtitle::Drop => Some(format!(
                     "subtitles (stream {index}, {codec}) were left out: this kind of file cannot \
                      hold them"
                 )),
             }
         });
-        let others = original
-            .others
-            .iter()
-            .filter(|stream| !self.is_kept(original, stream));
+        let others = original.others.iter().filter(|stream| !self.is_kept(original, stream));
         let others = others.map(|OtherStream { index, kind, codec }| {
             format!("stream {index} ({kind} {codec}) was left out")
         });

@@ -30,12 +30,7 @@ pub(super) struct Feed {
 
 impl Feed {
     pub(super) fn new(rate: FrameRate, layout: Layout, size: (usize, usize)) -> Self {
-        Self {
-            rate,
-            layout,
-            size,
-            last_tick: None,
-        }
+        Self { rate, layout, size, last_tick: None }
     }
 
     fn ratio(&self) -> Ratio {
@@ -50,10 +45,7 @@ impl Feed {
     /// What ffmpeg must know to read the stream.
     pub(super) fn input_arguments(&self) -> Vec<String> {
         let (width, height) = self.size;
-        let Ratio {
-            numerator,
-            denominator,
-        } = self.ratio();
+        let Ratio { numerator, denominator } = self.ratio();
         let text = match self.rate {
             FrameRate::Constant(_) => format!(
                 "-f rawvideo -pixel_format {} -video_size {width}x{height} \
@@ -84,23 +76,13 @@ impl Feed {
         if matches!(self.rate, FrameRate::Constant(_)) {
             return Vec::new();
         }
-        let next = self
-            .last_tick
-            .map_or(0.0, |last| last as f64 / TICKS + self.step_seconds());
-        let seconds = seconds
-            .filter(|seconds| seconds.is_finite())
-            .unwrap_or(next);
+        let next = self.last_tick.map_or(0.0, |last| last as f64 / TICKS + self.step_seconds());
+        let seconds = seconds.filter(|seconds| seconds.is_finite()).unwrap_or(next);
         // Times before the first frame saturate to 0.
         let tick = (seconds * TICKS).round() as u64;
-        let tick = self
-            .last_tick
-            .map_or(tick, |last| tick.max(last + LEAST_STEP));
+        let tick = self.last_tick.map_or(tick, |last| tick.max(last + LEAST_STEP));
         self.last_tick = Some(tick);
-        let mut head = if index == 0 {
-            self.stream_head()
-        } else {
-            Vec::new()
-        };
+        let mut head = if index == 0 { self.stream_head() } else { Vec::new() };
         head.extend(frame_head(tick, samples));
         head
     }
@@ -136,10 +118,7 @@ impl Feed {
             number(id::TRACK_TYPE, 1),
             number(id::FLAG_LACING, 0),
             text(id::LANGUAGE, "und"),
-            number(
-                id::DEFAULT_DURATION,
-                (self.step_seconds() * 1e9).round() as u64,
-            ),
+            number(id::DEFAULT_DURATION, (self.step_seconds() * 1e9).round() as u64),
             text(id::CODEC_ID, "V_UNCOMPRESSED"),
             element(id::VIDEO, &video.concat()),
         ];
@@ -208,12 +187,7 @@ fn text(id: &[u8], value: &str) -> Vec<u8> {
 /// A cluster of one frame, up to its samples.
 fn frame_head(tick: u64, samples: usize) -> Vec<u8> {
     let time = number(id::TIMESTAMP, tick);
-    let block = [
-        id::SIMPLE_BLOCK,
-        &size(BLOCK_HEAD.len() + samples),
-        &BLOCK_HEAD,
-    ]
-    .concat();
+    let block = [id::SIMPLE_BLOCK, &size(BLOCK_HEAD.len() + samples), &BLOCK_HEAD].concat();
     let cluster = time.len() + block.len() + samples;
     [id::CLUSTER, &size(cluster), &time, &block].concat()
 }
@@ -232,19 +206,13 @@ mod tests {
     use super::*;
 
     fn variable() -> Feed {
-        let rate = FrameRate::Variable(Ratio {
-            numerator: 25,
-            denominator: 1,
-        });
+        let rate = FrameRate::Variable(Ratio { numerator: 25, denominator: 1 });
         Feed::new(rate, Layout::Rgb16, (2, 2))
     }
 
     #[test]
     fn a_constant_rate_is_raw() {
-        let rate = FrameRate::Constant(Ratio {
-            numerator: 30000,
-            denominator: 1001,
-        });
+        let rate = FrameRate::Constant(Ratio { numerator: 30000, denominator: 1001 });
         let mut feed = Feed::new(rate, Layout::Rgb16, (2, 2));
         assert_eq!(feed.head(0, Some(7.0), 24), Vec::<u8>::new());
         assert!(feed.input_arguments().contains(&"30000/1001".to_owned()));
@@ -255,16 +223,9 @@ mod tests {
     fn times_that_do_not_rise_are_moved() {
         let mut feed = variable();
         let mut ticks = Vec::new();
-        for (index, seconds) in [
-            Some(0.0),
-            Some(0.5),
-            Some(0.5),
-            None,
-            Some(0.1),
-            Some(f64::NAN),
-        ]
-        .into_iter()
-        .enumerate()
+        for (index, seconds) in [Some(0.0), Some(0.5), Some(0.5), None, Some(0.1), Some(f64::NAN)]
+            .into_iter()
+            .enumerate()
         {
             feed.head(index as u64, seconds, 24);
             ticks.push(feed.last_tick.unwrap());

@@ -11,10 +11,7 @@ use crate::{
     ColorDescription, FfmpegSource, Frame, FrameSource, Matrix, Primaries, Range, Transfer,
 };
 
-const TENTH: Ratio = Ratio {
-    numerator: 10,
-    denominator: 1,
-};
+const TENTH: Ratio = Ratio { numerator: 10, denominator: 1 };
 
 fn info(width: usize, height: usize) -> StreamInfo {
     StreamInfo {
@@ -39,11 +36,7 @@ fn picture(width: usize, height: usize, index: usize) -> Frame {
 }
 
 fn timed(frame: Frame, seconds: Option<f64>) -> TimedFrame {
-    TimedFrame {
-        frame,
-        seconds,
-        name: None,
-    }
+    TimedFrame { frame, seconds, name: None }
 }
 
 fn sink(path: &Path, info: &StreamInfo, options: &SinkOptions) -> Box<FfmpegSink> {
@@ -54,8 +47,7 @@ fn sink(path: &Path, info: &StreamInfo, options: &SinkOptions) -> Box<FfmpegSink
 fn write(path: &Path, info: &StreamInfo, options: &SinkOptions, count: usize) -> Written {
     let mut sink = sink(path, info, options);
     for index in 0..count {
-        sink.write(&timed(picture(info.width, info.height, index), None))
-            .unwrap();
+        sink.write(&timed(picture(info.width, info.height, index), None)).unwrap();
     }
     sink.finish().unwrap()
 }
@@ -93,9 +85,7 @@ fn names(dir: &TempDir) -> Vec<String> {
 #[test]
 fn every_kind_of_file_comes_back() {
     let Some(dir) = folder() else { return };
-    for name in [
-        "a.mp4", "a.mov", "a.mkv", "a.webm", "a.avi", "a.ts", "a.nut", "a.flv",
-    ] {
+    for name in ["a.mp4", "a.mov", "a.mkv", "a.webm", "a.avi", "a.ts", "a.nut", "a.flv"] {
         let path = dir.path().join(name);
         let written = write(&path, &info(64, 48), &SinkOptions::default(), 10);
         assert_eq!((written.path.as_ref(), written.frames), (Some(&path), 10));
@@ -105,36 +95,20 @@ fn every_kind_of_file_comes_back() {
         assert_eq!(frames.len(), 10, "{name}");
         assert_alike(&frames, 36.0, name);
     }
-    assert_eq!(
-        names(&dir).len(),
-        8,
-        "nothing but the files is left: {:?}",
-        names(&dir)
-    );
+    assert_eq!(names(&dir).len(), 8, "nothing but the files is left: {:?}", names(&dir));
 }
 
 #[test]
 fn odd_sizes_are_kept() {
     let Some(dir) = folder() else { return };
-    let combinations = [
-        ("a.mp4", 8, 63, 47),
-        ("b.mp4", 8, 64, 47),
-        ("a.mkv", 10, 17, 32),
-        ("a.webm", 8, 63, 47),
-    ];
+    let combinations =
+        [("a.mp4", 8, 63, 47), ("b.mp4", 8, 64, 47), ("a.mkv", 10, 17, 32), ("a.webm", 8, 63, 47)];
     for (name, bit_depth, width, height) in combinations {
         let path = dir.path().join(name);
-        let info = StreamInfo {
-            bit_depth,
-            ..info(width, height)
-        };
+        let info = StreamInfo { bit_depth, ..info(width, height) };
         write(&path, &info, &SinkOptions::default(), 3);
         let (got, frames) = read(&path);
-        assert_eq!(
-            (got.width, got.height, frames.len()),
-            (width, height, 3),
-            "{name}"
-        );
+        assert_eq!((got.width, got.height, frames.len()), (width, height, 3), "{name}");
         assert_alike(&frames, 34.0, name);
     }
 }
@@ -143,14 +117,8 @@ fn odd_sizes_are_kept() {
 fn rates_are_exact() {
     let Some(dir) = folder() else { return };
     for (numerator, denominator) in [(30000, 1001), (24000, 1001), (50, 1), (60000, 1001)] {
-        let rate = FrameRate::Constant(Ratio {
-            numerator,
-            denominator,
-        });
-        let info = StreamInfo {
-            frame_rate: Some(rate),
-            ..info(32, 32)
-        };
+        let rate = FrameRate::Constant(Ratio { numerator, denominator });
+        let info = StreamInfo { frame_rate: Some(rate), ..info(32, 32) };
         let path = dir.path().join(format!("{numerator}.mp4"));
         write(&path, &info, &SinkOptions::default(), 30);
         assert_eq!(read(&path).0.frame_rate, Some(rate));
@@ -158,10 +126,7 @@ fn rates_are_exact() {
         let times = shown_at(&path);
         assert_eq!(times.len(), 30);
         for (index, time) in times.into_iter().enumerate() {
-            assert!(
-                (time - index as f64 * step).abs() < 2e-6,
-                "{rate:?} frame {index}: {time}"
-            );
+            assert!((time - index as f64 * step).abs() < 2e-6, "{rate:?} frame {index}: {time}");
         }
     }
 }
@@ -175,68 +140,41 @@ fn uneven_times_are_kept_within_a_millisecond() {
         let step = 0.005 + f64::from(index * index * 7919 % 86) / 1000.0;
         times.push(times[index as usize - 1] + step);
     }
-    let rate = FrameRate::Variable(Ratio {
-        numerator: 21,
-        denominator: 1,
-    });
+    let rate = FrameRate::Variable(Ratio { numerator: 21, denominator: 1 });
     for (name, bit_depth) in [("a.mp4", 8), ("b.mp4", 10), ("a.mkv", 8)] {
-        let info = StreamInfo {
-            frame_rate: Some(rate),
-            bit_depth,
-            ..info(16, 16)
-        };
+        let info = StreamInfo { frame_rate: Some(rate), bit_depth, ..info(16, 16) };
         let path = dir.path().join(name);
         let mut sink = sink(&path, &info, &SinkOptions::default());
         for (index, &time) in times.iter().enumerate() {
-            sink.write(&timed(picture(16, 16, index), Some(time)))
-                .unwrap();
+            sink.write(&timed(picture(16, 16, index), Some(time))).unwrap();
         }
         sink.finish().unwrap();
         let shown = shown_at(&path);
         assert_eq!(shown.len(), times.len(), "{name}");
         for (index, (got, expected)) in shown.iter().zip(&times).enumerate() {
-            assert!(
-                (got - expected).abs() <= 1e-3,
-                "{name} frame {index}: {got}, not {expected}"
-            );
+            assert!((got - expected).abs() <= 1e-3, "{name} frame {index}: {got}, not {expected}");
         }
         let level = entries("-select_streams v:0 -show_entries stream=level", &path);
         let level: i32 = level[0].parse().unwrap();
-        assert!(
-            level <= 30,
-            "{name}: planned for a wrong rate, level {level}"
-        );
+        assert!(level <= 30, "{name}: planned for a wrong rate, level {level}");
     }
 }
 
 #[test]
 fn avi_says_that_it_keeps_no_times() {
     let Some(dir) = folder() else { return };
-    let info = StreamInfo {
-        frame_rate: Some(FrameRate::Variable(TENTH)),
-        ..info(16, 16)
-    };
+    let info = StreamInfo { frame_rate: Some(FrameRate::Variable(TENTH)), ..info(16, 16) };
     let written = write(&dir.path().join("a.avi"), &info, &SinkOptions::default(), 5);
-    assert!(
-        written.warnings[0].contains("average rate"),
-        "{:?}",
-        written.warnings
-    );
+    assert!(written.warnings[0].contains("average rate"), "{:?}", written.warnings);
 }
 
 #[test]
 fn deep_sources_become_ten_bits() {
     let Some(dir) = folder() else { return };
     let path = dir.path().join("deep.mp4");
-    let info = StreamInfo {
-        bit_depth: 12,
-        ..info(64, 48)
-    };
+    let info = StreamInfo { bit_depth: 12, ..info(64, 48) };
     write(&path, &info, &SinkOptions::default(), 5);
-    let stream = entries(
-        "-show_entries stream=codec_name,codec_tag_string,pix_fmt",
-        &path,
-    );
+    let stream = entries("-show_entries stream=codec_name,codec_tag_string,pix_fmt", &path);
     assert_eq!(stream, ["hevc,hvc1,yuv420p10le"]);
     assert_alike(&read(&path).1, 38.0, "deep");
 }
@@ -245,47 +183,12 @@ fn deep_sources_become_ten_bits() {
 fn colours_are_tagged_and_kept() {
     let Some(dir) = folder() else { return };
     let combinations = [
-        (
-            "a.mp4",
-            8,
-            Matrix::Bt601,
-            Range::Limited,
-            "bt470bg",
-            "bt709",
-        ),
-        (
-            "b.mp4",
-            10,
-            Matrix::Bt601,
-            Range::Full,
-            "smpte170m",
-            "smpte170m",
-        ),
-        (
-            "a.mkv",
-            8,
-            Matrix::Bt709,
-            Range::Limited,
-            "bt709",
-            "iec61966-2-1",
-        ),
+        ("a.mp4", 8, Matrix::Bt601, Range::Limited, "bt470bg", "bt709"),
+        ("b.mp4", 10, Matrix::Bt601, Range::Full, "smpte170m", "smpte170m"),
+        ("a.mkv", 8, Matrix::Bt709, Range::Limited, "bt709", "iec61966-2-1"),
         ("c.mp4", 8, Matrix::Bt709, Range::Full, "bt709", "bt709"),
-        (
-            "b.mkv",
-            10,
-            Matrix::Bt2020,
-            Range::Limited,
-            "bt2020",
-            "bt2020-10",
-        ),
-        (
-            "a.webm",
-            8,
-            Matrix::Bt601,
-            Range::Limited,
-            "smpte170m",
-            "smpte170m",
-        ),
+        ("b.mkv", 10, Matrix::Bt2020, Range::Limited, "bt2020", "bt2020-10"),
+        ("a.webm", 8, Matrix::Bt601, Range::Limited, "smpte170m", "smpte170m"),
     ];
     for (name, bit_depth, matrix, range, primaries, transfer) in combinations {
         let color = ColorDescription {
@@ -294,11 +197,7 @@ fn colours_are_tagged_and_kept() {
             primaries: Some(Primaries(primaries.to_owned())),
             transfer: Some(Transfer::Sdr(transfer.to_owned())),
         };
-        let info = StreamInfo {
-            color: color.clone(),
-            bit_depth,
-            ..info(64, 48)
-        };
+        let info = StreamInfo { color: color.clone(), bit_depth, ..info(64, 48) };
         let path = dir.path().join(name);
         write(&path, &info, &SinkOptions::default(), 3);
         let (got, frames) = read(&path);
@@ -313,25 +212,16 @@ fn unstated_colours_are_stated_by_what_was_used() {
     let path = dir.path().join("a.mp4");
     write(&path, &info(64, 48), &SinkOptions::default(), 2);
     let color = read(&path).0.color;
-    assert_eq!(
-        (color.matrix, color.range),
-        (Some(Matrix::Bt601), Some(Range::Limited))
-    );
+    assert_eq!((color.matrix, color.range), (Some(Matrix::Bt601), Some(Range::Limited)));
     assert_eq!((color.primaries, color.transfer), (None, None));
 }
 
 #[test]
 fn the_shape_of_pixels_is_kept() {
     let Some(dir) = folder() else { return };
-    let aspect = Some(Ratio {
-        numerator: 64,
-        denominator: 45,
-    });
+    let aspect = Some(Ratio { numerator: 64, denominator: 45 });
     for name in ["a.mp4", "a.mkv"] {
-        let info = StreamInfo {
-            sample_aspect: aspect,
-            ..info(64, 48)
-        };
+        let info = StreamInfo { sample_aspect: aspect, ..info(64, 48) };
         let path = dir.path().join(name);
         write(&path, &info, &SinkOptions::default(), 2);
         assert_eq!(read(&path).0.sample_aspect, aspect, "{name}");
@@ -342,33 +232,20 @@ fn the_shape_of_pixels_is_kept() {
 fn own_arguments_can_be_lossless() {
     let Some(dir) = folder() else { return };
     for (format, bound) in [("gbrp16le", 0.51), ("yuv444p16le", 2.0), ("rgb24", 130.0)] {
-        let codec_arguments = Some(
-            ["-c:v", "ffv1", "-pix_fmt", format]
-                .map(str::to_owned)
-                .to_vec(),
-        );
+        let codec_arguments =
+            Some(["-c:v", "ffv1", "-pix_fmt", format].map(str::to_owned).to_vec());
         let codec_arguments = if format == "rgb24" {
-            Some(
-                ["-c:v", "png", "-pix_fmt", format]
-                    .map(str::to_owned)
-                    .to_vec(),
-            )
+            Some(["-c:v", "png", "-pix_fmt", format].map(str::to_owned).to_vec())
         } else {
             codec_arguments
         };
-        let options = SinkOptions {
-            codec_arguments,
-            ..SinkOptions::default()
-        };
+        let options = SinkOptions { codec_arguments, ..SinkOptions::default() };
         let path = dir.path().join(format!("{format}.mkv"));
         write(&path, &info(64, 48), &options, 3);
         for (index, frame) in read(&path).1.iter().enumerate() {
             let expected = picture(64, 48, index);
             for (a, b) in frame.frame.samples().iter().zip(expected.samples()) {
-                assert!(
-                    (a - b).abs() * 65535.0 <= bound,
-                    "{format} frame {index}: {a} {b}"
-                );
+                assert!((a - b).abs() * 65535.0 <= bound, "{format} frame {index}: {a} {b}");
             }
         }
     }

@@ -5,26 +5,17 @@ use super::*;
 use crate::{Frame, FrameSource, PictureChannels, read_picture};
 
 fn timed(frame: Frame, name: Option<&str>) -> TimedFrame {
-    TimedFrame {
-        frame,
-        seconds: None,
-        name: name.map(str::to_owned),
-    }
+    TimedFrame { frame, seconds: None, name: name.map(str::to_owned) }
 }
 
 fn sixteen() -> FolderSinkOptions {
-    FolderSinkOptions {
-        bit_depth: BitDepth::Sixteen,
-        overwrite: false,
-    }
+    FolderSinkOptions { bit_depth: BitDepth::Sixteen, overwrite: false }
 }
 
 fn files(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
     let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
-    let mut names: Vec<_> = entries
-        .map(|entry| name(entry).into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> = entries.map(|entry| name(entry).into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -39,14 +30,8 @@ fn frames_are_named_by_the_source_or_numbered() {
         sink.write(&timed(grey.clone(), name)).unwrap();
     }
     let written = sink.finish().unwrap();
-    assert_eq!(
-        (written.path.as_deref(), written.frames),
-        (Some(path.as_path()), 4)
-    );
-    assert_eq!(
-        files(&path),
-        ["00000001.png", "00000002.png", "a.b.png", "first.png"]
-    );
+    assert_eq!((written.path.as_deref(), written.frames), (Some(path.as_path()), 4));
+    assert_eq!(files(&path), ["00000001.png", "00000002.png", "a.b.png", "first.png"]);
 }
 
 #[test]
@@ -57,14 +42,10 @@ fn a_folder_with_files_is_refused_unless_overwriting_is_asked_for() {
     let refused = FolderSink::create(folder.path(), FolderSinkOptions::default());
     assert!(matches!(refused, Err(VideoError::NotEmpty { .. })));
 
-    let options = FolderSinkOptions {
-        overwrite: true,
-        ..FolderSinkOptions::default()
-    };
+    let options = FolderSinkOptions { overwrite: true, ..FolderSinkOptions::default() };
     for value in [0.0, 1.0] {
         let mut sink = FolderSink::create(folder.path(), options).unwrap();
-        sink.write(&timed(Frame::filled(2, 2, 3, value), Some("a")))
-            .unwrap();
+        sink.write(&timed(Frame::filled(2, 2, 3, value), Some("a"))).unwrap();
     }
     assert_eq!(files(folder.path()), ["a.png", "keep.txt"]);
     let back = read_picture(&folder.path().join("a.png"), PictureChannels::Rgb).unwrap();
@@ -76,8 +57,7 @@ fn a_folder_with_files_is_refused_unless_overwriting_is_asked_for() {
 fn a_name_that_comes_twice_is_not_overwritten() {
     let folder = tempdir().unwrap();
     let mut sink = FolderSink::create(folder.path(), FolderSinkOptions::default()).unwrap();
-    sink.write(&timed(Frame::filled(2, 2, 3, 0.0), Some("a")))
-        .unwrap();
+    sink.write(&timed(Frame::filled(2, 2, 3, 0.0), Some("a"))).unwrap();
     let again = sink.write(&timed(Frame::filled(2, 2, 3, 1.0), Some("a")));
     assert!(matches!(again, Err(VideoError::Exists { .. })));
     let back = read_picture(&folder.path().join("a.png"), PictureChannels::Rgb).unwrap();
@@ -98,17 +78,11 @@ fn a_folder_that_takes_nothing_is_an_error_with_the_frame() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("out");
     let mut sink = FolderSink::create(&path, FolderSinkOptions::default()).unwrap();
-    sink.write(&timed(Frame::filled(2, 2, 3, 0.0), None))
-        .unwrap();
+    sink.write(&timed(Frame::filled(2, 2, 3, 0.0), None)).unwrap();
     // Gone is what a test can arrange for every user; read-only does not stop root.
     std::fs::remove_dir_all(&path).unwrap();
-    let error = sink
-        .write(&timed(Frame::filled(2, 2, 3, 0.0), None))
-        .unwrap_err();
-    assert!(
-        matches!(error, VideoError::Write { frame: 1, .. }),
-        "{error}"
-    );
+    let error = sink.write(&timed(Frame::filled(2, 2, 3, 0.0), None)).unwrap_err();
+    assert!(matches!(error, VideoError::Write { frame: 1, .. }), "{error}");
 }
 
 /// A Linux device on which every write fails as on a full disk.
@@ -117,22 +91,11 @@ fn a_folder_that_takes_nothing_is_an_error_with_the_frame() {
 fn a_full_disk_leaves_no_partial_file() {
     let folder = tempdir().unwrap();
     let mut sink = FolderSink::create(folder.path(), FolderSinkOptions::default()).unwrap();
-    sink.write(&timed(Frame::filled(2, 2, 3, 0.0), Some("a")))
-        .unwrap();
+    sink.write(&timed(Frame::filled(2, 2, 3, 0.0), Some("a"))).unwrap();
     std::os::unix::fs::symlink("/dev/full", folder.path().join(".b.png.part")).unwrap();
-    let error = sink
-        .write(&timed(Frame::filled(2, 2, 3, 0.0), Some("b")))
-        .unwrap_err();
-    assert!(
-        matches!(error, VideoError::Write { frame: 1, .. }),
-        "{error}"
-    );
-    assert!(
-        error
-            .to_string()
-            .contains("the 1 frames before it are whole"),
-        "{error}"
-    );
+    let error = sink.write(&timed(Frame::filled(2, 2, 3, 0.0), Some("b"))).unwrap_err();
+    assert!(matches!(error, VideoError::Write { frame: 1, .. }), "{error}");
+    assert!(error.to_string().contains("the 1 frames before it are whole"), "{error}");
     assert_eq!(files(folder.path()), ["a.png"]);
 }
 
@@ -141,10 +104,7 @@ fn other_channels_are_an_error() {
     let folder = tempdir().unwrap();
     let mut sink = FolderSink::create(folder.path(), FolderSinkOptions::default()).unwrap();
     let refused = sink.write(&timed(Frame::filled(2, 2, 4, 0.0), None));
-    assert!(matches!(
-        refused,
-        Err(VideoError::FrameShape { frame: 0, .. })
-    ));
+    assert!(matches!(refused, Err(VideoError::FrameShape { frame: 0, .. })));
 }
 
 proptest! {

@@ -8,26 +8,16 @@ fn info(width: usize, height: usize) -> StreamInfo {
     StreamInfo {
         width,
         height,
-        frame_rate: Some(FrameRate::Constant(Ratio {
-            numerator: 30000,
-            denominator: 1001,
-        })),
+        frame_rate: Some(FrameRate::Constant(Ratio { numerator: 30000, denominator: 1001 })),
         frames: None,
-        sample_aspect: Some(Ratio {
-            numerator: 4,
-            denominator: 3,
-        }),
+        sample_aspect: Some(Ratio { numerator: 4, denominator: 3 }),
         color: ColorDescription::default(),
         bit_depth: 8,
     }
 }
 
 fn timed(frame: Frame) -> TimedFrame {
-    TimedFrame {
-        frame,
-        seconds: None,
-        name: None,
-    }
+    TimedFrame { frame, seconds: None, name: None }
 }
 
 fn written(info: &StreamInfo, options: Y4mSinkOptions, frames: &[Frame]) -> Vec<u8> {
@@ -42,17 +32,11 @@ fn written(info: &StreamInfo, options: Y4mSinkOptions, frames: &[Frame]) -> Vec<
 
 fn read(bytes: &[u8]) -> Vec<Frame> {
     let mut source = Y4mSource::new(bytes, Path::new("memory"), Y4mOptions::default()).unwrap();
-    std::iter::from_fn(|| source.next_frame().unwrap())
-        .map(|timed| timed.frame)
-        .collect()
+    std::iter::from_fn(|| source.next_frame().unwrap()).map(|timed| timed.frame).collect()
 }
 
 fn exact(depth: Y4mDepth) -> Y4mSinkOptions {
-    Y4mSinkOptions {
-        chroma: Y4mChroma::Full,
-        depth,
-        overwrite: false,
-    }
+    Y4mSinkOptions { chroma: Y4mChroma::Full, depth, overwrite: false }
 }
 
 #[test]
@@ -67,20 +51,14 @@ fn the_head_states_everything() {
     let source = Y4mSource::new(&bytes[..], Path::new("memory"), Y4mOptions::default()).unwrap();
     let back = source.info();
     assert_eq!((back.width, back.height, back.bit_depth), (3, 2, 10));
-    assert_eq!(
-        (back.frame_rate, back.sample_aspect),
-        (info.frame_rate, info.sample_aspect)
-    );
+    assert_eq!((back.frame_rate, back.sample_aspect), (info.frame_rate, info.sample_aspect));
     assert_eq!(back.color.range, Some(Range::Full));
 }
 
 #[test]
 fn white_has_its_codes() {
     let frame = Frame::filled(2, 2, 3, 1.0);
-    let eight = Y4mSinkOptions {
-        depth: Y4mDepth::Eight,
-        ..Y4mSinkOptions::default()
-    };
+    let eight = Y4mSinkOptions { depth: Y4mDepth::Eight, ..Y4mSinkOptions::default() };
     let bytes = written(&info(2, 2), eight, std::slice::from_ref(&frame));
     assert!(bytes.ends_with(b"FRAME\n\xeb\xeb\xeb\xeb\x80\x80"));
     let bytes = written(&info(2, 2), Y4mSinkOptions::default(), &[frame]);
@@ -90,10 +68,7 @@ fn white_has_its_codes() {
 #[test]
 fn a_variable_rate_is_averaged_with_a_warning() {
     let mut info = info(2, 2);
-    info.frame_rate = Some(FrameRate::Variable(Ratio {
-        numerator: 24,
-        denominator: 1,
-    }));
+    info.frame_rate = Some(FrameRate::Variable(Ratio { numerator: 24, denominator: 1 }));
     let sink = Box::new(
         Y4mSink::new(Vec::new(), Path::new("m"), &info, Y4mSinkOptions::default()).unwrap(),
     );
@@ -108,18 +83,12 @@ fn an_existing_file_is_kept_until_its_replacement_is_whole() {
     let refused = Y4mSink::create(&path, &info(2, 2), Y4mSinkOptions::default());
     assert!(matches!(refused, Err(VideoError::Exists { .. })));
 
-    let options = Y4mSinkOptions {
-        overwrite: true,
-        ..Y4mSinkOptions::default()
-    };
+    let options = Y4mSinkOptions { overwrite: true, ..Y4mSinkOptions::default() };
     let mut sink = Box::new(Y4mSink::create(&path, &info(2, 2), options).unwrap());
     sink.write(&timed(Frame::filled(2, 2, 3, 0.5))).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), b"old");
     let written = sink.finish().unwrap();
-    assert_eq!(
-        (written.path.as_deref(), written.frames),
-        (Some(path.as_path()), 1)
-    );
+    assert_eq!((written.path.as_deref(), written.frames), (Some(path.as_path()), 1));
     assert_eq!(read(&std::fs::read(&path).unwrap()).len(), 1);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
@@ -142,27 +111,16 @@ fn a_full_disk_is_an_error_with_the_frame() {
     let path = Path::new("/dev/full");
     let mut sink = Y4mSink::create(path, &info(2, 2), Y4mSinkOptions::default()).unwrap();
     let error = sink.write(&timed(Frame::filled(2, 2, 3, 0.5))).unwrap_err();
-    assert!(
-        matches!(error, VideoError::Write { frame: 0, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, VideoError::Write { frame: 0, .. }), "{error}");
 }
 
 #[test]
 fn a_frame_of_another_size_is_an_error() {
-    let mut sink = Y4mSink::new(
-        Vec::new(),
-        Path::new("m"),
-        &info(2, 2),
-        Y4mSinkOptions::default(),
-    )
-    .unwrap();
+    let mut sink =
+        Y4mSink::new(Vec::new(), Path::new("m"), &info(2, 2), Y4mSinkOptions::default()).unwrap();
     for frame in [Frame::filled(3, 2, 3, 0.5), Frame::filled(2, 2, 4, 0.5)] {
         let refused = sink.write(&timed(frame));
-        assert!(matches!(
-            refused,
-            Err(VideoError::FrameShape { frame: 0, .. })
-        ));
+        assert!(matches!(refused, Err(VideoError::FrameShape { frame: 0, .. })));
     }
 }
 
@@ -173,30 +131,15 @@ fn smooth_colour_survives_half_chroma() {
         let (column, row) = ((at / 3) % width, at / 3 / width);
         0.2 + 0.015 * [column, row, width - column][at % 3] as f32
     };
-    let frame = Frame::new(
-        width,
-        height,
-        3,
-        (0..3 * width * height).map(sample).collect(),
-    );
-    let options = Y4mSinkOptions {
-        depth: Y4mDepth::Sixteen,
-        ..Y4mSinkOptions::default()
-    };
-    let back = &read(&written(
-        &info(width, height),
-        options,
-        std::slice::from_ref(&frame),
-    ))[0];
+    let frame = Frame::new(width, height, 3, (0..3 * width * height).map(sample).collect());
+    let options = Y4mSinkOptions { depth: Y4mDepth::Sixteen, ..Y4mSinkOptions::default() };
+    let back = &read(&written(&info(width, height), options, std::slice::from_ref(&frame)))[0];
     for (at, (sample, back)) in frame.samples().iter().zip(back.samples()).enumerate() {
         let (column, row) = ((at / 3) % width, at / 3 / width);
         let inside = (2..width - 2).contains(&column) && (2..height - 2).contains(&row);
         // A ramp of chroma is kept; at the borders its repeated edge is flat.
         let bound = if inside { 1e-4 } else { 0.03 };
-        assert!(
-            (sample - back).abs() < bound,
-            "{column},{row}: {sample} {back}"
-        );
+        assert!((sample - back).abs() < bound, "{column},{row}: {sample} {back}");
     }
 }
 

@@ -35,13 +35,10 @@ impl MarkReader {
         if !line.starts_with("[Parsed_showinfo") {
             return None;
         }
-        if let Some(base) = line
-            .split_once("config in time_base:")
-            .and_then(|(_, rest)| {
-                let (numerator, denominator) = field(rest)?.split_once('/')?;
-                Some((numerator.parse().ok()?, denominator.parse().ok()?))
-            })
-        {
+        if let Some(base) = line.split_once("config in time_base:").and_then(|(_, rest)| {
+            let (numerator, denominator) = field(rest)?.split_once('/')?;
+            Some((numerator.parse().ok()?, denominator.parse().ok()?))
+        }) {
             self.time_base = base;
             return None;
         }
@@ -53,19 +50,13 @@ impl MarkReader {
         });
         // "NOPTS" is no number.
         let ticks = field(after_pts).and_then(|pts| pts.parse().ok());
-        Some(Mark {
-            ticks,
-            time_base: self.time_base,
-            size,
-        })
+        Some(Mark { ticks, time_base: self.time_base, size })
     }
 }
 
 /// The first word, without the comma behind it.
 fn field(text: &str) -> Option<&str> {
-    text.split_whitespace()
-        .next()
-        .map(|word| word.trim_end_matches(','))
+    text.split_whitespace().next().map(|word| word.trim_end_matches(','))
 }
 
 #[cfg(test)]
@@ -83,17 +74,10 @@ mod tests {
                    9633 fmt:yuv420p sar:1/1 s:640x272 i:P iskey:0 type:B";
         let new = "[Parsed_showinfo_0 @ 0x5] [info] n:   1 pts:    512 pts_time:0.04    duration: \
                    512 duration_time:0.04    fmt:yuv420p cl:left sar:1/1 s:640x272 i:P iskey:0";
-        let mark = Mark {
-            ticks: Some(512),
-            time_base: (1, 12800),
-            size: Some((640, 272)),
-        };
+        let mark = Mark { ticks: Some(512), time_base: (1, 12800), size: Some((640, 272)) };
         assert_eq!(reader.read(old), Some(mark));
         assert_eq!(reader.read(new), Some(mark));
-        let first = Mark {
-            ticks: Some(-512),
-            ..mark
-        };
+        let first = Mark { ticks: Some(-512), ..mark };
         assert_eq!(mark.seconds_since(&first), Some(0.08));
     }
 

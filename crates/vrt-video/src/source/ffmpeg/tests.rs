@@ -26,10 +26,7 @@ fn mean(frame: &Frame, channel: usize) -> f64 {
 #[test]
 fn all_frames_come_with_their_times() {
     let Some(dir) = folder() else { return };
-    let path = make(
-        &format!("{CLIP} -c:v libx264"),
-        &dir.path().join("plain.mp4"),
-    );
+    let path = make(&format!("{CLIP} -c:v libx264"), &dir.path().join("plain.mp4"));
     let mut source = open(&path);
     assert_eq!((source.info().width, source.info().height), (64, 48));
     assert_eq!(source.info().frames, Some(10));
@@ -43,10 +40,7 @@ fn all_frames_come_with_their_times() {
 #[test]
 fn only_the_first_frames() {
     let Some(dir) = folder() else { return };
-    let path = make(
-        &format!("{CLIP} -c:v libx264"),
-        &dir.path().join("plain.mp4"),
-    );
+    let path = make(&format!("{CLIP} -c:v libx264"), &dir.path().join("plain.mp4"));
     for limit in [0, 3, 10, 99] {
         let mut source = FfmpegSource::open(&path, Some(limit), &Programs::default()).unwrap();
         assert_eq!(source.info().frames, Some(limit.min(10)));
@@ -97,13 +91,9 @@ fn colours_are_exact_to_the_code() {
 #[test]
 fn rgb_and_grey_are_exact() {
     let Some(dir) = folder() else { return };
-    for (format, depth) in [
-        ("gbrp", 8u32),
-        ("bgr0", 8),
-        ("gbrp10le", 10),
-        ("gray", 8),
-        ("gray16le", 16),
-    ] {
+    for (format, depth) in
+        [("gbrp", 8u32), ("bgr0", 8), ("gbrp10le", 10), ("gray", 8), ("gray16le", 16)]
+    {
         let top = f64::from((1u32 << depth) - 1);
         let (r, g, b) = (top.min(200.0), 33.0, 77.0);
         let paint = if format.starts_with("gray") {
@@ -124,10 +114,7 @@ fn rgb_and_grey_are_exact() {
             let got = mean(&frame, channel) * top;
             // Sixteen bits on the pipe are finer than a hundredth of a 10-bit code.
             let bound = if depth == 16 { 1e-2 } else { 0.02 };
-            assert!(
-                (got - expected).abs() < bound,
-                "{format} {channel}: {got} is not {expected}"
-            );
+            assert!((got - expected).abs() < bound, "{format} {channel}: {got} is not {expected}");
         }
     }
 }
@@ -175,10 +162,7 @@ fn turned_clips_are_turned() {
         assert_eq!((source.info().width, source.info().height), (32, 64));
         let frame = source.next_frame().unwrap().unwrap().frame;
         let row = |y: usize| frame.samples()[(y * 32 + 16) * 3];
-        assert!(
-            row(white) > 0.95 && row(black) < 0.05,
-            "{quarters} quarters"
-        );
+        assert!(row(white) > 0.95 && row(black) < 0.05, "{quarters} quarters");
     }
 }
 
@@ -189,18 +173,12 @@ fn uneven_times_are_kept() {
     for name in ["uneven.mp4", "uneven.mkv"] {
         let path = make(&input, &dir.path().join(name));
         let mut source = open(&path);
-        assert!(matches!(
-            source.info().frame_rate,
-            Some(FrameRate::Variable(_))
-        ));
+        assert!(matches!(source.info().frame_rate, Some(FrameRate::Variable(_))));
         let frames = read_all(&mut source).unwrap();
         assert_eq!(frames.len(), 10);
         for (i, frame) in frames.iter().enumerate() {
             let expected = (i * i) as f64 / 10.0;
-            assert!(
-                (frame.seconds.unwrap() - expected).abs() < 1e-3,
-                "{name} frame {i}"
-            );
+            assert!((frame.seconds.unwrap() - expected).abs() < 1e-3, "{name} frame {i}");
         }
     }
 }
@@ -215,10 +193,7 @@ fn high_dynamic_range_is_refused() {
         );
         let path = make(&input, &dir.path().join("hdr.mkv"));
         let error = refusal(&path);
-        assert!(
-            matches!(error, FfmpegError::HighDynamicRange { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, FfmpegError::HighDynamicRange { .. }), "{error}");
         assert!(error.to_string().contains(transfer), "{error}");
         assert!(error.to_string().contains("tonemap"), "{error}");
     }
@@ -248,20 +223,12 @@ fn colours_and_shape_are_described() {
         "{CLIP} -vf setsar=16/15,setparams=range=tv:colorspace=bt709:color_primaries=bt709:\
          color_trc=iec61966-2-1 -c:v libx264"
     );
-    let info = open(&make(&input, &dir.path().join("tags.mp4")))
-        .info()
-        .clone();
-    assert_eq!(
-        info.sample_aspect.map(|r| (r.numerator, r.denominator)),
-        Some((16, 15))
-    );
+    let info = open(&make(&input, &dir.path().join("tags.mp4"))).info().clone();
+    assert_eq!(info.sample_aspect.map(|r| (r.numerator, r.denominator)), Some((16, 15)));
     assert_eq!(info.color.matrix, Some(Matrix::Bt709));
     assert_eq!(info.color.range, Some(Range::Limited));
     assert_eq!(info.color.primaries, Some(Primaries("bt709".to_owned())));
-    assert_eq!(
-        info.color.transfer,
-        Some(Transfer::Sdr("iec61966-2-1".to_owned()))
-    );
+    assert_eq!(info.color.transfer, Some(Transfer::Sdr("iec61966-2-1".to_owned())));
 }
 
 /// Reads until the error and returns it with the number of frames before it.
@@ -273,10 +240,7 @@ fn read_to_error(path: &Path) -> (usize, FfmpegError) {
             Ok(Some(_)) => good += 1,
             Ok(None) => panic!("{path:?} ended well after {good} frames"),
             Err(VideoError::Ffmpeg(error)) => {
-                assert!(
-                    source.next_frame().unwrap().is_none(),
-                    "an error ends the stream"
-                );
+                assert!(source.next_frame().unwrap().is_none(), "an error ends the stream");
                 return (good, error);
             }
             Err(other) => panic!("{other}"),
@@ -319,10 +283,7 @@ fn a_damaged_frame_is_an_error_not_a_guess() {
     let input = "-f lavfi -i testsrc2=s=64x48:r=10:d=3 -c:v libx264 -bf 0 -g 10";
     let path = make(input, &dir.path().join("damaged.mp4"));
     let mut bytes = std::fs::read(&path).unwrap();
-    let data = bytes
-        .windows(4)
-        .position(|window| window == b"mdat")
-        .unwrap();
+    let data = bytes.windows(4).position(|window| window == b"mdat").unwrap();
     let middle = data + (bytes.len() - data) / 2;
     bytes[middle..middle + 300].fill(0xA5);
     std::fs::write(&path, &bytes).unwrap();
@@ -335,10 +296,8 @@ fn a_damaged_frame_is_an_error_not_a_guess() {
 #[test]
 fn a_killed_decoder_is_an_error() {
     let Some(dir) = folder() else { return };
-    let path = make(
-        "-f lavfi -i testsrc2=s=320x240:r=10:d=20 -c:v mpeg4",
-        &dir.path().join("long.mp4"),
-    );
+    let path =
+        make("-f lavfi -i testsrc2=s=320x240:r=10:d=20 -c:v mpeg4", &dir.path().join("long.mp4"));
     let mut source = open(&path);
     assert!(source.next_frame().unwrap().is_some());
     source.child.kill().unwrap();
@@ -349,10 +308,7 @@ fn a_killed_decoder_is_an_error() {
 #[test]
 fn a_changing_size_is_an_error() {
     let Some(dir) = folder() else { return };
-    let small = make(
-        &format!("{CLIP} -c:v libx264 -f h264"),
-        &dir.path().join("a.h264"),
-    );
+    let small = make(&format!("{CLIP} -c:v libx264 -f h264"), &dir.path().join("a.h264"));
     let large = make(
         "-f lavfi -i testsrc2=s=96x64:r=10:d=1 -c:v libx264 -f h264",
         &dir.path().join("b.h264"),
@@ -362,20 +318,14 @@ fn a_changing_size_is_an_error() {
     std::fs::write(&path, both).unwrap();
     let (good, error) = read_to_error(&path);
     assert_eq!(good, 10);
-    assert!(
-        error.to_string().contains("changes from 64×48 to 96×64"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("changes from 64×48 to 96×64"), "{error}");
 }
 
 #[test]
 fn a_missing_ffmpeg_is_advice() {
     let Some(dir) = folder() else { return };
     let path = make(&format!("{CLIP} -c:v mpeg4"), &dir.path().join("plain.mp4"));
-    let programs = Programs {
-        ffmpeg: no_programs().ffmpeg,
-        ..Programs::default()
-    };
+    let programs = Programs { ffmpeg: no_programs().ffmpeg, ..Programs::default() };
     let error = FfmpegSource::open(&path, None, &programs).unwrap_err();
     assert!(error.to_string().contains("apt install ffmpeg"), "{error}");
 }
@@ -384,10 +334,8 @@ fn a_missing_ffmpeg_is_advice() {
 #[test]
 fn dropping_a_source_ends_its_child() {
     let Some(dir) = folder() else { return };
-    let path = make(
-        "-f lavfi -i testsrc2=s=320x240:r=10:d=20 -c:v mpeg4",
-        &dir.path().join("long.mp4"),
-    );
+    let path =
+        make("-f lavfi -i testsrc2=s=320x240:r=10:d=20 -c:v mpeg4", &dir.path().join("long.mp4"));
     let source = open(&path);
     let child = source.child.id();
     drop(source);

@@ -6,9 +6,7 @@ use super::*;
 use crate::read_picture;
 
 fn picture(folder: &TempDir, name: &str, width: u32, height: u32) {
-    RgbImage::from_pixel(width, height, Rgb([10, 20, 30]))
-        .save(folder.path().join(name))
-        .unwrap();
+    RgbImage::from_pixel(width, height, Rgb([10, 20, 30])).save(folder.path().join(name)).unwrap();
 }
 
 fn open(folder: &TempDir) -> Result<FolderSource, VideoError> {
@@ -24,57 +22,30 @@ fn names(folder: &TempDir) -> Vec<String> {
 #[test]
 fn frames_come_in_natural_order_and_other_files_are_passed_over() {
     let folder = tempdir().unwrap();
-    for name in [
-        "frame10.png",
-        "frame2.PNG",
-        "frame1.bmp",
-        "frame02.png",
-        ".hidden.png",
-    ] {
+    for name in ["frame10.png", "frame2.PNG", "frame1.bmp", "frame02.png", ".hidden.png"] {
         picture(&folder, name, 4, 3);
     }
     std::fs::write(folder.path().join("notes.txt"), "no picture").unwrap();
     std::fs::create_dir(folder.path().join("folder.png")).unwrap();
     assert_eq!(names(&folder), ["frame1", "frame02", "frame2", "frame10"]);
     let info = open(&folder).unwrap().info().clone();
-    assert_eq!(
-        (info.width, info.height, info.frames, info.bit_depth),
-        (4, 3, Some(4), 8)
-    );
+    assert_eq!((info.width, info.height, info.frames, info.bit_depth), (4, 3, Some(4), 8));
 }
 
 #[test]
 fn every_format_is_read() {
     let folder = tempdir().unwrap();
-    for name in [
-        "a.png", "b.jpg", "c.jpeg", "d.tif", "e.tiff", "f.webp", "g.bmp",
-    ] {
+    for name in ["a.png", "b.jpg", "c.jpeg", "d.tif", "e.tiff", "f.webp", "g.bmp"] {
         picture(&folder, name, 16, 16);
     }
     let mut source = open(&folder).unwrap();
     for _ in 0..7 {
         let frame = source.next_frame().unwrap().unwrap();
         // JPEG may be off by some codes, the others not at all.
-        let near = if frame
-            .name
-            .as_deref()
-            .is_some_and(|name| "bc".contains(name))
-        {
-            3.
-        } else {
-            0.
-        };
-        for (sample, code) in frame
-            .frame
-            .samples()
-            .iter()
-            .zip([10., 20., 30.].iter().cycle())
-        {
-            assert!(
-                (sample - code / 255.0).abs() * 255.0 <= near,
-                "{:?}: {sample}",
-                frame.name
-            );
+        let near =
+            if frame.name.as_deref().is_some_and(|name| "bc".contains(name)) { 3. } else { 0. };
+        for (sample, code) in frame.frame.samples().iter().zip([10., 20., 30.].iter().cycle()) {
+            assert!((sample - code / 255.0).abs() * 255.0 <= near, "{:?}: {sample}", frame.name);
         }
     }
     assert!(source.next_frame().unwrap().is_none());
@@ -95,10 +66,7 @@ fn sixteen_bits_are_kept_exactly() {
             assert_eq!(*sample, f32::from(code) / 65535.0, "{name}");
         }
         let source = FolderSource::single(&path, PictureChannels::Rgb).unwrap();
-        assert_eq!(
-            (source.info().bit_depth, source.info().frames),
-            (16, Some(1))
-        );
+        assert_eq!((source.info().bit_depth, source.info().frames), (16, Some(1)));
     }
 }
 
@@ -107,37 +75,18 @@ fn grey_becomes_colour_or_stays_and_opacity_is_dropped() {
     let folder = tempdir().unwrap();
     let read = |name: &str, channels| {
         let frame = read_picture(&folder.path().join(name), channels).unwrap();
-        frame
-            .samples()
-            .iter()
-            .map(|sample| (sample * 255.0).round())
-            .collect::<Vec<_>>()
+        frame.samples().iter().map(|sample| (sample * 255.0).round()).collect::<Vec<_>>()
     };
     let at = |name: &str| folder.path().join(name);
-    GrayImage::from_raw(2, 1, vec![7, 9])
-        .unwrap()
-        .save(at("grey.png"))
-        .unwrap();
-    assert_eq!(
-        read("grey.png", PictureChannels::Rgb),
-        [7., 7., 7., 9., 9., 9.]
-    );
+    GrayImage::from_raw(2, 1, vec![7, 9]).unwrap().save(at("grey.png")).unwrap();
+    assert_eq!(read("grey.png", PictureChannels::Rgb), [7., 7., 7., 9., 9., 9.]);
     assert_eq!(read("grey.png", PictureChannels::Grey), [7., 9.]);
-    GrayAlphaImage::from_raw(1, 1, vec![7, 0])
-        .unwrap()
-        .save(at("ga.png"))
-        .unwrap();
+    GrayAlphaImage::from_raw(1, 1, vec![7, 0]).unwrap().save(at("ga.png")).unwrap();
     assert_eq!(read("ga.png", PictureChannels::Rgb), [7., 7., 7.]);
-    RgbaImage::from_raw(1, 1, vec![1, 2, 3, 0])
-        .unwrap()
-        .save(at("rgba.png"))
-        .unwrap();
+    RgbaImage::from_raw(1, 1, vec![1, 2, 3, 0]).unwrap().save(at("rgba.png")).unwrap();
     assert_eq!(read("rgba.png", PictureChannels::Rgb), [1., 2., 3.]);
     // 0.299 · 100 + 0.587 · 200 + 0.114 · 50 = 153.
-    RgbImage::from_raw(1, 1, vec![100, 200, 50])
-        .unwrap()
-        .save(at("rgb.png"))
-        .unwrap();
+    RgbImage::from_raw(1, 1, vec![100, 200, 50]).unwrap().save(at("rgb.png")).unwrap();
     assert_eq!(read("rgb.png", PictureChannels::Grey), [153.]);
 }
 
@@ -163,10 +112,7 @@ fn a_picture_that_changes_size_after_opening_is_an_error_too() {
     let mut source = open(&folder).unwrap();
     picture(&folder, "2.png", 5, 3);
     assert!(source.next_frame().unwrap().is_some());
-    assert!(matches!(
-        source.next_frame(),
-        Err(VideoError::MixedSizes { .. })
-    ));
+    assert!(matches!(source.next_frame(), Err(VideoError::MixedSizes { .. })));
 }
 
 #[test]
@@ -182,10 +128,7 @@ fn a_bad_picture_ends_the_stream_after_the_good_ones() {
         assert!(source.next_frame().unwrap().is_some());
         assert!(source.next_frame().unwrap().is_some());
         let error = source.next_frame().unwrap_err();
-        assert!(
-            matches!(error, VideoError::Picture { frame: 2, .. }),
-            "{error}"
-        );
+        assert!(matches!(error, VideoError::Picture { frame: 2, .. }), "{error}");
         assert!(error.to_string().contains("3.png"), "{error}");
         assert!(source.next_frame().unwrap().is_none());
     }
@@ -227,9 +170,7 @@ fn floating_point_is_refused_with_a_word() {
     let path = folder.path().join("float.tiff");
     let float = ImageBuffer::from_pixel(2, 2, Rgb([0.5f32, 0.5, 0.5]));
     image::DynamicImage::ImageRgb32F(float).save(&path).unwrap();
-    let error = read_picture(&path, PictureChannels::Rgb)
-        .unwrap_err()
-        .to_string();
+    let error = read_picture(&path, PictureChannels::Rgb).unwrap_err().to_string();
     assert!(error.contains("floating-point"), "{error}");
 }
 
@@ -237,9 +178,7 @@ fn floating_point_is_refused_with_a_word() {
 fn a_sixteen_bit_grey_mask_stays_one_channel() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("mask.png");
-    ImageBuffer::from_pixel(3, 2, Luma([1000u16]))
-        .save(&path)
-        .unwrap();
+    ImageBuffer::from_pixel(3, 2, Luma([1000u16])).save(&path).unwrap();
     let mut source = FolderSource::open(folder.path(), PictureChannels::Grey).unwrap();
     let frame = source.next_frame().unwrap().unwrap().frame;
     assert_eq!(frame.channels(), 1);

@@ -5,11 +5,7 @@ fn source(bytes: &[u8]) -> Result<Y4mSource<&[u8]>, VideoError> {
 }
 
 fn codes(frame: &Frame) -> Vec<f32> {
-    frame
-        .samples()
-        .iter()
-        .map(|sample| (sample * 255.0).round())
-        .collect()
+    frame.samples().iter().map(|sample| (sample * 255.0).round()).collect()
 }
 
 #[test]
@@ -32,10 +28,7 @@ fn the_matrix_follows_the_height_or_the_option() {
     // The codes of BT.709 red, read as both; opacity is dropped.
     let bytes = b"YUV4MPEG2 W1 H1 C444alpha\nFRAME\n\x3f\x66\xf0\x00";
     let read = |matrix| {
-        let options = Y4mOptions {
-            matrix,
-            range: None,
-        };
+        let options = Y4mOptions { matrix, range: None };
         let mut source = Y4mSource::new(&bytes[..], Path::new("memory"), options).unwrap();
         codes(&source.next_frame().unwrap().unwrap().frame)
     };
@@ -49,10 +42,7 @@ fn the_matrix_follows_the_height_or_the_option() {
 fn the_range_option_beats_the_stream() {
     let bytes = b"YUV4MPEG2 W1 H1 Cmono XCOLORRANGE=LIMITED\nFRAME\n\x10";
     let read = |range| {
-        let options = Y4mOptions {
-            matrix: None,
-            range,
-        };
+        let options = Y4mOptions { matrix: None, range };
         let mut source = Y4mSource::new(&bytes[..], Path::new("memory"), options).unwrap();
         codes(&source.next_frame().unwrap().unwrap().frame)
     };
@@ -67,14 +57,8 @@ fn a_cut_stream_is_an_error_with_the_frame() {
         let mut source = source(&whole[..whole.len() - cut]).unwrap();
         assert!(source.next_frame().unwrap().is_some());
         let error = source.next_frame().unwrap_err();
-        assert!(
-            matches!(error, VideoError::Y4mFrame { frame: 1, .. }),
-            "{cut}: {error}"
-        );
-        assert!(
-            source.next_frame().unwrap().is_none(),
-            "after an error the stream is over"
-        );
+        assert!(matches!(error, VideoError::Y4mFrame { frame: 1, .. }), "{cut}: {error}");
+        assert!(source.next_frame().unwrap().is_none(), "after an error the stream is over");
     }
     let mut source = source(&whole[..whole.len() - 14]).unwrap();
     assert!(source.next_frame().unwrap().is_some());
@@ -83,10 +67,7 @@ fn a_cut_stream_is_an_error_with_the_frame() {
 
 #[test]
 fn what_is_no_frame_is_an_error() {
-    for bytes in [
-        &b"YUV4MPEG2 W1 H1 Cmono\nFRAMES\n1"[..],
-        b"YUV4MPEG2 W1 H1 Cmono\n\n1",
-    ] {
+    for bytes in [&b"YUV4MPEG2 W1 H1 Cmono\nFRAMES\n1"[..], b"YUV4MPEG2 W1 H1 Cmono\n\n1"] {
         let error = source(bytes).unwrap().next_frame().unwrap_err();
         assert!(error.to_string().contains("FRAME"), "{error}");
     }
@@ -95,13 +76,7 @@ fn what_is_no_frame_is_an_error() {
 #[test]
 fn what_is_no_stream_is_an_error() {
     let endless = vec![b'Y'; 10_000];
-    for bytes in [
-        &b""[..],
-        b"YUV4MPEG2 W1 H1",
-        b"\x89PNG\r\n\x1a\n",
-        &endless,
-        b"\xff\xfe\n",
-    ] {
+    for bytes in [&b""[..], b"YUV4MPEG2 W1 H1", b"\x89PNG\r\n\x1a\n", &endless, b"\xff\xfe\n"] {
         let error = source(bytes).unwrap_err();
         assert!(matches!(error, VideoError::Y4mHeader { .. }), "{error}");
     }
@@ -115,9 +90,6 @@ fn a_head_that_promises_too_much_takes_no_memory() {
     assert!(matches!(error, VideoError::Y4mHeader { .. }), "{error}");
     let mut source = source(b"YUV4MPEG2 W10000 H10000 C444p16\nFRAME\n123").unwrap();
     let error = source.next_frame().unwrap_err();
-    assert!(
-        error.to_string().contains("3 of 600000000 bytes"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("3 of 600000000 bytes"), "{error}");
     assert!(source.bytes.capacity() < 1 << 20);
 }

@@ -8,15 +8,9 @@ fn a_codec_nobody_chose_and_one_that_is_not_there() {
     let Some(dir) = folder() else { return };
     let target = dir.path().join("a.mpg");
     let error = FfmpegSink::create(&target, &info(64, 48), &SinkOptions::default()).unwrap_err();
-    assert!(
-        error.to_string().contains("no default video codec"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("no default video codec"), "{error}");
     let codec_arguments = Some(vec!["-c:v".to_owned(), "no_such_codec".to_owned()]);
-    let options = SinkOptions {
-        codec_arguments,
-        ..SinkOptions::default()
-    };
+    let options = SinkOptions { codec_arguments, ..SinkOptions::default() };
     let target = dir.path().join("a.mkv");
     let mut sink = sink(&target, &info(64, 48), &options);
     let wrote = (0..1000).try_for_each(|i| sink.write(&timed(picture(64, 48, i), None)));
@@ -32,17 +26,10 @@ fn an_existing_file_is_kept_or_replaced_whole() {
     std::fs::write(&path, "precious").unwrap();
     let refused = FfmpegSink::create(&path, &info(64, 48), &SinkOptions::default());
     assert!(matches!(refused, Err(VideoError::Exists { .. })));
-    let options = SinkOptions {
-        overwrite: true,
-        ..SinkOptions::default()
-    };
+    let options = SinkOptions { overwrite: true, ..SinkOptions::default() };
     let mut sink = sink(&path, &info(64, 48), &options);
     sink.write(&timed(picture(64, 48, 0), None)).unwrap();
-    assert_eq!(
-        std::fs::read(&path).unwrap(),
-        b"precious",
-        "kept until the new one is whole"
-    );
+    assert_eq!(std::fs::read(&path).unwrap(), b"precious", "kept until the new one is whole");
     sink.finish().unwrap();
     assert_eq!(read(&path).1.len(), 1);
 }
@@ -56,9 +43,7 @@ fn a_file_that_appears_meanwhile_is_not_lost() {
     std::fs::write(&path, "precious").unwrap();
     let error = sink.finish().unwrap_err();
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
-    let VideoError::Create { path: kept, .. } = error else {
-        panic!("{error}")
-    };
+    let VideoError::Create { path: kept, .. } = error else { panic!("{error}") };
     assert_eq!(read(&kept).1.len(), 1, "the new file is kept, too");
 }
 
@@ -67,16 +52,7 @@ fn a_file_that_appears_meanwhile_is_not_lost() {
 fn a_killed_encoder_leaves_what_it_had() {
     let Some(dir) = folder() else { return };
     for name in ["a.mp4", "a.mkv"] {
-        let arguments = [
-            "-c:v",
-            "libx264",
-            "-preset",
-            "ultrafast",
-            "-g",
-            "5",
-            "-bf",
-            "0",
-        ];
+        let arguments = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "5", "-bf", "0"];
         let options = SinkOptions {
             codec_arguments: Some(arguments.map(str::to_owned).to_vec()),
             ..SinkOptions::default()
@@ -87,30 +63,18 @@ fn a_killed_encoder_leaves_what_it_had() {
             sink.write(&timed(picture(640, 480, index), None)).unwrap();
         }
         // The pipe holds less than one picture, so the encoder has had 59.
-        while std::fs::metadata(sink.encoded.as_ref().unwrap())
-            .unwrap()
-            .len()
-            < 20_000
-        {
+        while std::fs::metadata(sink.encoded.as_ref().unwrap()).unwrap().len() < 20_000 {
             std::thread::yield_now();
         }
         sink.encoder.child.kill().unwrap();
         let wrote = (60..90).try_for_each(|i| sink.write(&timed(picture(640, 480, i), None)));
         let error = wrote.unwrap_err();
-        let VideoError::Ffmpeg(FfmpegError::Encode {
-            frames,
-            reason,
-            kept,
-            ..
-        }) = error
-        else {
+        let VideoError::Ffmpeg(FfmpegError::Encode { frames, reason, kept, .. }) = error else {
             panic!("{error}")
         };
         assert!((60..70).contains(&frames), "{frames}");
         assert!(reason.contains("signal: 9"), "{reason}");
-        let Kept::Partial(kept) = kept else {
-            panic!("{name}: nothing was kept")
-        };
+        let Kept::Partial(kept) = kept else { panic!("{name}: nothing was kept") };
         assert_eq!(
             kept.file_name().unwrap().to_string_lossy(),
             format!("a.partial.{}", &name[2..])
@@ -137,16 +101,9 @@ fn a_sink_that_is_dropped_leaves_its_frames() {
 #[test]
 fn no_frame_is_no_file() {
     let Some(dir) = folder() else { return };
-    let sink = sink(
-        &dir.path().join("a.mp4"),
-        &info(64, 48),
-        &SinkOptions::default(),
-    );
+    let sink = sink(&dir.path().join("a.mp4"), &info(64, 48), &SinkOptions::default());
     let error = sink.finish().unwrap_err();
-    assert!(
-        matches!(error, VideoError::Ffmpeg(FfmpegError::NoFrames { .. })),
-        "{error}"
-    );
+    assert!(matches!(error, VideoError::Ffmpeg(FfmpegError::NoFrames { .. })), "{error}");
     assert_eq!(names(&dir), Vec::<String>::new());
 }
 
@@ -156,26 +113,16 @@ fn what_cannot_begin_says_why() {
     let nowhere = dir.path().join("no/such/folder/a.mp4");
     let error = FfmpegSink::create(&nowhere, &info(64, 48), &SinkOptions::default()).unwrap_err();
     assert!(matches!(error, VideoError::Create { .. }), "{error}");
-    let options = SinkOptions {
-        programs: no_programs(),
-        ..SinkOptions::default()
-    };
+    let options = SinkOptions { programs: no_programs(), ..SinkOptions::default() };
     let target = dir.path().join("a.mp4");
     let error = FfmpegSink::create(&target, &info(64, 48), &options).unwrap_err();
-    assert!(
-        error.to_string().contains("winget install ffmpeg"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("winget install ffmpeg"), "{error}");
 }
 
 #[test]
 fn a_frame_of_another_size_is_refused() {
     let Some(dir) = folder() else { return };
-    let mut sink = sink(
-        &dir.path().join("a.mp4"),
-        &info(64, 48),
-        &SinkOptions::default(),
-    );
+    let mut sink = sink(&dir.path().join("a.mp4"), &info(64, 48), &SinkOptions::default());
     sink.write(&timed(picture(64, 48, 0), None)).unwrap();
     let error = sink.write(&timed(picture(48, 64, 1), None)).unwrap_err();
     assert!(error.to_string().contains("frame 1 is 48×64×3"), "{error}");

@@ -30,10 +30,7 @@ fn everything_else_of_the_original_is_carried_over() {
     let Some(dir) = folder() else { return };
     let original = rich_clip(&dir, "original.mkv", "aac");
     for (name, subtitles) in [("a.mkv", "subrip"), ("a.mp4", "mov_text")] {
-        let options = SinkOptions {
-            copy_from: Some(original.clone()),
-            ..SinkOptions::default()
-        };
+        let options = SinkOptions { copy_from: Some(original.clone()), ..SinkOptions::default() };
         let path = dir.path().join(name);
         let written = write(&path, &info(64, 48), &options, 10);
         let got = probe(&path, &Programs::default()).unwrap();
@@ -44,23 +41,12 @@ fn everything_else_of_the_original_is_carried_over() {
         assert_eq!(codecs(&got.subtitles), [subtitles], "{name}");
         assert_eq!(got.chapters, 2, "{name}");
         assert_eq!(got.video.language.as_deref(), Some("fin"), "{name}");
-        assert_eq!(
-            entries("-show_entries format_tags=title", &path),
-            ["A film"],
-            "{name}"
-        );
+        assert_eq!(entries("-show_entries format_tags=title", &path), ["A film"], "{name}");
         assert_eq!(shown_at(&path).len(), 10, "{name}");
-        let converted = written
-            .warnings
-            .iter()
-            .any(|warning| warning.contains("mov_text"));
+        let converted = written.warnings.iter().any(|warning| warning.contains("mov_text"));
         assert_eq!(converted, subtitles == "mov_text", "{:?}", written.warnings);
         let sound = "-select_streams a -show_entries packet=size";
-        assert_eq!(
-            entries(sound, &path),
-            entries(sound, &original),
-            "{name}: copied as it is"
-        );
+        assert_eq!(entries(sound, &path), entries(sound, &original), "{name}: copied as it is");
     }
 }
 
@@ -68,10 +54,7 @@ fn everything_else_of_the_original_is_carried_over() {
 fn sound_ends_with_the_last_frame() {
     let Some(dir) = folder() else { return };
     let original = rich_clip(&dir, "original.mkv", "aac");
-    let options = SinkOptions {
-        copy_from: Some(original),
-        ..SinkOptions::default()
-    };
+    let options = SinkOptions { copy_from: Some(original), ..SinkOptions::default() };
     for name in ["short.mp4", "short.mkv"] {
         let path = dir.path().join(name);
         write(&path, &info(64, 48), &options, 4);
@@ -90,38 +73,18 @@ fn a_doubled_rate_keeps_the_length_and_the_sound() {
     let Some(dir) = folder() else { return };
     let original = rich_clip(&dir, "original.mkv", "aac");
     let packets = entries("-select_streams a -show_entries packet=size", &original).len();
-    let options = SinkOptions {
-        copy_from: Some(original),
-        ..SinkOptions::default()
-    };
-    let rate = FrameRate::Constant(Ratio {
-        numerator: 20,
-        denominator: 1,
-    });
+    let options = SinkOptions { copy_from: Some(original), ..SinkOptions::default() };
+    let rate = FrameRate::Constant(Ratio { numerator: 20, denominator: 1 });
     let path = dir.path().join("double.mp4");
-    write(
-        &path,
-        &StreamInfo {
-            frame_rate: Some(rate),
-            ..info(64, 48)
-        },
-        &options,
-        19,
-    );
+    write(&path, &StreamInfo { frame_rate: Some(rate), ..info(64, 48) }, &options, 19);
     assert_eq!(read(&path).0.frame_rate, Some(rate));
-    assert_eq!(
-        entries("-select_streams a -show_entries packet=size", &path).len(),
-        packets
-    );
+    assert_eq!(entries("-select_streams a -show_entries packet=size", &path).len(), packets);
 }
 
 #[test]
 fn pictures_and_sound_stay_together() {
     let Some(dir) = folder() else { return };
-    let sound = make(
-        "-f lavfi -i sine=d=2 -c:a aac",
-        &dir.path().join("sound.mkv"),
-    );
+    let sound = make("-f lavfi -i sine=d=2 -c:a aac", &dir.path().join("sound.mkv"));
     let input = format!(
         "-itsoffset 0.5 -f lavfi -i testsrc2=s=64x48:r=10:d=1 -i {} -c:v libx264 -c:a copy",
         sound.display()
@@ -134,18 +97,12 @@ fn pictures_and_sound_stay_together() {
     let expected = times(&original);
     assert!(expected > 0.4, "{expected}");
     for name in ["a.mkv", "a.mp4"] {
-        let options = SinkOptions {
-            copy_from: Some(original.clone()),
-            ..SinkOptions::default()
-        };
+        let options = SinkOptions { copy_from: Some(original.clone()), ..SinkOptions::default() };
         let path = dir.path().join(name);
         write(&path, &info(64, 48), &options, 10);
         let got = times(&path);
         // MP4 starts sound with its priming, one packet of 23 ms early.
-        assert!(
-            (got - expected).abs() < 0.024,
-            "{name}: {got}, not {expected}"
-        );
+        assert!((got - expected).abs() < 0.024, "{name}: {got}, not {expected}");
     }
 }
 
@@ -153,19 +110,10 @@ fn pictures_and_sound_stay_together() {
 fn sound_that_does_not_fit_is_encoded_again_with_a_word() {
     let Some(dir) = folder() else { return };
     let original = rich_clip(&dir, "original.mkv", "aac");
-    let options = SinkOptions {
-        copy_from: Some(original),
-        ..SinkOptions::default()
-    };
+    let options = SinkOptions { copy_from: Some(original), ..SinkOptions::default() };
     let path = dir.path().join("a.webm");
     let written = write(&path, &info(64, 48), &options, 10);
-    let warned = written
-        .warnings
-        .iter()
-        .any(|warning| warning.contains("encoded again"));
+    let warned = written.warnings.iter().any(|warning| warning.contains("encoded again"));
     assert!(warned, "{:?}", written.warnings);
-    assert_eq!(
-        probe(&path, &Programs::default()).unwrap().audio[0].codec,
-        "opus"
-    );
+    assert_eq!(probe(&path, &Programs::default()).unwrap().audio[0].codec, "opus");
 }
