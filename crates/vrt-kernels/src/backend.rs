@@ -9,6 +9,7 @@ use burn::backend::{Backend, backend_extension};
 
 use crate::conv::ConvGeometry;
 use crate::deform_conv::DeformGeometry;
+use crate::linear::LinearGeometry;
 use crate::warp::WarpMode;
 use crate::window_attention::WindowGeometry;
 
@@ -38,6 +39,18 @@ pub trait VideoOps: Backend {
         bias: FloatTensor<Self>,
         geometry: ConvGeometry,
     ) -> FloatTensor<Self>;
+
+    /// See [`ops::linear`](crate::ops::linear).
+    fn linear_published(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: LinearGeometry,
+    ) -> FloatTensor<Self>;
+
+    /// See [`ops::gated`](crate::ops::gated).
+    fn gated(gate: FloatTensor<Self>, x: FloatTensor<Self>, shape: [usize; 2])
+    -> FloatTensor<Self>;
 
     /// See [`ops::window_attention`](crate::ops::window_attention).
     fn window_attention(
@@ -81,6 +94,22 @@ pub trait VideoOpsBackward: Backend {
         geometry: ConvGeometry,
         wanted: Wanted<3>,
     ) -> Gradients<Self, 3>;
+
+    /// Of [`VideoOps::linear_published`]: x, weight, bias.
+    fn linear_published_backward(
+        inputs: [FloatTensor<Self>; 3],
+        grad: FloatTensor<Self>,
+        geometry: LinearGeometry,
+        wanted: Wanted<3>,
+    ) -> Gradients<Self, 3>;
+
+    /// Of [`VideoOps::gated`]: gate, x.
+    fn gated_backward(
+        inputs: [FloatTensor<Self>; 2],
+        grad: FloatTensor<Self>,
+        shape: [usize; 2],
+        wanted: Wanted<2>,
+    ) -> Gradients<Self, 2>;
 
     /// Of [`VideoOps::window_attention`]: qkv, table.
     fn window_attention_backward(

@@ -5,12 +5,14 @@
 
 mod conv;
 mod deform_conv;
+mod linear;
 mod sample;
 mod warp;
 mod window_attention;
 
 pub use conv::conv2d;
 pub use deform_conv::deform_conv;
+pub use linear::{gated, linear};
 pub use warp::warp;
 pub use window_attention::{
     attend, mutual_attention, relative_bias, split_heads, window_attention,

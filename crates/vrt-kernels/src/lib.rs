@@ -1,5 +1,6 @@
 //! The hot operations of VRT on slices: warping along a flow, deformable convolution,
-//! convolution, attention in shifted windows; each with its backward pass.
+//! convolution, linear layers and their gates, attention in shifted windows; each with its backward
+//! pass.
 //!
 //! # Layout
 //!
@@ -20,7 +21,10 @@ mod bilinear;
 pub mod composed;
 pub mod conv;
 pub mod deform_conv;
+mod exponential;
+pub mod gate;
 mod level;
+pub mod linear;
 mod matmul;
 #[cfg(feature = "burn")]
 pub mod ops;

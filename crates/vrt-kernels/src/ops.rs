@@ -7,6 +7,7 @@ use crate::backend::VideoOps;
 use crate::composed;
 use crate::conv::ConvGeometry;
 use crate::deform_conv::DeformGeometry;
+use crate::linear::LinearGeometry;
 use crate::warp::WarpMode;
 use crate::window_attention::WindowGeometry;
 
@@ -119,6 +120,46 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, padding: [usize;
         bias.into_dispatch(),
         geometry,
     ))
+}
+
+/// Linear layer.
+///
+/// # Shapes
+///
+/// - `x`: `[rows, inputs]`
+/// - `weight`: `[outputs, inputs]`
+/// - `bias`: `[outputs]`
+/// - output: `[rows, outputs]`
+///
+/// # Panics
+///
+/// Panics if the sizes do not fit each other.
+pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+    if !on_cpu(&x.device()) {
+        return composed::linear(x, weight, bias);
+    }
+    let ([rows, inputs], [outputs, _]) = (x.dims(), weight.dims());
+    let geometry = LinearGeometry { rows, inputs, outputs };
+    Tensor::from_dispatch(<Dispatch as VideoOps>::linear_published(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        geometry,
+    ))
+}
+
+/// The gate of a gated MLP, `GELU(gate) · x`, both `[rows, channels]`.
+///
+/// # Panics
+///
+/// Panics if the two differ in size.
+pub fn gated(gate: Tensor<2>, x: Tensor<2>) -> Tensor<2> {
+    if !on_cpu(&x.device()) {
+        return composed::gated(gate, x);
+    }
+    let shape = x.dims();
+    let (gate, x) = (gate.into_dispatch(), x.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as VideoOps>::gated(gate, x, shape))
 }
 
 /// Attention inside shifted windows with a relative-position bias (section 3.2 of the paper).

@@ -33,8 +33,7 @@ impl Linear {
         let mut shape = x.dims();
         let inputs = shape[D - 1];
         let rows = shape[..D - 1].iter().product::<usize>();
-        let y = x.reshape([rows, inputs]).matmul(self.weight.val().transpose());
-        let y = y + self.bias.val().unsqueeze();
+        let y = ops::linear(x.reshape([rows, inputs]), self.weight.val(), self.bias.val());
         [_, shape[D - 1]] = y.dims();
         y.reshape(shape)
     }

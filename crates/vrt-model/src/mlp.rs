@@ -1,7 +1,8 @@
 //! The gated MLP: `fc2(GELU(fc11 x) · fc12 x)`.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, activation::gelu};
+use burn::tensor::Tensor;
+use vrt_kernels::ops;
 
 use crate::layers::Linear;
 use crate::parameters::Builder;
@@ -25,7 +26,12 @@ impl GatedMlp {
     }
 
     pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let gate = gelu(self.fc11.forward(x.clone()));
-        self.fc2.forward(gate * self.fc12.forward(x))
+        let mut shape = x.dims();
+        let rows = shape[..D - 1].iter().product::<usize>();
+        let x = x.reshape([rows, shape[D - 1]]);
+        let y = ops::gated(self.fc11.forward(x.clone()), self.fc12.forward(x));
+        let y = self.fc2.forward(y);
+        [_, shape[D - 1]] = y.dims();
+        y.reshape(shape)
     }
 }

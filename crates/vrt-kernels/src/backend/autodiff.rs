@@ -11,6 +11,7 @@ use burn::backend::tensor::FloatTensor;
 use super::{Gradients, VideoOps, VideoOpsBackward, Wanted};
 use crate::conv::ConvGeometry;
 use crate::deform_conv::DeformGeometry;
+use crate::linear::LinearGeometry;
 use crate::warp::WarpMode;
 use crate::window_attention::WindowGeometry;
 
@@ -48,6 +49,8 @@ macro_rules! backward_node {
 backward_node!(WarpBackward, 2, WarpMode, warp_backward);
 backward_node!(DeformConvBackward, 5, DeformGeometry, deform_conv_backward);
 backward_node!(Conv2dBackward, 3, ConvGeometry, conv2d_channels_last_backward);
+backward_node!(LinearBackward, 3, LinearGeometry, linear_published_backward);
+backward_node!(GatedBackward, 2, [usize; 2], gated_backward);
 backward_node!(WindowAttentionBackward, 2, WindowGeometry, window_attention_backward);
 backward_node!(MutualAttentionBackward, 1, WindowGeometry, mutual_attention_backward);
 
@@ -90,6 +93,23 @@ impl<B: VideoOps + VideoOpsBackward, C: CheckpointStrategy> VideoOps for Autodif
         geometry: ConvGeometry,
     ) -> FloatTensor<Self> {
         tracked!(Conv2dBackward, B::conv2d_channels_last, [x, weight, bias], geometry)
+    }
+
+    fn linear_published(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: LinearGeometry,
+    ) -> FloatTensor<Self> {
+        tracked!(LinearBackward, B::linear_published, [x, weight, bias], geometry)
+    }
+
+    fn gated(
+        gate: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        shape: [usize; 2],
+    ) -> FloatTensor<Self> {
+        tracked!(GatedBackward, B::gated, [gate, x], shape)
     }
 
     fn window_attention(

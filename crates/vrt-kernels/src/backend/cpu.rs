@@ -10,6 +10,8 @@ use crate::conv::{ConvGeometry, ConvGradients, conv2d, conv2d_backward};
 use crate::deform_conv::{
     DeformGeometry, DeformGradients, DeformInputs, deform_conv, deform_conv_backward,
 };
+use crate::gate::{gated, gated_backward};
+use crate::linear::{LinearGeometry, LinearGradients, linear, linear_backward};
 use crate::warp::{WarpGeometry, WarpMode, warp, warp_backward};
 use crate::window_attention::{
     Attention, WindowGeometry, WindowGradients, window_attention, window_attention_backward,
@@ -119,6 +121,27 @@ impl VideoOps for Flex {
         })
     }
 
+    fn linear_published(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: LinearGeometry,
+    ) -> FloatTensor<Self> {
+        let [x, weight, bias] = [x, weight, bias].map(Input::new);
+        filled([geometry.rows, geometry.outputs], |out| {
+            linear(&geometry, x.values(), weight.values(), bias.values(), out);
+        })
+    }
+
+    fn gated(
+        gate: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        shape: [usize; 2],
+    ) -> FloatTensor<Self> {
+        let [gate, x] = [gate, x].map(Input::new);
+        filled(shape, |out| gated(gate.values(), x.values(), out))
+    }
+
     fn window_attention(
         qkv: FloatTensor<Self>,
         table: FloatTensor<Self>,
@@ -185,6 +208,37 @@ impl VideoOpsBackward for Flex {
         let [x, weight, _] = &inputs;
         conv2d_backward(&geometry, x.values(), weight.values(), grad.values(), slots);
         tensors(inputs.each_ref(), found)
+    }
+
+    fn linear_published_backward(
+        inputs: [FloatTensor<Self>; 3],
+        grad: FloatTensor<Self>,
+        geometry: LinearGeometry,
+        wanted: Wanted<3>,
+    ) -> Gradients<Self, 3> {
+        let inputs = inputs.map(Input::new);
+        let grad = Input::new(grad);
+        let mut found: [Option<Vec<f32>>; 3] =
+            std::array::from_fn(|i| inputs[i].gradient(wanted[i]));
+        let [x, weight, bias] = found.each_mut().map(Option::as_deref_mut);
+        let slots = LinearGradients { x, weight, bias };
+        let [x, weight, _] = &inputs;
+        linear_backward(&geometry, x.values(), weight.values(), grad.values(), slots);
+        tensors(inputs.each_ref(), found)
+    }
+
+    fn gated_backward(
+        inputs: [FloatTensor<Self>; 2],
+        grad: FloatTensor<Self>,
+        _shape: [usize; 2],
+        [of_gate, of_x]: Wanted<2>,
+    ) -> Gradients<Self, 2> {
+        let [gate, x] = inputs.map(Input::new);
+        let grad = Input::new(grad);
+        let mut found = [gate.gradient(of_gate), x.gradient(of_x)];
+        let [of_gate, of_x] = found.each_mut().map(Option::as_deref_mut);
+        gated_backward(gate.values(), x.values(), grad.values(), of_gate, of_x);
+        tensors([&gate, &x], found)
     }
 
     fn window_attention_backward(

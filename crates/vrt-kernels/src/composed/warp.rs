@@ -20,7 +20,7 @@ pub fn warp(x: Tensor<4>, flow: Tensor<4>, mode: WarpMode) -> Tensor<4> {
     let table = Table {
         rows: x.reshape([n * h * w, c]),
         frame: pixel.clone() / (h * w) as i64 * (h * w) as i64,
-        group: pixel * 0,
+        group: Tensor::zeros([n * h * w], &device),
         groups: 1,
         height: h,
         width: w,

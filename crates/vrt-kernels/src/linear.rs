@@ -1,0 +1,115 @@
+//! Linear layer: `out[i, o] = bias[o] + Σ_c weight[o, c] · x[i, c]`.
+
+use crate::matmul::{Found, Matrix, MatrixMut, matmul};
+use crate::parallel::{for_each_part, sum_parts};
+use crate::weights::bias_gradient;
+
+#[cfg(test)]
+mod tests;
+
+/// Rows that one task computes: enough that preparing the weight does not count.
+const TASK_ROWS: usize = 512;
+/// Tasks that sum the gradient of a weight, each with a copy of its own.
+const WEIGHT_PARTS: usize = 16;
+
+/// The sizes of a linear layer.
+///
+/// # Shapes
+///
+/// - `x`: `[rows, inputs]`
+/// - `weight`: `[outputs, inputs]`
+/// - `bias`: `[outputs]`
+/// - output: `[rows, outputs]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinearGeometry {
+    /// Tokens.
+    pub rows: usize,
+    /// Values of an input token.
+    pub inputs: usize,
+    /// Values of an output token.
+    pub outputs: usize,
+}
+
+impl LinearGeometry {
+    fn check(&self, x: usize, weight: usize, out: usize) {
+        let Self { rows, inputs, outputs } = *self;
+        assert!(inputs > 0 && outputs > 0, "linear: a layer without values: {self:?}");
+        assert_eq!(
+            [x, weight, out],
+            [rows * inputs, inputs * outputs, rows * outputs],
+            "linear: the input, the weight or the output does not have the sizes {self:?}"
+        );
+    }
+}
+
+/// Applies the layer to `x`, into `out`; see [`LinearGeometry`] for the shapes.
+///
+/// # Panics
+///
+/// Panics if a slice does not have the length that `geometry` says.
+pub fn linear(geometry: &LinearGeometry, x: &[f32], weight: &[f32], bias: &[f32], out: &mut [f32]) {
+    let LinearGeometry { inputs, outputs, .. } = *geometry;
+    geometry.check(x.len(), weight.len(), out.len());
+    assert_eq!(bias.len(), outputs, "linear: the bias does not fit {geometry:?}");
+    for_each_part(out, TASK_ROWS * outputs, |task, out| {
+        let rows = out.len() / outputs;
+        out.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
+        let x = Matrix::dense(&x[task * TASK_ROWS * inputs..], [rows, inputs]);
+        let weight = Matrix::dense(weight, [outputs, inputs]).transposed();
+        matmul(MatrixMut::dense(out, [rows, outputs]), Found::AddedTo, x, weight);
+    });
+}
+
+/// The gradients that a backward pass of [`linear`] is to write; all values are overwritten.
+#[derive(Debug, Default)]
+pub struct LinearGradients<'a> {
+    /// Of the input.
+    pub x: Option<&'a mut [f32]>,
+    /// Of the weight.
+    pub weight: Option<&'a mut [f32]>,
+    /// Of the bias.
+    pub bias: Option<&'a mut [f32]>,
+}
+
+/// The gradients of [`linear`] from `grad_out`, that of the output.
+///
+/// The result does not depend on the number of threads.
+///
+/// # Panics
+///
+/// As [`linear`].
+pub fn linear_backward(
+    geometry: &LinearGeometry,
+    x: &[f32],
+    weight: &[f32],
+    grad_out: &[f32],
+    wanted: LinearGradients<'_>,
+) {
+    geometry.check(x.len(), weight.len(), grad_out.len());
+    let LinearGeometry { rows, inputs, outputs } = *geometry;
+    if let Some(grad) = wanted.x {
+        assert_eq!(grad.len(), x.len(), "linear: the input and its gradient differ in size");
+        for_each_part(grad, TASK_ROWS * inputs, |task, grad| {
+            let rows = grad.len() / inputs;
+            let grad_out = Matrix::dense(&grad_out[task * TASK_ROWS * outputs..], [rows, outputs]);
+            let weight = Matrix::dense(weight, [outputs, inputs]);
+            matmul(MatrixMut::dense(grad, [rows, inputs]), Found::Replaced, grad_out, weight);
+        });
+    }
+    if let Some(grad) = wanted.weight {
+        assert_eq!(grad.len(), weight.len(), "linear: the weight and its gradient differ in size");
+        grad.fill(0.0);
+        let parts = rows.div_ceil(TASK_ROWS).min(WEIGHT_PARTS);
+        sum_parts(grad, parts, |part, sum| {
+            let (first, last) = (part * rows / parts, (part + 1) * rows / parts);
+            let grad_out = Matrix::dense(&grad_out[first * outputs..], [last - first, outputs]);
+            let x = Matrix::dense(&x[first * inputs..], [last - first, inputs]);
+            let sum = MatrixMut::dense(sum, [outputs, inputs]);
+            matmul(sum, Found::AddedTo, grad_out.transposed(), x);
+        });
+    }
+    if let Some(grad) = wanted.bias {
+        assert_eq!(grad.len(), outputs, "linear: the gradient of the bias does not fit");
+        bias_gradient(grad_out, grad);
+    }
+}
