@@ -17,11 +17,11 @@ const TASK_VALUES: usize = 1 << 14;
 #[inline(always)]
 fn normal<const FUSED: bool>(g: f32) -> [f32; 2] {
     const ONE_OVER_ROOT_TWO: f32 = std::f32::consts::FRAC_1_SQRT_2;
-    const ONE_OVER_ROOT_TWO_PI: f32 = 0.398_942_28;
-    const COEFFICIENTS: [f32; 4] = [-1.453_152_03, 1.421_413_74, -0.284_496_74, 0.254_829_59];
+    const ONE_OVER_ROOT_TWO_PI: f32 = 0.398_942_3;
+    const COEFFICIENTS: [f32; 4] = [-1.453_152_1, 1.421_413_8, -0.284_496_72, 0.254_829_6];
     let t = 1.0 / mul_add::<FUSED>(0.327_591_1, g.abs() * ONE_OVER_ROOT_TWO, 1.0);
     let bell = exp::<FUSED>(-0.5 * g * g);
-    let mut sum = 1.061_405_43;
+    let mut sum = 1.061_405_4;
     for coefficient in COEFFICIENTS {
         sum = mul_add::<FUSED>(sum, t, coefficient);
     }

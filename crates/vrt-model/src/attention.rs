@@ -76,7 +76,7 @@ impl Attention {
             return self.proj.forward(ops::window_attention(qkv, table, geometry));
         };
         let placed = self.with_positions(x.clone(), windows);
-        let mutual = ops::mutual_attention(qkv_mut.forward(placed), geometry.clone());
+        let mutual = ops::mutual_attention(qkv_mut.forward(placed), geometry);
         let own = ops::window_attention(self.qkv_self.forward(x), table, geometry);
         self.proj.forward(Tensor::cat(vec![mutual, own], 4))
     }

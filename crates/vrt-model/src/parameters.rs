@@ -26,7 +26,7 @@ pub(crate) enum Initial {
 
 enum Source<'a> {
     Given(&'a mut dyn Values),
-    Drawn(ChaCha8Rng),
+    Drawn(Box<ChaCha8Rng>),
 }
 
 /// Hands out parameters and keeps their names.
@@ -52,7 +52,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(crate) fn drawn(device: &'a Device, seed: u64) -> Self {
-        Self::new(device, Source::Drawn(ChaCha8Rng::seed_from_u64(seed)))
+        Self::new(device, Source::Drawn(Box::new(ChaCha8Rng::seed_from_u64(seed))))
     }
 
     fn new(device: &'a Device, source: Source<'a>) -> Self {
