@@ -3,10 +3,11 @@
 //! `out[b, y, x, o] = bias[o] + Σ_{i, j, c} weight[o, c, i, j] · x[b, y + i − py, x + j − px, c]`,
 //! where `x` is zero outside the map.
 //!
-//! A band of rows is copied with its zero border. In it the values that a row of the kernel sees
-//! from one pixel on follow each other, and those of the next pixel start `in_channels` later: the
-//! band is the left matrix of a product as it lies, one product per row of the kernel.
+//! A band of rows is copied with its zero border, channels of several inputs joined on the way. In
+//! it the values that a row of the kernel sees from one pixel on follow each other, and those of
+//! the next pixel start `in_channels` later: the band is the left matrix of a product as it lies.
 
+use crate::level::{Level, at_every_level};
 use crate::weights::{WeightSizes, bias_gradient};
 
 mod backward;
@@ -121,25 +122,101 @@ pub(crate) fn out_size(size: usize, kernel: usize, padding: usize) -> usize {
     size + 2 * padding + 1 - kernel
 }
 
+/// What is done to each value that a convolution makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Activation {
+    /// Nothing.
+    #[default]
+    None,
+    /// Values below zero are multiplied by this slope, at most 1; 0 is ReLU.
+    LeakyRelu(f32),
+}
+
+impl Activation {
+    fn apply(self, level: Level, values: &mut [f32]) {
+        if let Self::LeakyRelu(slope) = self {
+            leak(level, values, slope);
+        }
+    }
+}
+
+at_every_level! {
+    fn leak(values: &mut [f32], slope: f32) = leak_body;
+}
+
+#[inline(always)]
+fn leak_body<const FUSED: bool>(values: &mut [f32], slope: f32) {
+    for value in values {
+        *value = if *value < 0.0 { *value * slope } else { *value };
+    }
+}
+
+/// Some of the channels of an input, `[batch, height, width, channels]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// Its values.
+    pub values: &'a [f32],
+    /// Values of a pixel.
+    pub channels: usize,
+}
+
+/// A weight `[out_channels, in_channels, kernel[0], kernel[1]]` and a bias `[out_channels]`.
+#[derive(Clone, Copy, Debug)]
+pub struct ConvWeights<'a> {
+    /// The weight in its published layout.
+    pub weight: &'a [f32],
+    /// The bias; `None` is zero.
+    pub bias: Option<&'a [f32]>,
+}
+
 /// Convolves `x` into `out`; see the [module](self) for the formula and [`ConvGeometry`] for the
-/// shapes. No bias is a bias of zero.
+/// shapes.
 ///
 /// # Panics
 ///
 /// Panics if a slice does not have the length that `geometry` says, the kernel is larger than the
 /// padded frame, or the padding not smaller than the kernel.
-pub fn conv2d(
+pub fn conv2d(geometry: &ConvGeometry, x: &[f32], weights: ConvWeights<'_>, out: &mut [f32]) {
+    let source = Source { values: x, channels: geometry.in_channels };
+    conv2d_joined(geometry, &[source], weights, Activation::None, out);
+}
+
+/// Convolves an input whose channels are those of all `sources`, one behind the other, and applies
+/// `activation`.
+///
+/// # Panics
+///
+/// As [`conv2d`], and if the channels of the sources are not those of the geometry.
+pub fn conv2d_joined(
     geometry: &ConvGeometry,
-    x: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
+    sources: &[Source<'_>],
+    weights: ConvWeights<'_>,
+    activation: Activation,
     out: &mut [f32],
 ) {
-    geometry.check(x.len(), weight.len(), out.len());
-    let bias_len = bias.map_or(geometry.out_channels, <[f32]>::len);
+    convolve_at(Level::current(), geometry, sources, weights, activation, out);
+}
+
+fn convolve_at(
+    level: Level,
+    geometry: &ConvGeometry,
+    sources: &[Source<'_>],
+    weights: ConvWeights<'_>,
+    activation: Activation,
+    out: &mut [f32],
+) {
+    let channels: usize = sources.iter().map(|source| source.channels).sum();
+    assert_eq!(channels, geometry.in_channels, "conv2d: the sources do not fit {geometry:?}");
+    for Source { values, channels } in sources {
+        let len = geometry.batch * geometry.height * geometry.width * channels;
+        assert_eq!(values.len(), len, "conv2d: a source does not have the sizes {geometry:?}");
+    }
+    geometry.check(geometry.x_len(), weights.weight.len(), out.len());
+    let bias_len = weights.bias.map_or(geometry.out_channels, <[f32]>::len);
     assert_eq!(bias_len, geometry.out_channels, "conv2d: the bias does not fit {geometry:?}");
-    let packed = geometry.weight_sizes().pack(weight);
-    forward::convolve(geometry, x, &packed, bias, out);
+    let matrix = geometry.weight_sizes().pack(weights.weight);
+    let packed = geometry.weight_sizes().packed(level, &matrix, weights.bias);
+    forward::convolve(level, geometry, sources, &packed, activation, out);
 }
 
 /// The gradients that a backward pass of [`conv2d`] is to write, each of the length of what it

@@ -16,10 +16,13 @@ use crate::weights::{WeightSizes, bias_gradient};
 mod backward;
 mod columns;
 mod forward;
+mod guided;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod tests;
+
+pub use guided::Guide;
 
 /// The sizes of a deformable convolution of stride 1.
 ///
@@ -146,20 +149,49 @@ impl DeformGeometry {
     }
 
     fn check(&self, inputs: &DeformInputs<'_>, out: usize) {
+        self.check_common(inputs.x, inputs.weight, out);
+        let (offset, mask) = (self.offset_len(), self.mask_len());
+        assert_eq!(inputs.offset.len(), offset, "deform_conv: the offset does not fit {self:?}");
+        assert_eq!(inputs.mask.len(), mask, "deform_conv: the mask does not fit {self:?}");
+    }
+
+    fn check_common(&self, x: &[f32], weight: &[f32], out: usize) {
         let groups = [self.weight_groups, self.offset_groups];
         assert!(
             groups.iter().all(|groups| *groups > 0 && self.in_channels.is_multiple_of(*groups))
                 && self.out_channels.is_multiple_of(self.weight_groups),
             "deform_conv: the channels do not divide into the groups: {self:?}"
         );
-        assert_eq!(inputs.x.len(), self.x_len(), "deform_conv: the input does not fit {self:?}");
-        let (offset, mask) = (self.offset_len(), self.mask_len());
-        assert_eq!(inputs.offset.len(), offset, "deform_conv: the offset does not fit {self:?}");
-        assert_eq!(inputs.mask.len(), mask, "deform_conv: the mask does not fit {self:?}");
-        let weight = self.weight_len();
-        assert_eq!(inputs.weight.len(), weight, "deform_conv: the weight does not fit {self:?}");
+        assert_eq!(x.len(), self.x_len(), "deform_conv: the input does not fit {self:?}");
+        let len = self.weight_len();
+        assert_eq!(weight.len(), len, "deform_conv: the weight does not fit {self:?}");
         assert_eq!(out, self.out_len(), "deform_conv: the output does not fit {self:?}");
     }
+
+    fn check_guide(&self, guide: &Guide<'_>) {
+        let answers = self.pixels() * Guide::answers_len(self.samples());
+        assert_eq!(guide.answers.len(), answers, "deform_conv: the answers do not fit {self:?}");
+        let count = guide.flows.len();
+        assert!(
+            (1..=guided::MOST_FLOWS).contains(&count) && self.samples().is_multiple_of(count),
+            "deform_conv: {count} flows do not divide {} samples",
+            self.samples()
+        );
+        let len = 2 * self.pixels();
+        assert!(
+            guide.flows.iter().all(|flow| flow.len() == len),
+            "deform_conv: a flow does not fit {self:?}"
+        );
+    }
+}
+
+/// Where the taps of a deformable convolution read.
+#[derive(Clone, Copy, Debug)]
+enum Places<'a> {
+    /// Offsets and masks.
+    Given { offset: &'a [f32], mask: &'a [f32] },
+    /// What they are made of.
+    Guided(Guide<'a>),
 }
 
 /// What a deformable convolution reads, beside its bias; see [`DeformGeometry`] for the shapes.
@@ -194,7 +226,30 @@ pub fn deform_conv(
         geometry.out_channels,
         "deform_conv: the bias does not fit {geometry:?}"
     );
-    forward::convolve(Level::current(), geometry, inputs, bias, out);
+    let places = Places::Given { offset: inputs.offset, mask: inputs.mask };
+    let weights = [inputs.weight, bias];
+    forward::convolve(Level::current(), geometry, (inputs.x, places), weights, out);
+}
+
+/// The same at places around flows: `offset = max_offset · tanh(answer) + flow`,
+/// `mask = sigmoid(answer)`, a few pixels at a time.
+///
+/// # Panics
+///
+/// As [`deform_conv`], and if the guide does not fit the geometry.
+pub fn deform_conv_guided(
+    geometry: &DeformGeometry,
+    x: &[f32],
+    guide: Guide<'_>,
+    [weight, bias]: [&[f32]; 2],
+    out: &mut [f32],
+) {
+    geometry.check_common(x, weight, out.len());
+    geometry.check_guide(&guide);
+    let channels = geometry.out_channels;
+    assert_eq!(bias.len(), channels, "deform_conv: the bias does not fit {geometry:?}");
+    let places = Places::Guided(guide);
+    forward::convolve(Level::current(), geometry, (x, places), [weight, bias], out);
 }
 
 /// The gradients that a backward pass of [`deform_conv`] is to write, each of the length of what

@@ -51,7 +51,8 @@ pub fn gated(gate: &[f32], x: &[f32], out: &mut [f32]) {
 }
 
 at_every_level! {
-    fn forward(gate: &[f32], x: &[f32], out: &mut [f32]) = forward_body;
+    /// The gate on slices of one length.
+    pub(crate) fn forward(gate: &[f32], x: &[f32], out: &mut [f32]) = forward_body;
 }
 
 #[inline(always)]

@@ -17,18 +17,26 @@
 #[cfg(feature = "burn")]
 pub mod backend;
 mod bilinear;
+pub mod block;
 #[cfg(feature = "burn")]
 pub mod composed;
 pub mod conv;
 pub mod deform_conv;
 mod exponential;
+#[cfg(feature = "burn")]
+pub mod fused;
 pub mod gate;
 mod level;
 pub mod linear;
 mod matmul;
+pub mod mlp;
+mod norm;
 #[cfg(feature = "burn")]
 pub mod ops;
 pub mod parallel;
+mod product;
+pub mod tokens;
+mod vector;
 pub mod warp;
 mod weights;
 pub mod window_attention;

@@ -1,13 +1,16 @@
 //! Linear layer: `out[i, o] = bias[o] + Σ_c weight[o, c] · x[i, c]`.
 
+use crate::level::Level;
 use crate::matmul::{Found, Matrix, MatrixMut, matmul};
+use crate::mlp::Affine;
 use crate::parallel::{for_each_part, sum_parts};
+use crate::product::{Product, Rows, Start, multiply};
 use crate::weights::bias_gradient;
 
 #[cfg(test)]
 mod tests;
 
-/// Rows that one task computes: enough that preparing the weight does not count.
+/// Rows that one task computes.
 const TASK_ROWS: usize = 512;
 /// Tasks that sum the gradient of a weight, each with a copy of its own.
 const WEIGHT_PARTS: usize = 16;
@@ -48,15 +51,24 @@ impl LinearGeometry {
 ///
 /// Panics if a slice does not have the length that `geometry` says.
 pub fn linear(geometry: &LinearGeometry, x: &[f32], weight: &[f32], bias: &[f32], out: &mut [f32]) {
+    linear_at(Level::current(), geometry, x, Affine { weight, bias }, out);
+}
+
+fn linear_at(
+    level: Level,
+    geometry: &LinearGeometry,
+    x: &[f32],
+    layer: Affine<'_>,
+    out: &mut [f32],
+) {
     let LinearGeometry { inputs, outputs, .. } = *geometry;
-    geometry.check(x.len(), weight.len(), out.len());
-    assert_eq!(bias.len(), outputs, "linear: the bias does not fit {geometry:?}");
+    geometry.check(x.len(), layer.weight.len(), out.len());
+    assert_eq!(layer.bias.len(), outputs, "linear: the bias does not fit {geometry:?}");
+    let packed = layer.packed(level);
     for_each_part(out, TASK_ROWS * outputs, |task, out| {
-        let rows = out.len() / outputs;
-        out.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
-        let x = Matrix::dense(&x[task * TASK_ROWS * inputs..], [rows, inputs]);
-        let weight = Matrix::dense(weight, [outputs, inputs]).transposed();
-        matmul(MatrixMut::dense(out, [rows, outputs]), Found::AddedTo, x, weight);
+        let x = &x[task * TASK_ROWS * inputs..];
+        let rows = Rows::dense(x, [out.len() / outputs, inputs]);
+        multiply(level, Product { rows, right: packed.right(), start: Start::Bias }, out, outputs);
     });
 }
 

@@ -221,7 +221,7 @@ pub(crate) fn sum_parts(total: &mut [f32], parts: usize, work: impl Fn(usize, &m
     });
 }
 
-/// A buffer that many tasks write, each its own places.
+/// A buffer that many tasks write and read, each its own places.
 #[derive(Debug)]
 pub(crate) struct SharedOutput<'a> {
     start: *mut f32,
@@ -229,8 +229,8 @@ pub(crate) struct SharedOutput<'a> {
     _values: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: the pointer is only written through `write`, whose callers promise that no two threads
-// touch one place; the borrow in `_values` keeps everybody else out.
+// SAFETY: the pointer is only used by `write` and `read`, whose callers promise that no thread
+// writes a place that another one touches; the borrow in `_values` keeps everybody else out.
 unsafe impl Sync for SharedOutput<'_> {}
 
 impl<'a> SharedOutput<'a> {
@@ -255,6 +255,27 @@ impl<'a> SharedOutput<'a> {
         // SAFETY: the assertion keeps the copy inside the buffer; the caller keeps other threads
         // away; `values` cannot overlap, since the buffer is mutably borrowed by `_values`.
         unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), place, values.len()) }
+    }
+}
+
+impl SharedOutput<'_> {
+    /// Copies the values from `at` on to `values`.
+    ///
+    /// # Safety
+    ///
+    /// No other thread writes any of these places during the call.
+    pub(crate) unsafe fn read(&self, at: usize, values: &mut [f32]) {
+        assert!(
+            at <= self.len && values.len() <= self.len - at,
+            "read of {} values at {at} in {}",
+            values.len(),
+            self.len
+        );
+        // SAFETY: `at` is at most `len` by the assertion, so the place is inside the buffer.
+        let place = unsafe { self.start.add(at) };
+        // SAFETY: the assertion keeps the copy inside the buffer, which is initialised; the caller
+        // keeps writers away; `values` cannot overlap, since `_values` borrows the buffer.
+        unsafe { std::ptr::copy_nonoverlapping(place, values.as_mut_ptr(), values.len()) }
     }
 }
 

@@ -4,7 +4,9 @@
 //! that for each group `columns · packed` is the output, where a column holds the samples that
 //! one output pixel sees, tap by tap.
 
+use crate::level::Level;
 use crate::parallel::{for_each_part, sum_parts};
+use crate::product::Packed;
 
 /// Sizes of a weight.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +64,12 @@ impl WeightSizes {
         packed
     }
 
+    /// A packed weight of one group as products take it.
+    pub(crate) fn packed(&self, level: Level, packed: &[f32], bias: Option<&[f32]>) -> Packed {
+        let sizes = [self.taps * self.inputs, self.outputs];
+        Packed::matrix(level, &packed[..self.group_len()], sizes, bias)
+    }
+
     /// Writes a packed weight in the published layout.
     pub(crate) fn unpack(&self, packed: &[f32], published: &mut [f32]) {
         for_each_part(published, self.inputs * self.taps, |out_channel, block| {
@@ -72,13 +80,6 @@ impl WeightSizes {
                 *value = packed[row * self.outputs + output];
             }
         });
-    }
-}
-
-/// Adds `bias` to each pixel.
-pub(crate) fn add_bias(out: &mut [f32], bias: &[f32]) {
-    for pixel in out.chunks_exact_mut(bias.len()) {
-        pixel.iter_mut().zip(bias).for_each(|(out, bias)| *out += bias);
     }
 }
 

@@ -12,12 +12,14 @@ mod backward;
 mod forward;
 mod geometry;
 #[cfg(test)]
-mod reference;
+pub(crate) mod reference;
 mod softmax;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub use geometry::WindowGeometry;
+pub(crate) use window::{Columns, Heads};
 
 /// What the mask adds between tokens of different regions.
 pub const MASKED: f32 = -100.0;
@@ -66,7 +68,7 @@ impl Attention<'_> {
         directions.into_iter().flatten()
     }
 
-    fn check(&self, geometry: &WindowGeometry) {
+    pub(crate) fn check(&self, geometry: &WindowGeometry) {
         match self {
             Self::SelfBiased { table } => {
                 geometry.check_bias();

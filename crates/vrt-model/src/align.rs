@@ -1,8 +1,9 @@
 //! Flow-guided deformable alignment: neighbours' features brought to a frame (section 3.3).
 
 use burn::module::{Module, Param};
-use burn::tensor::{Tensor, activation::leaky_relu, activation::sigmoid};
-use vrt_kernels::{WarpMode, ops};
+use burn::tensor::{Tensor, activation::sigmoid};
+use vrt_kernels::conv::Activation;
+use vrt_kernels::{WarpMode, fused, ops};
 
 use crate::flow::Flows;
 use crate::layers::{Conv, ConvShape, clips, frames};
@@ -11,7 +12,7 @@ use crate::parameters::{Builder, Initial};
 /// Kernel of the deformable convolution, along each axis.
 const KERNEL: usize = 3;
 const TAPS: usize = KERNEL * KERNEL;
-const NEGATIVE_SLOPE: f64 = 0.1;
+const NEGATIVE_SLOPE: f32 = 0.1;
 
 /// Sizes of an alignment.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +94,18 @@ impl Align {
         clips(self.fuse(neighbours, frames(current)), fields)
     }
 
+    /// What the offset convolutions make of all they see.
+    fn answer(&self, seen: Vec<Tensor<4>>) -> Tensor<4> {
+        let last = self.offset_convs.len() - 1;
+        let convs = self.offset_convs.iter().enumerate();
+        let mut answers = convs.fold(seen, |seen, (i, conv)| {
+            let leaky = Activation::LeakyRelu(NEGATIVE_SLOPE);
+            let activation = if i < last { leaky } else { Activation::None };
+            vec![conv.forward_joined(seen, activation)]
+        });
+        answers.remove(0)
+    }
+
     /// The deformable convolution itself.
     pub(crate) fn fuse(&self, neighbours: Neighbours, current: Tensor<4>) -> Tensor<4> {
         let AlignShape { reach, groups, max_offset, .. } = self.shape;
@@ -100,12 +113,14 @@ impl Align {
         let Neighbours { features, mut warped, flows } = neighbours;
         warped.push(current);
         warped.extend(flows.iter().cloned());
-        let mut seen = Tensor::cat(warped, 3);
-        for (i, conv) in self.offset_convs.iter().enumerate() {
-            if i > 0 {
-                seen = leaky_relu(seen, NEGATIVE_SLOPE);
-            }
-            seen = conv.forward(seen);
+        let seen = self.answer(warped);
+        let x = Tensor::cat(features, 3);
+        if fused::serves(&x.device()) {
+            let max_offset = max_offset as f32;
+            let guidance = fused::Guidance { answers: seen, flows, max_offset, groups };
+            let padding = [KERNEL / 2; 2];
+            let conv = fused::Conv { weight: self.weight.val(), bias: self.bias.val(), padding };
+            return fused::deform_conv(x, guidance, &conv);
         }
         let offsets = 2 * TAPS * groups;
         let offset = seen.clone().narrow(3, 0, offsets).tanh() * max_offset;
@@ -116,7 +131,6 @@ impl Align {
         let offset: Tensor<6> = offset.reshape([n, h, w, reach, offsets / (2 * reach), 2]);
         let offset = (offset + flows).reshape([n, h, w, offsets]);
         let deformation = ops::Deformation { offset, mask, groups };
-        let x = Tensor::cat(features, 3);
         ops::deform_conv(x, deformation, self.weight.val(), self.bias.val(), [KERNEL / 2; 2])
     }
 }

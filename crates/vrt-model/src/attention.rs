@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
-use vrt_kernels::{WindowGeometry, ops};
+use vrt_kernels::{WindowGeometry, fused, ops};
 
 use crate::layers::Linear;
 use crate::parameters::{Builder, Initial};
@@ -22,10 +22,10 @@ pub(crate) struct AttentionShape {
 /// Multi-head attention inside windows.
 #[derive(Module, Debug)]
 pub(crate) struct Attention {
-    relative_position_bias_table: Param<Tensor<2>>,
-    qkv_self: Linear,
+    pub(crate) relative_position_bias_table: Param<Tensor<2>>,
+    pub(crate) qkv_self: Linear,
     qkv_mut: Option<Linear>,
-    proj: Linear,
+    pub(crate) proj: Linear,
     #[module(skip)]
     shape: AttentionShape,
 }
@@ -81,17 +81,27 @@ impl Attention {
         self.proj.forward(Tensor::cat(vec![mutual, own], 4))
     }
 
-    fn geometry(&self, x: &Tensor<5>, windows: Windows) -> WindowGeometry {
-        let [batch, d, h, w, channels] = x.dims();
+    /// The windows of `x` once it is completed to whole ones.
+    pub(crate) fn geometry(&self, x: &Tensor<5>, windows: Windows) -> WindowGeometry {
+        let [batch, .., channels] = x.dims();
         WindowGeometry {
             batch,
-            map: [d, h, w],
+            map: windows.padded,
             window: windows.window,
             full_window: self.shape.window,
             shift: windows.shift,
             heads: self.shape.heads,
             channels,
         }
+    }
+
+    /// What mutual attention has of its own, as fused operations take it.
+    pub(crate) fn mutual(&self, windows: Windows) -> Option<(fused::Layer, Tensor<2>)> {
+        let layer = self.qkv_mut.as_ref()?.layer();
+        let ([_, h, w], c) = (windows.window, self.shape.channels);
+        let code = TensorData::new(sine_code(h, w, c), [h * w, c]);
+        let code = Tensor::from_data(code, &layer.bias.device());
+        Some((layer, code))
     }
 
     /// Adds the sine code of each token's place in its window.

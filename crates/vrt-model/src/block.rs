@@ -2,6 +2,8 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
+use vrt_kernels::block::BlockGeometry;
+use vrt_kernels::fused;
 
 use crate::attention::{Attention, AttentionShape, Windows};
 use crate::layers::{Linear, Norm};
@@ -64,11 +66,34 @@ impl Block {
     fn forward(&self, x: Tensor<5>, pass: &mut Pass<'_>) -> Tensor<5> {
         let [_, d, h, w, _] = x.dims();
         let windows = Windows::new([d, h, w], self.window, self.shifted);
+        if matches!(pass, Pass::Restore) && fused::serves(&x.device()) {
+            return self.restore(x, windows);
+        }
         let attended = pad(self.norm1.forward(x.clone()), windows.padded);
         let attended = crop(self.attn.forward(attended, windows), [d, h, w]);
         let x = x + pass.drop_path(attended, self.drop_path);
         let widened = self.mlp.forward(self.norm2.forward(x.clone()));
         x + pass.drop_path(widened, self.drop_path)
+    }
+
+    /// The whole block at once.
+    fn restore(&self, x: Tensor<5>, windows: Windows) -> Tensor<5> {
+        let [_, d, h, w, _] = x.dims();
+        let geometry = BlockGeometry {
+            windows: self.attn.geometry(&x, windows),
+            size: [d, h, w],
+            hidden: self.mlp.hidden(),
+        };
+        let parameters = fused::Block {
+            norm1: self.norm1.weights(),
+            qkv_self: self.attn.qkv_self.layer(),
+            table: self.attn.relative_position_bias_table.val(),
+            mutual: self.attn.mutual(windows),
+            proj: self.attn.proj.layer(),
+            norm2: self.norm2.weights(),
+            mlp: self.mlp.layers(),
+        };
+        fused::block(x, &parameters, &geometry)
     }
 }
 
@@ -95,7 +120,7 @@ impl ResidualGroup {
     /// `[b, d, h, w, c]` → the same.
     pub(crate) fn forward(&self, x: Tensor<5>, pass: &mut Pass<'_>) -> Tensor<5> {
         let y = self.residual_group.forward(x.clone(), pass);
-        x + self.linear.forward(y)
+        self.linear.forward_onto(y, x)
     }
 }
 

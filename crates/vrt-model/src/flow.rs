@@ -1,7 +1,8 @@
 //! SpyNet (arXiv:1611.00850): optical flow between neighbouring frames, at four scales.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, TensorData, activation::relu};
+use burn::tensor::{Tensor, TensorData};
+use vrt_kernels::conv::Activation;
 use vrt_kernels::{WarpMode, ops};
 
 use crate::layers::{Conv, ConvShape};
@@ -45,13 +46,14 @@ impl Level {
         Self { convs }
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    /// The correction seen in all of `seen`, one's channels behind the other's.
+    fn forward(&self, seen: Vec<Tensor<4>>) -> Tensor<4> {
         let last = self.convs.len() - 1;
+        let activation = |i| if i < last { Activation::LeakyRelu(0.0) } else { Activation::None };
         let convs = self.convs.iter().enumerate();
-        convs.fold(x, |x, (i, conv)| {
-            let y = conv.forward(x);
-            if i < last { relu(y) } else { y }
-        })
+        let mut y =
+            convs.fold(seen, |seen, (i, conv)| vec![conv.forward_joined(seen, activation(i))]);
+        y.remove(0)
     }
 }
 
@@ -105,8 +107,7 @@ fn refine(
         }
     };
     let warped = ops::warp(other.clone(), up.clone(), WarpMode::BilinearBorder);
-    let seen = Tensor::cat(vec![reference.clone(), warped, up.clone()], 3);
-    level.forward(seen) + up
+    level.forward(vec![reference.clone(), warped, up.clone()]) + up
 }
 
 /// The normalised picture at every level, coarsest first.

@@ -17,8 +17,9 @@ const MODULE: Tolerance = Tolerance::all(2e-5);
 const MODULE_GRADIENT: Tolerance = Tolerance::all(1e-4);
 /// Gradients of SpyNet. Some pixels lie within rounding of a kink of the activation or the warp:
 /// computed in f64 the gradients are up to 4.2e-4 from the golden f32 ones, and a change of the
-/// last bit of a product moves the input's around one pixel by up to 5e-3.
-const FLOW_GRADIENT: Tolerance = Tolerance::most(0.99, 1e-3).mean(1e-4);
+/// last bit of a product moves the input's around one pixel by up to 5e-3. A bias has so few values
+/// that one such pixel moves their mean.
+const FLOW_GRADIENT: Tolerance = Tolerance::most(0.99, 1e-3).mean(4e-4);
 
 /// A device that records what gradients need.
 fn device() -> Device {

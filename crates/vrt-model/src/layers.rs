@@ -1,8 +1,9 @@
 //! The small parts every other part is made of, with weights in their published layouts.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Tensor, module::layer_norm};
-use vrt_kernels::ops;
+use burn::tensor::{Tensor, activation::leaky_relu, module::layer_norm};
+use vrt_kernels::conv::Activation;
+use vrt_kernels::{fused, ops};
 
 use crate::parameters::{Builder, Initial};
 
@@ -27,6 +28,38 @@ impl Linear {
             weight: b.tensor("weight", [outputs, inputs], Initial::FanIn(inputs)),
             bias: b.tensor("bias", [outputs], Initial::FanIn(inputs)),
         })
+    }
+
+    /// The parameters, as fused operations take them.
+    pub(crate) fn layer(&self) -> fused::Layer {
+        fused::Layer { weight: self.weight.val(), bias: self.bias.val() }
+    }
+
+    /// Values of an input token.
+    pub(crate) fn inputs(&self) -> usize {
+        self.weight.val().dims()[1]
+    }
+
+    /// `residual + layer(x)`
+    pub(crate) fn forward_onto<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        residual: Tensor<D>,
+    ) -> Tensor<D> {
+        if fused::serves(&x.device()) {
+            let around = fused::Around { norm: None, residual: Some(residual) };
+            return fused::project(x, &self.layer(), around);
+        }
+        residual + self.forward(x)
+    }
+
+    /// `layer(norm(x))`
+    pub(crate) fn forward_normed<const D: usize>(&self, norm: &Norm, x: Tensor<D>) -> Tensor<D> {
+        if fused::serves(&x.device()) {
+            let around = fused::Around { norm: Some(norm.weights()), residual: None };
+            return fused::project(x, &self.layer(), around);
+        }
+        self.forward(norm.forward(x))
     }
 
     pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
@@ -54,7 +87,15 @@ impl Norm {
         })
     }
 
+    /// The parameters, as fused operations take them.
+    pub(crate) fn weights(&self) -> fused::Norm {
+        fused::Norm { weight: self.weight.val(), bias: self.bias.val() }
+    }
+
     pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        if fused::serves(&x.device()) {
+            return fused::norm(x, &self.weights());
+        }
         layer_norm(x, self.weight.val(), Some(self.bias.val()), NORM_EPSILON)
     }
 }
@@ -105,15 +146,38 @@ impl Conv {
         })
     }
 
-    /// `[n, h, w, in]` → `[n, h, w, out]`
-    pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    /// The convolution of all `parts`, one's channels behind the other's, and an activation:
+    /// `[n, h, w, ·]` → `[n, h, w, out]`
+    pub(crate) fn forward_joined(
+        &self,
+        parts: Vec<Tensor<4>>,
+        activation: Activation,
+    ) -> Tensor<4> {
         let [_, _, kh, kw] = self.weight.val().dims();
-        ops::conv2d(x, self.weight.val(), self.bias.val(), [kh / 2, kw / 2])
+        convolve(parts, self.weight.val(), self.bias.val(), [kh / 2, kw / 2], activation)
     }
 
     /// The same without zeros around: the output is smaller by `kernel − 1`.
     pub(crate) fn forward_inside(&self, x: Tensor<4>) -> Tensor<4> {
         ops::conv2d(x, self.weight.val(), self.bias.val(), [0, 0])
+    }
+}
+
+/// A convolution of the channels of all `parts`, and an activation.
+fn convolve(
+    parts: Vec<Tensor<4>>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    padding: [usize; 2],
+    activation: Activation,
+) -> Tensor<4> {
+    if fused::serves(&weight.device()) {
+        return fused::conv2d(parts, &fused::Conv { weight, bias, padding }, activation);
+    }
+    let y = ops::conv2d(Tensor::cat(parts, 3), weight, bias, padding);
+    match activation {
+        Activation::None => y,
+        Activation::LeakyRelu(slope) => leaky_relu(y, f64::from(slope)),
     }
 }
 
@@ -128,12 +192,21 @@ impl FrameConv {
 
     /// `[b, d, h, w, in]` → `[b, d, h, w, out]`
     pub(crate) fn forward(&self, x: Tensor<5>) -> Tensor<5> {
-        let [b, d, h, w, c] = x.dims();
+        self.forward_joined(vec![x], Activation::None)
+    }
+
+    /// The convolution of all `parts`, one's channels behind the other's, and an activation.
+    pub(crate) fn forward_joined(
+        &self,
+        parts: Vec<Tensor<5>>,
+        activation: Activation,
+    ) -> Tensor<5> {
+        let d = parts[0].dims()[1];
         let [outputs, inputs, _, kh, kw] = self.weight.val().dims();
         let weight = self.weight.val().reshape([outputs, inputs, kh, kw]);
-        let x = x.reshape([b * d, h, w, c]);
-        let y = ops::conv2d(x, weight, self.bias.val(), [kh / 2, kw / 2]);
-        y.reshape([b, d, h, w, outputs])
+        let parts = parts.into_iter().map(frames).collect();
+        let padding = [kh / 2, kw / 2];
+        clips(convolve(parts, weight, self.bias.val(), padding, activation), d)
     }
 }
 

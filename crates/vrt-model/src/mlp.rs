@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use vrt_kernels::ops;
+use vrt_kernels::{fused, ops};
 
 use crate::layers::Linear;
 use crate::parameters::Builder;
@@ -23,6 +23,24 @@ impl GatedMlp {
             fc12: Linear::new(b, "fc12", inputs, hidden),
             fc2: Linear::new(b, "fc2", hidden, outputs),
         })
+    }
+
+    /// The parameters, as fused operations take them.
+    pub(crate) fn layers(&self) -> fused::Mlp {
+        fused::Mlp { fc11: self.fc11.layer(), fc12: self.fc12.layer(), fc2: self.fc2.layer() }
+    }
+
+    /// Hidden channels.
+    pub(crate) fn hidden(&self) -> usize {
+        self.fc2.inputs()
+    }
+
+    /// The MLP of the last axis of all `parts`, one's channels behind the other's.
+    pub(crate) fn forward_joined<const D: usize>(&self, parts: Vec<Tensor<D>>) -> Tensor<D> {
+        if fused::serves(&parts[0].device()) {
+            return fused::gated_mlp(parts, &self.layers());
+        }
+        self.forward(Tensor::cat(parts, D - 1))
     }
 
     pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {

@@ -2,6 +2,7 @@
 
 use burn::module::{Module, ParamId};
 use burn::tensor::{Device, Tensor};
+use vrt_kernels::conv::Activation;
 use vrt_kernels::{WarpMode, ops};
 
 use crate::block::ResidualGroup;
@@ -134,11 +135,11 @@ impl Vrt {
         let flows = ClipFlows::of(pictures.clone(), spynet, self.config.reach().frames());
         let noise = usize::from(self.config.noise_map());
         let sharp = x.clone().narrow(4, 0, channels - noise);
-        let mut seen = vec![with_neighbours(sharp, &flows.scales[0])];
+        let mut seen = with_neighbours(sharp, &flows.scales[0]).to_vec();
         if noise == 1 {
             seen.push(x.narrow(4, channels - 1, 1));
         }
-        let first = self.conv_first.forward(Tensor::cat(seen, 4));
+        let first = self.conv_first.forward_joined(seen, Activation::None);
         self.head.forward(self.body(first, Some(&flows), pass), pictures)
     }
 
@@ -162,15 +163,15 @@ impl Vrt {
                 _ => {}
             }
         }
-        let x = self.widen.linear.forward(self.widen.norm.forward(x));
+        let x = self.widen.linear.forward_normed(&self.widen.norm, x);
         let x = self.refine.iter().fold(x, |x, group| group.forward(x, pass));
-        first + self.conv_after_body.forward(self.norm.forward(x))
+        self.conv_after_body.forward_onto(self.norm.forward(x), first)
     }
 }
 
-/// Each frame with its two neighbours warped to it: `[b, d, h, w, c]` → `[b, d, h, w, 9·c]`,
-/// ordered frame, later neighbour, earlier neighbour; zeros where the clip has no such neighbour.
-fn with_neighbours(x: Tensor<5>, flows: &Flows) -> Tensor<5> {
+/// Each frame with its two neighbours warped to it: `[b, d, h, w, c]` → the same, the later
+/// neighbour and the earlier one, each `[b, d, h, w, 4·c]`, zeros where the clip has none.
+fn with_neighbours(x: Tensor<5>, flows: &Flows) -> [Tensor<5>; 3] {
     let [b, d, h, w, c] = x.dims();
     let nothing = Tensor::zeros([b, 1, h, w, 4 * c], &x.device());
     let warped = |start: usize, flow: &Tensor<5>| {
@@ -179,7 +180,7 @@ fn with_neighbours(x: Tensor<5>, flows: &Flows) -> Tensor<5> {
     };
     let later = Tensor::cat(vec![warped(1, &flows.later[0]), nothing.clone()], 1);
     let earlier = Tensor::cat(vec![nothing, warped(0, &flows.earlier[0])], 1);
-    Tensor::cat(vec![x, later, earlier], 4)
+    [x, later, earlier]
 }
 
 /// The head that makes this network's pictures.

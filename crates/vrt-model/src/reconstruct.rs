@@ -1,7 +1,8 @@
 //! From features to pictures: the output heads and the upsampler.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, activation::leaky_relu};
+use burn::tensor::Tensor;
+use vrt_kernels::conv::Activation;
 
 use crate::layers::{Conv, ConvShape, FrameConv, clips, frames};
 use crate::parameters::Builder;
@@ -42,8 +43,9 @@ impl Upsample {
     pub(crate) fn forward(&self, x: Tensor<5>) -> Tensor<5> {
         let d = x.dims()[1];
         let x = self.widen.iter().fold(x, |x, conv| {
-            let shuffled = pixel_shuffle(frames(conv.forward(x)), self.factor);
-            clips(leaky_relu(shuffled, 0.1), d)
+            // Shuffling moves values only: the activation may come before it.
+            let wide = conv.forward_joined(vec![x], Activation::LeakyRelu(0.1));
+            clips(pixel_shuffle(frames(wide), self.factor), d)
         });
         self.last.forward(x)
     }
@@ -126,7 +128,8 @@ impl Head {
 impl Larger {
     fn forward(&self, x: Tensor<5>, pictures: Tensor<5>) -> Tensor<5> {
         let [_, d, h, w, _] = pictures.dims();
-        let x = leaky_relu(self.conv_before_upsample.forward(x), 0.01);
+        let activation = Activation::LeakyRelu(0.01);
+        let x = self.conv_before_upsample.forward_joined(vec![x], activation);
         let y = self.conv_last.forward(self.upsample.forward(x));
         let size = [h * self.scale, w * self.scale];
         y + clips(resize_bilinear(frames(pictures), size, Align::Edges), d)
@@ -137,7 +140,7 @@ impl Between {
     fn forward(&self, x: Tensor<5>) -> Tensor<5> {
         let [b, d, h, w, c] = x.dims();
         let stacked = x.permute([0, 2, 3, 1, 4]).reshape([b, h, w, d * c]);
-        let x = leaky_relu(self.linear_fuse.forward(stacked), 0.2);
+        let x = self.linear_fuse.forward_joined(vec![stacked], Activation::LeakyRelu(0.2));
         let x = reflect_around(reflect_around(x, 1, 3, h + 6), 2, 3, w + 6);
         self.conv_last.forward_inside(x).unsqueeze_dim(1)
     }

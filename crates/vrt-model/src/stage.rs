@@ -59,10 +59,9 @@ impl Reshape {
             Resample::Down => space_to_depth(x),
             Resample::Up => depth_to_space(x),
         };
-        let x = self.norm.forward(x);
         match &self.linear {
-            Some(linear) => linear.forward(x),
-            None => x,
+            Some(linear) => linear.forward_normed(&self.norm, x),
+            None => self.norm.forward(x),
         }
     }
 }
@@ -122,12 +121,12 @@ impl Stage {
         pass: &mut Pass<'_>,
     ) -> Tensor<5> {
         let x = self.reshape.forward(x);
-        let x = self.linear1.forward(self.residual_group1.forward(x.clone(), pass)) + x;
-        let x = self.linear2.forward(self.residual_group2.forward(x.clone(), pass)) + x;
+        let x = self.linear1.forward_onto(self.residual_group1.forward(x.clone(), pass), x);
+        let x = self.linear2.forward_onto(self.residual_group2.forward(x.clone(), pass), x);
         match (&self.align, flows) {
             (Some(align), Some(flows)) => {
                 let [later, earlier] = align.pa_deform.forward(&x, flows);
-                align.pa_fuse.forward(Tensor::cat(vec![x, later, earlier], 4))
+                align.pa_fuse.forward_joined(vec![x, later, earlier])
             }
             _ => x,
         }

@@ -6,7 +6,7 @@ use burn::tensor::{Shape, TensorData};
 use burn_flex::FlexTensor;
 
 use super::{Gradients, VideoOps, VideoOpsBackward, Wanted};
-use crate::conv::{ConvGeometry, ConvGradients, conv2d, conv2d_backward};
+use crate::conv::{ConvGeometry, ConvGradients, ConvWeights, conv2d, conv2d_backward};
 use crate::deform_conv::{
     DeformGeometry, DeformGradients, DeformInputs, deform_conv, deform_conv_backward,
 };
@@ -117,7 +117,8 @@ impl VideoOps for Flex {
         let shape =
             [geometry.batch, geometry.out_height(), geometry.out_width(), geometry.out_channels];
         filled(shape, |out| {
-            conv2d(&geometry, x.values(), weight.values(), Some(bias.values()), out);
+            let weights = ConvWeights { weight: weight.values(), bias: Some(bias.values()) };
+            conv2d(&geometry, x.values(), weights, out);
         })
     }
 

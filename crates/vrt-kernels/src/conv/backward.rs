@@ -1,8 +1,9 @@
 //! The gradient of the input is a convolution with the turned kernel; that of the weight is the
 //! product of what each tap saw with the output's gradient.
 
-use super::ConvGeometry;
 use super::forward::{BandSizes, band_rows, convolve};
+use super::{Activation, ConvGeometry, Source};
+use crate::level::Level;
 use crate::matmul::{Found, Matrix, MatrixMut, matmul};
 use crate::parallel::{sum_parts, with_scratch};
 
@@ -19,8 +20,11 @@ pub(super) fn grad_x(g: &ConvGeometry, weight: &[f32], grad_out: &[f32], grad_x:
         kernel: g.kernel,
         padding: [g.kernel[0] - 1 - g.padding[0], g.kernel[1] - 1 - g.padding[1]],
     };
-    let packed = g.weight_sizes().pack_turned(weight);
-    convolve(&turned, grad_out, &packed, None, grad_x);
+    let matrix = g.weight_sizes().pack_turned(weight);
+    let level = Level::current();
+    let packed = turned.weight_sizes().packed(level, &matrix, None);
+    let source = Source { values: grad_out, channels: turned.in_channels };
+    convolve(level, &turned, &[source], &packed, Activation::None, grad_x);
 }
 
 pub(super) fn grad_weight(g: &ConvGeometry, x: &[f32], grad_out: &[f32], grad: &mut [f32]) {

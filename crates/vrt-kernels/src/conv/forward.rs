@@ -1,9 +1,10 @@
 //! Bands of rows as products.
 
-use super::ConvGeometry;
-use crate::matmul::{Found, Matrix, MatrixMut, matmul};
+use super::{Activation, ConvGeometry, Source};
+use crate::level::Level;
+use crate::matmul::Matrix;
 use crate::parallel::{for_each_band, with_scratch};
-use crate::weights::add_bias;
+use crate::product::{Packed, Product, Rows, Start, multiply};
 
 /// Output pixels that one product should have: enough that preparing the weight does not count.
 const BAND_PIXELS: usize = 512;
@@ -17,7 +18,7 @@ pub(super) struct BandSizes {
     pub(super) rows: usize,
     /// Columns of the padded input.
     padded_width: usize,
-    /// Rows of the product: the band's pixels, and those that span the end of a padded line.
+    /// The band's pixels, and those that span the end of a padded line.
     pub(super) pixels: usize,
 }
 
@@ -34,19 +35,45 @@ impl BandSizes {
 
     /// Copies the rows that the band sees, and zeros around them, to `padded`.
     pub(super) fn pad(&self, g: &ConvGeometry, frame: &[f32], padded: &mut [f32]) {
+        self.pad_joined(g, 0, &[Source { values: frame, channels: g.in_channels }], padded);
+    }
+
+    /// The same for frame `frame` of sources whose channels are joined on the way.
+    fn pad_joined(
+        &self,
+        g: &ConvGeometry,
+        frame: usize,
+        sources: &[Source<'_>],
+        padded: &mut [f32],
+    ) {
         let margin = g.padding[1] * g.in_channels;
         let row_len = g.width * g.in_channels;
         let lines = padded.chunks_exact_mut(self.padded_width * g.in_channels);
         for (i, line) in lines.enumerate() {
-            match (self.row + i).checked_sub(g.padding[0]).filter(|row| *row < g.height) {
-                Some(row) => {
-                    line[..margin].fill(0.0);
-                    line[margin..margin + row_len]
-                        .copy_from_slice(&frame[row * row_len..][..row_len]);
-                    line[margin + row_len..].fill(0.0);
-                }
-                None => line.fill(0.0),
-            }
+            let row = (self.row + i).checked_sub(g.padding[0]).filter(|row| *row < g.height);
+            let Some(row) = row else {
+                line.fill(0.0);
+                continue;
+            };
+            line[..margin].fill(0.0);
+            line[margin + row_len..].fill(0.0);
+            let inside = &mut line[margin..margin + row_len];
+            join_row(frame * g.height + row, g.width, sources, inside);
+        }
+    }
+
+    /// What each output pixel of the band sees.
+    fn rows<'a>(&self, g: &ConvGeometry, padded: &'a [f32]) -> Rows<'a> {
+        let line = self.padded_width * g.in_channels;
+        Rows {
+            values: padded,
+            count: self.rows * g.out_width(),
+            per_line: g.out_width(),
+            line_stride: line,
+            stride: g.in_channels,
+            parts: g.kernel[0],
+            part_len: g.kernel[1] * g.in_channels,
+            part_stride: line,
         }
     }
 
@@ -68,51 +95,46 @@ impl BandSizes {
     }
 }
 
+/// Copies row `row`, counted over all frames, of all sources to `out`, pixel by pixel.
+fn join_row(row: usize, width: usize, sources: &[Source<'_>], out: &mut [f32]) {
+    if let [Source { values, .. }] = sources {
+        out.copy_from_slice(&values[row * out.len()..][..out.len()]);
+        return;
+    }
+    let total = out.len() / width;
+    let mut first = 0;
+    for Source { values, channels } in sources {
+        let pixels = values[row * width * channels..].chunks_exact(*channels);
+        for (out, pixel) in out.chunks_exact_mut(total).zip(pixels) {
+            out[first..first + channels].copy_from_slice(pixel);
+        }
+        first += channels;
+    }
+}
+
 /// Output rows of a band.
 pub(super) fn band_rows(g: &ConvGeometry) -> usize {
     (BAND_PIXELS / (g.width + 2 * g.padding[1])).clamp(1, g.out_height())
 }
 
-/// The convolution with a packed weight.
+/// The convolution with a packed weight; the input's channels are those of all `sources`.
 pub(super) fn convolve(
+    level: Level,
     g: &ConvGeometry,
-    x: &[f32],
-    packed: &[f32],
-    bias: Option<&[f32]>,
+    sources: &[Source<'_>],
+    weight: &Packed,
+    activation: Activation,
     out: &mut [f32],
 ) {
     let sizes = [g.out_height(), g.out_row_len()];
     for_each_band(out, sizes, band_rows(g), |part| {
-        let frame = &x[part.frame * g.frame_len()..][..g.frame_len()];
         let band = BandSizes::new(g, part.row, part.values.len() / sizes[1]);
-        let channels = g.out_channels;
-        let lens = [band.padded_len(g), band.pixels * channels];
-        with_scratch(lens, |[padded, product]| {
-            band.pad(g, frame, padded);
-            multiply(g, &band, padded, packed, product);
-            for (row, out) in part.values.chunks_exact_mut(sizes[1]).enumerate() {
-                out.copy_from_slice(&product[band.line(row, channels)..][..sizes[1]]);
-                if let Some(bias) = bias {
-                    add_bias(out, bias);
-                }
-            }
+        with_scratch([band.padded_len(g)], |[padded]| {
+            band.pad_joined(g, part.frame, sources, padded);
+            let product =
+                Product { rows: band.rows(g, padded), right: weight.right(), start: Start::Bias };
+            multiply(level, product, part.values, g.out_channels);
         });
+        activation.apply(level, part.values);
     });
-}
-
-/// `product = Σ over rows of the kernel`.
-fn multiply(
-    g: &ConvGeometry,
-    band: &BandSizes,
-    padded: &[f32],
-    packed: &[f32],
-    product: &mut [f32],
-) {
-    let sizes = [g.kernel[1] * g.in_channels, g.out_channels];
-    for tap_row in 0..g.kernel[0] {
-        let found = if tap_row == 0 { Found::Replaced } else { Found::AddedTo };
-        let weight = &packed[tap_row * sizes[0] * sizes[1]..];
-        let product = MatrixMut::dense(product, [band.pixels, g.out_channels]);
-        matmul(product, found, band.seen(g, padded, tap_row), Matrix::dense(weight, sizes));
-    }
 }

@@ -24,6 +24,12 @@ struct Values {
     grad: Vec<f32>,
 }
 
+impl Values {
+    fn weights(&self) -> ConvWeights<'_> {
+        ConvWeights { weight: &self.weight, bias: Some(&self.bias) }
+    }
+}
+
 fn values(geometry: &ConvGeometry, seed: u64) -> Values {
     let mut random = Random::new(seed);
     Values {
@@ -36,7 +42,7 @@ fn values(geometry: &ConvGeometry, seed: u64) -> Values {
 
 fn run(geometry: &ConvGeometry, v: &Values) -> Vec<f32> {
     let mut out = vec![f32::NAN; geometry.out_len()];
-    conv2d(geometry, &v.x, &v.weight, Some(&v.bias), &mut out);
+    conv2d(geometry, &v.x, v.weights(), &mut out);
     out
 }
 
@@ -55,7 +61,37 @@ proptest! {
     fn equals_the_definition(geometry in geometries(), seed: u64) {
         let v = values(&geometry, seed);
         let expected = reference::conv2d(&geometry, &v.x, &v.weight, &v.bias);
-        assert_close("output", &run(&geometry, &v), &expected, Tolerance::all(1e-5));
+        let source = Source { values: &v.x, channels: geometry.in_channels };
+        for level in Level::available() {
+            let mut out = vec![f32::NAN; geometry.out_len()];
+            convolve_at(level, &geometry, &[source], v.weights(), Activation::None, &mut out);
+            assert_close("output", &out, &expected, Tolerance::all(1e-5));
+        }
+    }
+
+    #[test]
+    fn channels_may_lie_apart_and_an_activation_is_applied(
+        geometry in geometries(), seed: u64, slope in 0.0_f32..1.0,
+    ) {
+        let v = values(&geometry, seed);
+        let mut expected = run(&geometry, &v);
+        for value in &mut expected {
+            *value = value.max(*value * slope);
+        }
+        let first = geometry.in_channels.div_ceil(2);
+        let part = |range: std::ops::Range<usize>| -> Vec<f32> {
+            let pixels = v.x.chunks_exact(geometry.in_channels);
+            pixels.flat_map(|pixel| &pixel[range.clone()]).copied().collect()
+        };
+        let parts = [part(0..first), part(first..geometry.in_channels)];
+        let sources = [
+            Source { values: &parts[0], channels: first },
+            Source { values: &parts[1], channels: geometry.in_channels - first },
+        ];
+        let sources = &sources[..if parts[1].is_empty() { 1 } else { 2 }];
+        let mut out = vec![f32::NAN; geometry.out_len()];
+        conv2d_joined(&geometry, sources, v.weights(), Activation::LeakyRelu(slope), &mut out);
+        prop_assert_eq!(out, expected);
     }
 
     #[test]
@@ -105,7 +141,7 @@ fn no_bias_is_a_bias_of_zero() {
     };
     let v = Values { bias: vec![0.0; 3], ..values(&geometry, 2) };
     let mut out = vec![f32::NAN; geometry.out_len()];
-    conv2d(&geometry, &v.x, &v.weight, None, &mut out);
+    conv2d(&geometry, &v.x, ConvWeights { bias: None, ..v.weights() }, &mut out);
     assert_eq!(out, run(&geometry, &v));
 }
 
@@ -140,5 +176,6 @@ fn a_padding_as_large_as_the_kernel_is_refused() {
         kernel: [1, 1],
         padding: [1, 0],
     };
-    conv2d(&geometry, &[0.0; 4], &[0.0], None, &mut [0.0; 8]);
+    let weights = ConvWeights { weight: &[0.0], bias: None };
+    conv2d(&geometry, &[0.0; 4], weights, &mut [0.0; 8]);
 }

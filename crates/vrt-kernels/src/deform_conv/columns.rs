@@ -103,14 +103,21 @@ impl<'a> Pixels<'a> {
     ) -> Self {
         let frame = range.start / geometry.out_frame_pixels();
         let samples = range.start * geometry.samples()..range.end * geometry.samples();
-        Self {
-            geometry,
-            layout,
-            frame: &inputs.x[frame * geometry.frame_len()..][..geometry.frame_len()],
-            offset: &inputs.offset[2 * samples.start..2 * samples.end],
-            mask: &inputs.mask[samples],
-            first: range.start % geometry.out_frame_pixels(),
-        }
+        let offset = &inputs.offset[2 * samples.start..2 * samples.end];
+        let frame_values = &inputs.x[frame * geometry.frame_len()..][..geometry.frame_len()];
+        let first = range.start % geometry.out_frame_pixels();
+        Self { geometry, layout, frame: frame_values, offset, mask: &inputs.mask[samples], first }
+    }
+
+    /// Pixels of `frame` from pixel `first` on, as many as there are masks for.
+    pub(super) fn of_frame(
+        geometry: &'a DeformGeometry,
+        layout: &'a Layout,
+        frame: &'a [f32],
+        [offset, mask]: [&'a [f32]; 2],
+        first: usize,
+    ) -> Self {
+        Self { geometry, layout, frame, offset, mask, first }
     }
 
     #[inline(always)]

@@ -1,50 +1,70 @@
-//! Columns of a few hundred pixels at a time, then one product per weight group.
+//! Columns of some pixels at a time, then one product per weight group.
 
 use super::columns::{Layout, Pixels, gather};
-use super::{DeformGeometry, DeformInputs};
+use super::guided::decode;
+use super::{DeformGeometry, Places};
 use crate::level::Level;
-use crate::matmul::{Found, Matrix, MatrixMut, matmul};
 use crate::parallel::{for_each_band, with_scratch};
-use crate::weights::add_bias;
+use crate::product::{Packed, Product, Rows, Start, multiply};
 
 /// Output pixels whose columns are made at a time: they stay in the second-level cache.
-pub(super) const BLOCK_PIXELS: usize = 256;
+pub(super) const BLOCK_PIXELS: usize = 96;
 
 pub(super) fn convolve(
     level: Level,
     g: &DeformGeometry,
-    inputs: DeformInputs<'_>,
-    bias: &[f32],
+    (x, places): (&[f32], Places<'_>),
+    [weight, bias]: [&[f32]; 2],
     out: &mut [f32],
 ) {
-    let packed = g.weight_sizes().pack(inputs.weight);
+    let groups = pack(level, g, weight, bias);
     let layout = Layout::new(g);
     for_each_band(out, [g.out_frame_pixels(), g.out_channels], BLOCK_PIXELS, |block| {
         let first = block.frame * g.out_frame_pixels() + block.row;
         let count = block.values.len() / g.out_channels;
-        with_scratch([count * g.column_len()], |[columns]| {
-            gather(level, Pixels::new(g, &layout, inputs, first..first + count), columns);
-            multiply(g, columns, &packed, block.values);
+        let samples = count * g.samples();
+        let decoded = if matches!(places, Places::Guided(_)) { 3 * samples } else { 0 };
+        with_scratch([count * g.column_len(), decoded], |[columns, decoded]| {
+            let places = match places {
+                Places::Given { offset, mask } => {
+                    let start = first * g.samples();
+                    [&offset[2 * start..][..2 * samples], &mask[start..][..samples]]
+                }
+                Places::Guided(guide) => {
+                    let (offset, mask) = decoded.split_at_mut(2 * samples);
+                    decode(level, guide.of_pixels(first..first + count), offset, mask);
+                    [&*offset, &*mask]
+                }
+            };
+            let frame = &x[block.frame * g.frame_len()..][..g.frame_len()];
+            gather(level, Pixels::of_frame(g, &layout, frame, places, block.row), columns);
+            multiply_groups(level, g, columns, &groups, block.values);
         });
-        add_bias(block.values, bias);
     });
 }
 
-/// `out = columns · packed`, group by group.
-fn multiply(g: &DeformGeometry, columns: &[f32], packed: &[f32], out: &mut [f32]) {
+/// The weight and bias of each group.
+fn pack(level: Level, g: &DeformGeometry, weight: &[f32], bias: &[f32]) -> Vec<Packed> {
+    let sizes = g.weight_sizes();
+    let matrices = sizes.pack(weight);
+    let groups = matrices.chunks_exact(sizes.group_len()).zip(bias.chunks_exact(sizes.outputs));
+    groups.map(|(matrix, bias)| sizes.packed(level, matrix, Some(bias))).collect()
+}
+
+/// `out = columns · weight + bias`, group by group.
+fn multiply_groups(
+    level: Level,
+    g: &DeformGeometry,
+    columns: &[f32],
+    groups: &[Packed],
+    out: &mut [f32],
+) {
     let sizes = g.weight_sizes();
     let seen = sizes.taps * sizes.inputs;
     let count = out.len() / g.out_channels;
-    for (group, weight) in packed.chunks_exact(sizes.group_len()).enumerate() {
-        matmul(
-            MatrixMut::new(
-                &mut out[group * sizes.outputs..],
-                [count, sizes.outputs],
-                g.out_channels,
-            ),
-            Found::Replaced,
-            Matrix::new(&columns[group * seen..], [count, seen], g.column_len()),
-            Matrix::dense(weight, [seen, sizes.outputs]),
-        );
+    for (group, weight) in groups.iter().enumerate() {
+        let rows = Rows::strided(&columns[group * seen..], [count, seen], g.column_len());
+        let product = Product { rows, right: weight.right(), start: Start::Bias };
+        multiply(level, product, &mut out[group * sizes.outputs..], g.out_channels);
     }
 }

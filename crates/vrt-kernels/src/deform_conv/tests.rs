@@ -3,7 +3,7 @@ use vrt_testing::{Random, Tolerance, assert_close};
 
 use super::reference::Exact;
 use super::*;
-use crate::conv::{ConvGeometry, ConvGradients, conv2d, conv2d_backward};
+use crate::conv::{ConvGeometry, ConvGradients, ConvWeights, conv2d, conv2d_backward};
 
 prop_compose! {
     fn geometries()(
@@ -69,7 +69,8 @@ impl Values {
 
 fn run(level: Level, geometry: &DeformGeometry, v: &Values) -> Vec<f32> {
     let mut out = vec![f32::NAN; geometry.out_len()];
-    forward::convolve(level, geometry, v.inputs(), &v.bias, &mut out);
+    let places = Places::Given { offset: &v.offset, mask: &v.mask };
+    forward::convolve(level, geometry, (&v.x, places), [&v.weight, &v.bias], &mut out);
     out
 }
 
@@ -99,6 +100,47 @@ proptest! {
                 prop_assert!((f64::from(*actual) - expected).abs() < 1e-5, "{level}");
             }
         }
+    }
+
+    #[test]
+    fn places_around_flows_equal_their_offsets_and_masks(
+        geometry in geometries(), flows in 1_usize..4, max_offset in 0.5_f32..5.0, seed: u64,
+    ) {
+        // Every flow gets its share of the samples.
+        let geometry = DeformGeometry {
+            in_channels: flows * geometry.in_channels,
+            offset_groups: flows * geometry.offset_groups,
+            ..geometry
+        };
+        let mut random = Random::new(seed);
+        let samples = geometry.samples();
+        let answers = random.values(geometry.pixels() * 3 * samples, 2.0);
+        let fields: Vec<_> =
+            (0..flows).map(|_| random.values(2 * geometry.pixels(), 3.0)).collect();
+        let mut v = Values::new(&geometry, seed);
+        for (pixel, answers) in answers.chunks_exact(3 * samples).enumerate() {
+            for (i, answer) in answers[..2 * samples].iter().enumerate() {
+                let flow = &fields[i / (2 * samples / flows)];
+                // Offsets are (dy, dx), flows are (x, y).
+                let along = flow[2 * pixel + 1 - i % 2];
+                v.offset[2 * pixel * samples + i] = max_offset * answer.tanh() + along;
+            }
+            for (i, answer) in answers[2 * samples..].iter().enumerate() {
+                v.mask[pixel * samples + i] = 1.0 / (1.0 + (-answer).exp());
+            }
+        }
+        let slices: Vec<&[f32]> = fields.iter().map(Vec::as_slice).collect();
+        let guide = Guide { answers: &answers, flows: &slices, max_offset };
+        for level in Level::available() {
+            let mut out = vec![f32::NAN; geometry.out_len()];
+            let places = (v.x.as_slice(), Places::Guided(guide));
+            forward::convolve(level, &geometry, places, [&v.weight, &v.bias], &mut out);
+            // A place is rounded to a few units of its size, and so is what is read there.
+            assert_close("output", &out, &run(level, &geometry, &v), Tolerance::all(1e-4));
+        }
+        let mut out = vec![f32::NAN; geometry.out_len()];
+        deform_conv_guided(&geometry, &v.x, guide, [&v.weight, &v.bias], &mut out);
+        assert_close("output", &out, &run(Level::current(), &geometry, &v), Tolerance::all(1e-4));
     }
 
     /// The output is linear in x, mask and weight and, inside a cell, in each offset: along each of
@@ -139,7 +181,8 @@ proptest! {
         let conv =
             ConvGeometry { batch, height, width, in_channels, out_channels, kernel, padding };
         let mut expected = vec![f32::NAN; conv.out_len()];
-        conv2d(&conv, &v.x, &v.weight, Some(&v.bias), &mut expected);
+        let weights = ConvWeights { weight: &v.weight, bias: Some(&v.bias) };
+        conv2d(&conv, &v.x, weights, &mut expected);
         let level = Level::detect();
         for (actual, expected) in run(level, &geometry, &v).iter().zip(&expected) {
             prop_assert!((actual - expected).abs() < 1e-5);

@@ -1,6 +1,7 @@
-//! One task per window and head: gather, two products around a softmax, scatter.
+//! The forward pass on a whole map, and what the backward pass computes again.
 
-use super::softmax::{Added, exponentials, scale_rows};
+use super::softmax::{Added, exponentials};
+use super::window::{Columns, Heads};
 use super::{Attention, Direction, WindowGeometry};
 use crate::level::Level;
 use crate::matmul::{Found, Matrix, MatrixMut, matmul};
@@ -50,6 +51,7 @@ impl<'a> Gathered<'a> {
     }
 }
 
+/// A task takes a window: gathers it, attends, and scatters what it found.
 pub(super) fn attend(
     level: Level,
     geometry: &WindowGeometry,
@@ -57,29 +59,27 @@ pub(super) fn attend(
     qkv: &[f32],
     out: &mut [f32],
 ) {
-    let plan = Plan::new(level, geometry, attention, qkv);
-    let (tokens, channels) = (geometry.tokens(), geometry.head_channels());
+    let bias = attention.bias(geometry);
+    let heads = Heads { level, geometry, attention, bias: bias.as_deref() };
+    let regions = geometry.regions();
+    let (tokens, channels) = (geometry.tokens(), geometry.channels);
     let output = SharedOutput::new(out);
-    for_each_index(geometry.batch * geometry.windows() * geometry.heads, |index| {
-        let task = Task { window: index / geometry.heads, head: index % geometry.heads };
-        let lens = [3 * tokens * channels, tokens * tokens, tokens * channels, tokens];
-        with_scratch(lens, |[gathered, logits, out, scales]| {
-            plan.gather(task, gathered);
-            let gathered = Gathered::of(gathered, geometry);
-            for direction in attention.directions(tokens) {
-                let len = direction.len;
-                let (logits, scales) = (&mut logits[..len * len], &mut scales[..len]);
-                plan.exponentials(task, direction, gathered, logits, scales);
-                let out = &mut out[direction.out * channels..][..len * channels];
-                matmul(
-                    MatrixMut::dense(out, [len, channels]),
-                    Found::Replaced,
-                    Matrix::dense(logits, [len, len]),
-                    gathered.rows(gathered.v, direction.key, len),
-                );
-                scale_rows(level, out, scales);
+    for_each_index(geometry.batch * geometry.windows(), |window| {
+        let lens = [3 * tokens * channels, tokens * channels, heads.scratch_len()];
+        with_scratch(lens, |[gathered, found, scratch]| {
+            let places = geometry.token_places(window);
+            for (place, row) in places.zip(gathered.chunks_exact_mut(3 * channels)) {
+                row.copy_from_slice(&qkv[place * 3 * channels..][..3 * channels]);
+                row[..channels].iter_mut().for_each(|query| *query *= geometry.scale());
             }
-            plan.scatter(task, out, &output);
+            let regions = geometry.window_regions(regions.as_deref(), window);
+            let mut columns = Columns { values: found, stride: channels };
+            heads.attend(gathered, regions, scratch, &mut columns);
+            let rows = found.chunks_exact(channels);
+            for (place, row) in geometry.token_places(window).zip(rows) {
+                // SAFETY: each token is in one window, so no other task writes here.
+                unsafe { output.write(place * channels, row) };
+            }
         });
     });
 }
@@ -91,11 +91,8 @@ impl<'a> Plan<'a> {
         attention: Attention<'a>,
         qkv: &'a [f32],
     ) -> Self {
-        let bias = match attention {
-            Attention::SelfBiased { table } => Some(expand_bias(geometry, table)),
-            Attention::Mutual => None,
-        };
-        Self { level, geometry, attention, qkv, bias, regions: geometry.regions() }
+        let (bias, regions) = (attention.bias(geometry), geometry.regions());
+        Self { level, geometry, attention, qkv, bias, regions }
     }
 
     /// Copies what a task needs from the map, queries scaled.
@@ -133,26 +130,18 @@ impl<'a> Plan<'a> {
         );
         let bias = self.bias.as_deref().map(|bias| &bias[task.head * len * len..][..len * len]);
         // Mutual attention takes the first frame's regions for both frames.
-        let regions = self.regions(task.window).map(|regions| &regions[..len]);
+        let regions = self.geometry.window_regions(self.regions.as_deref(), task.window);
+        let regions = regions.map(|regions| [&regions[..len]; 2]);
         exponentials(self.level, logits, Added { bias, regions }, scales);
     }
+}
 
-    /// The regions of a window's tokens, `None` where there is only one.
-    fn regions(&self, window: usize) -> Option<&[u8]> {
-        let (tokens, window) = (self.geometry.tokens(), window % self.geometry.windows());
-        let regions = &self.regions.as_deref()?[window * tokens..][..tokens];
-        let one = regions.iter().all(|region| *region == regions[0]);
-        (!one).then_some(regions)
-    }
-
-    fn scatter(&self, task: Task, out: &[f32], output: &SharedOutput<'_>) {
-        let g = self.geometry;
-        let channels = g.head_channels();
-        for (place, row) in g.token_places(task.window).zip(out.chunks_exact(channels)) {
-            let at = place * g.channels + task.head * channels;
-            // SAFETY: each token is in one window and each head has channels of its own, so no
-            // other task writes here.
-            unsafe { output.write(at, row) };
+impl Attention<'_> {
+    /// The bias of every pair of tokens, `[heads, tokens, tokens]`.
+    pub(crate) fn bias(&self, g: &WindowGeometry) -> Option<Vec<f32>> {
+        match self {
+            Attention::SelfBiased { table } => Some(expand_bias(g, table)),
+            Attention::Mutual => None,
         }
     }
 }

@@ -59,12 +59,12 @@ impl WindowGeometry {
     }
 
     /// Channels of a head.
-    pub(super) fn head_channels(&self) -> usize {
+    pub(crate) fn head_channels(&self) -> usize {
         self.channels / self.heads
     }
 
     /// Factor on the queries: 1 / √(channels of a head).
-    pub(super) fn scale(&self) -> f32 {
+    pub(crate) fn scale(&self) -> f32 {
         (self.head_channels() as f32).sqrt().recip()
     }
 
@@ -127,6 +127,19 @@ impl WindowGeometry {
         Some((0..self.windows()).flat_map(of_window).collect())
     }
 
+    /// The regions of a window's tokens, of those that [`Self::regions`] gave; `None` where there is
+    /// only one. Windows are numbered over all clips.
+    pub(crate) fn window_regions<'a>(
+        &self,
+        regions: Option<&'a [u8]>,
+        window: usize,
+    ) -> Option<&'a [u8]> {
+        let (tokens, window) = (self.tokens(), window % self.windows());
+        let regions = &regions?[window * tokens..][..tokens];
+        let one = regions.iter().all(|region| *region == regions[0]);
+        (!one).then_some(regions)
+    }
+
     /// Frame, row and column of a token in the rolled map.
     fn rolled_place(&self, window: usize, token: usize) -> [usize; 3] {
         let window = split(window, self.windows_per_axis());
@@ -139,15 +152,18 @@ impl WindowGeometry {
     pub(super) fn token_places(&self, window: usize) -> impl Iterator<Item = usize> + use<'_> {
         let clip = window / self.windows() * self.map_tokens();
         (0..self.tokens()).map(move |token| {
-            let rolled = self.rolled_place(window % self.windows(), token);
-            let place = (0..3).fold(0, |place, axis| {
-                place * self.map[axis] + (rolled[axis] + self.shift[axis]) % self.map[axis]
-            });
-            clip + place
+            let place = self.token_place(window, token);
+            clip + (0..3).fold(0, |sum, axis| sum * self.map[axis] + place[axis])
         })
     }
 
-    pub(super) fn check(&self, qkv: usize, out: usize) {
+    /// Frame, row and column of a token of a window in the map of its clip.
+    pub(crate) fn token_place(&self, window: usize, token: usize) -> [usize; 3] {
+        let rolled = self.rolled_place(window % self.windows(), token);
+        std::array::from_fn(|axis| (rolled[axis] + self.shift[axis]) % self.map[axis])
+    }
+
+    pub(crate) fn check(&self, qkv: usize, out: usize) {
         for axis in 0..3 {
             let (size, window) = (self.map[axis], self.window[axis]);
             assert!(

@@ -53,7 +53,7 @@ fn added(
 }
 
 /// As [`window_attention`](super::window_attention); `table` is `None` for mutual attention.
-pub(super) fn window_attention(g: &WindowGeometry, table: Option<&[f64]>, qkv: &[f64]) -> Vec<f64> {
+pub(crate) fn window_attention(g: &WindowGeometry, table: Option<&[f64]>, qkv: &[f64]) -> Vec<f64> {
     let (map_tokens, depth) = (g.map.iter().product::<usize>(), g.channels / g.heads);
     let half = g.tokens() / 2;
     let tokens: Vec<_> = (0..map_tokens).map(|place| locate(g, place)).collect();

@@ -12,8 +12,8 @@ const LANES: usize = 16;
 pub(super) struct Added<'a> {
     /// `[rows, keys]`
     pub(super) bias: Option<&'a [f32]>,
-    /// The region of each token; rows and keys are the same tokens, or have the same regions.
-    pub(super) regions: Option<&'a [u8]>,
+    /// The regions of the rows' tokens and of the keys'.
+    pub(super) regions: Option<[&'a [u8]; 2]>,
 }
 
 at_every_level! {
@@ -34,9 +34,9 @@ fn exponentials_body<const FUSED: bool>(logits: &mut [f32], added: Added<'_>, sc
             let bias = &bias[i * keys..][..keys];
             row.iter_mut().zip(bias).for_each(|(logit, bias)| *logit += bias);
         }
-        if let Some(regions) = added.regions {
-            let own = regions[i];
-            for (logit, region) in row.iter_mut().zip(regions) {
+        if let Some([own, asked]) = added.regions {
+            let own = own[i];
+            for (logit, region) in row.iter_mut().zip(asked) {
                 *logit += if *region == own { 0.0 } else { MASKED };
             }
         }
@@ -84,15 +84,18 @@ fn exponential_sum<const FUSED: bool>(row: &mut [f32], largest: f32) -> f32 {
 }
 
 at_every_level! {
-    /// Multiplies each row by its scale.
-    pub(super) fn scale_rows(rows: &mut [f32], scales: &[f32]) = scale_rows_body;
+    /// Multiplies each row by its scale; `layout` is from row to row, and the values of a row.
+    pub(super) fn scale_rows(
+        rows: &mut [f32],
+        layout: [usize; 2],
+        scales: &[f32],
+    ) = scale_rows_body;
 }
 
 #[inline(always)]
-fn scale_rows_body<const FUSED: bool>(rows: &mut [f32], scales: &[f32]) {
-    let len = rows.len() / scales.len();
-    for (row, scale) in rows.chunks_exact_mut(len).zip(scales) {
-        row.iter_mut().for_each(|value| *value *= scale);
+fn scale_rows_body<const FUSED: bool>(rows: &mut [f32], [stride, len]: [usize; 2], scales: &[f32]) {
+    for (row, scale) in rows.chunks_mut(stride).zip(scales) {
+        row[..len].iter_mut().for_each(|value| *value *= scale);
     }
 }
 
@@ -145,7 +148,7 @@ mod tests {
                 let mut scales = [0.0; 3];
                 let added = Added { bias: None, regions: None };
                 exponentials(level, &mut logits, added, &mut scales);
-                scale_rows(level, &mut logits, &scales);
+                scale_rows(level, &mut logits, [keys, keys], &scales);
                 for row in logits.chunks_exact(keys) {
                     let sum: f32 = row.iter().sum();
                     assert!((sum - 1.0).abs() < 1e-6, "{level}, {keys} keys: {sum}");

@@ -1,0 +1,101 @@
+use proptest::prelude::*;
+use vrt_testing::Random;
+
+use super::*;
+use crate::block::reference;
+
+/// Random layers, each weight and bias.
+fn layers(sizes: &[[usize; 2]], seed: u64) -> Vec<[Vec<f32>; 2]> {
+    let mut random = Random::new(seed);
+    let layer = |[inputs, outputs]: &[usize; 2]| {
+        [random.values(inputs * outputs, 0.5), random.values(*outputs, 0.5)]
+    };
+    sizes.iter().map(layer).collect()
+}
+
+fn affine(layer: &[Vec<f32>; 2]) -> Affine<'_> {
+    Affine { weight: &layer[0], bias: &layer[1] }
+}
+
+fn exact(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|value| f64::from(*value)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_projection_is_norm_layer_and_residual(
+        rows in 0_usize..300, inputs in 1_usize..30, outputs in 1_usize..30,
+        with_norm: bool, with_residual: bool, seed: u64,
+    ) {
+        let parts = layers(&[[inputs, outputs], [1, inputs]], seed);
+        let mut random = Random::new(seed ^ 1);
+        let (x, residual) = (random.values(rows * inputs, 1.0), random.values(rows * outputs, 1.0));
+        let projection = Projection {
+            norm: with_norm.then(|| affine(&parts[1])),
+            layer: affine(&parts[0]),
+            residual: with_residual.then_some(residual.as_slice()),
+        };
+        let seen = match &projection.norm {
+            Some(norm) => reference::norm(norm, &exact(&x)),
+            None => exact(&x),
+        };
+        let expected = reference::linear(&projection.layer, &seen);
+        for level in Level::available() {
+            let mut out = vec![f32::NAN; rows * outputs];
+            project_at(level, &projection, &x, &mut out);
+            for (at, (out, expected)) in out.iter().zip(&expected).enumerate() {
+                let residual = if with_residual { f64::from(residual[at]) } else { 0.0 };
+                // One input: whatever it is, its norm is the bias, up to what the mean is rounded.
+                prop_assert!((f64::from(*out) - expected - residual).abs() < 1e-4, "{level}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_gated_mlp_sees_all_its_sources(
+        rows in 1_usize..150, parts in proptest::collection::vec(1_usize..12, 1..4),
+        hidden in 1_usize..20, outputs in 1_usize..20, seed: u64,
+    ) {
+        let inputs = parts.iter().sum();
+        let weights = layers(&[[inputs, hidden], [inputs, hidden], [hidden, outputs]], seed);
+        let weights = MlpWeights {
+            fc11: affine(&weights[0]),
+            fc12: affine(&weights[1]),
+            fc2: affine(&weights[2]),
+        };
+        let mut random = Random::new(seed ^ 1);
+        let values: Vec<_> =
+            parts.iter().map(|channels| random.values(rows * channels, 1.0)).collect();
+        let sources: Vec<_> = values
+            .iter()
+            .zip(&parts)
+            .map(|(values, channels)| Source { values, channels: *channels })
+            .collect();
+        let joined: Vec<f64> = (0..rows)
+            .flat_map(|row| sources.iter().map(move |source| (row, source)))
+            .flat_map(|(row, Source { values, channels })| {
+                exact(&values[row * channels..][..*channels])
+            })
+            .collect();
+        let expected = reference::mlp(&weights, &joined);
+        for level in Level::available() {
+            let mut out = vec![f32::NAN; rows * outputs];
+            gated_mlp_at(level, &sources, &weights, &mut out);
+            for (out, expected) in out.iter().zip(&expected) {
+                prop_assert!((f64::from(*out) - expected).abs() < 2e-5, "{level}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_norm_of_many_tokens_is_that_of_each() {
+    let weights = layers(&[[1, 7]], 1);
+    let x = Random::new(2).values(500 * 7, 1.0);
+    let mut out = vec![f32::NAN; x.len()];
+    norm(affine(&weights[0]), &x, &mut out);
+    let expected = reference::norm(&affine(&weights[0]), &exact(&x));
+    assert!(out.iter().zip(expected).all(|(out, e)| (f64::from(*out) - e).abs() < 1e-5));
+}
