@@ -24,6 +24,33 @@ pub fn parameters_by_part(config: &VrtConfig) -> BTreeMap<Part, usize> {
     sum(config.tensors().iter().map(|spec| (spec.part, spec.len())))
 }
 
+/// About what each part of a forward pass costs beside the others, in its order: flow (where there
+/// is alignment), the seven stages, the entries of stage 8.
+pub(crate) fn parts(config: &VrtConfig) -> Vec<f32> {
+    const CLIP: Size = Size { frames: 6, height: 64, width: 64 };
+    let mut parts = Vec::new();
+    let mut part = |work: &dyn Fn(&mut Flops)| {
+        let mut flops = Flops::default();
+        work(&mut flops);
+        parts.push(flops.total() as f32);
+    };
+    if config.reach().frames() > 0 {
+        part(&|flops| flops.flow(CLIP));
+    }
+    for stage in config.stages() {
+        part(&|flops| flops.stage(config, &stage, CLIP));
+    }
+    let [_, channels] = config.widen();
+    for entry in config.refine() {
+        part(&|flops| {
+            for _ in 0..entry.blocks {
+                flops.block(config, channels, CLIP.windows(entry.window), false);
+            }
+        });
+    }
+    parts
+}
+
 /// Parameters by what they work for.
 pub fn parameters_by_work(config: &VrtConfig) -> BTreeMap<Work, usize> {
     sum(config.tensors().iter().map(|spec| (spec.work, spec.len())))

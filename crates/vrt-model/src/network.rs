@@ -1,5 +1,7 @@
 //! VRT: the whole forward pass (figure 2 of arXiv:2201.12288).
 
+use std::ops::ControlFlow;
+
 use burn::module::{Module, ParamId};
 use burn::tensor::{Device, Tensor};
 use vrt_kernels::conv::Activation;
@@ -7,6 +9,7 @@ use vrt_kernels::{WarpMode, ops};
 
 use crate::block::ResidualGroup;
 use crate::config::{RGB_CHANNELS, Reach, VrtConfig};
+use crate::cost;
 use crate::flow::{ClipFlows, Flows, SpyNet};
 use crate::layers::{FrameConv, Linear, Norm, clips, frames};
 use crate::parameters::{Builder, Built, Values};
@@ -15,6 +18,7 @@ use crate::reconstruct::Head;
 use crate::resample::reflect_to;
 use crate::shapes::Shapes;
 use crate::stage::Stage;
+use crate::tiled::Watch;
 
 /// The Video Restoration Transformer.
 #[derive(Module, Debug)]
@@ -114,25 +118,47 @@ impl Vrt {
     /// Panics if `c` is not what the configuration says, or `d` is not what an interpolation
     /// network takes.
     pub fn forward(&self, x: Tensor<5>, pass: &mut Pass<'_>) -> Tensor<5> {
+        let y = self.forward_watched(x, pass, &mut |_| ControlFlow::Continue(()));
+        y.unwrap_or_else(|| unreachable!("nobody broke off"))
+    }
+
+    /// The same, telling `watch` what share is done, 0…1, after each of the network's parts; `None`
+    /// once that says to break off.
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward).
+    pub fn forward_watched(
+        &self,
+        x: Tensor<5>,
+        pass: &mut Pass<'_>,
+        watch: &mut Watch<'_>,
+    ) -> Option<Tensor<5>> {
         let [b, d, h, w, c] = x.dims();
         assert_eq!(c, self.config.input_channels(), "channels of the clip");
         let [pd, ph, pw] = self.config.padded([d, h, w]);
         let x = reflect_to(reflect_to(x, 2, ph), 3, pw);
         let x = if d < pd { x.repeat_dim(1, pd) } else { x };
-        let y = self.forward_padded(x, pass);
+        let y = self.forward_padded(x, pass, &mut Parts::new(&self.config, watch))?;
         let [_, frames, _, _, channels] = y.dims();
         let s = self.config.upscale();
-        y.slice([0..b, 0..frames.min(d), 0..s * h, 0..s * w, 0..channels])
+        Some(y.slice([0..b, 0..frames.min(d), 0..s * h, 0..s * w, 0..channels]))
     }
 
     /// The published network: sizes are multiples of 8 and large enough for its windows.
-    fn forward_padded(&self, x: Tensor<5>, pass: &mut Pass<'_>) -> Tensor<5> {
+    fn forward_padded(
+        &self,
+        x: Tensor<5>,
+        pass: &mut Pass<'_>,
+        parts: &mut Parts<'_, '_>,
+    ) -> Option<Tensor<5>> {
         let channels = x.dims()[4];
         let pictures = x.clone().narrow(4, 0, RGB_CHANNELS);
         let Some(spynet) = &self.spynet else {
-            return self.between(pictures, pass);
+            return self.between(pictures, pass, parts);
         };
         let flows = ClipFlows::of(pictures.clone(), spynet, self.config.reach().frames());
+        parts.done()?;
         let noise = usize::from(self.config.noise_map());
         let sharp = x.clone().narrow(4, 0, channels - noise);
         let mut seen = with_neighbours(sharp, &flows.scales[0]).to_vec();
@@ -140,19 +166,31 @@ impl Vrt {
             seen.push(x.narrow(4, channels - 1, 1));
         }
         let first = self.conv_first.forward_joined(seen, Activation::None);
-        self.head.forward(self.body(first, Some(&flows), pass), pictures)
+        let body = self.body(first, Some(&flows), pass, parts)?;
+        Some(self.head.forward(body, pictures))
     }
 
     /// Interpolation: brightness is taken out before and put back after.
-    fn between(&self, x: Tensor<5>, pass: &mut Pass<'_>) -> Tensor<5> {
+    fn between(
+        &self,
+        x: Tensor<5>,
+        pass: &mut Pass<'_>,
+        parts: &mut Parts<'_, '_>,
+    ) -> Option<Tensor<5>> {
         let mean = x.clone().mean_dims(&[1, 2, 3]);
         let x = x - mean.clone();
-        let body = self.body(self.conv_first.forward(x.clone()), None, pass);
-        self.head.forward(body, x) + mean
+        let body = self.body(self.conv_first.forward(x.clone()), None, pass, parts)?;
+        Some(self.head.forward(body, x) + mean)
     }
 
     /// Seven scales down and up again, then refinement at full size.
-    fn body(&self, first: Tensor<5>, flows: Option<&ClipFlows>, pass: &mut Pass<'_>) -> Tensor<5> {
+    fn body(
+        &self,
+        first: Tensor<5>,
+        flows: Option<&ClipFlows>,
+        pass: &mut Pass<'_>,
+        parts: &mut Parts<'_, '_>,
+    ) -> Option<Tensor<5>> {
         let mut outputs: Vec<Tensor<5>> = Vec::with_capacity(3);
         let mut x = first.clone();
         for (i, stage) in self.stages.iter().enumerate() {
@@ -162,10 +200,38 @@ impl Vrt {
                 4..=6 => x = x + outputs.pop().unwrap_or_else(|| unreachable!("three skips")),
                 _ => {}
             }
+            parts.done()?;
         }
         let x = self.widen.linear.forward_normed(&self.widen.norm, x);
-        let x = self.refine.iter().fold(x, |x, group| group.forward(x, pass));
-        self.conv_after_body.forward_onto(self.norm.forward(x), first)
+        let mut x = x;
+        for group in &self.refine {
+            x = group.forward(x, pass);
+            parts.done()?;
+        }
+        Some(self.conv_after_body.forward_onto(self.norm.forward(x), first))
+    }
+}
+
+/// The network's parts in order, and who watches them being done.
+struct Parts<'w, 'f> {
+    /// What each that is left costs, in the order of the network.
+    left: std::vec::IntoIter<f32>,
+    done: f32,
+    all: f32,
+    watch: &'w mut Watch<'f>,
+}
+
+impl<'w, 'f> Parts<'w, 'f> {
+    fn new(config: &VrtConfig, watch: &'w mut Watch<'f>) -> Self {
+        let costs = cost::parts(config);
+        let all = costs.iter().sum();
+        Self { left: costs.into_iter(), done: 0.0, all, watch }
+    }
+
+    /// The next part is done; `None` if that was the last for now.
+    fn done(&mut self) -> Option<()> {
+        self.done += self.left.next().unwrap_or(0.0);
+        (self.watch)(self.done / self.all).is_continue().then_some(())
     }
 }
 

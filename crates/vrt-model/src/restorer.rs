@@ -1,5 +1,7 @@
 //! A network on a device, ready to restore clips.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::checkpoint::{Checkpoint, CheckpointError, account};
@@ -7,7 +9,7 @@ use crate::config::VrtConfig;
 use crate::network::Vrt;
 use crate::parameters::Values;
 use crate::pass::Pass;
-use crate::tiled::ClipModel;
+use crate::tiled::{ClipModel, Watch};
 use crate::volume::{Volume, VolumeError};
 
 /// A network with its weights on a device.
@@ -146,14 +148,25 @@ impl ClipModel for Restorer {
     }
 
     fn restore(&self, clip: Volume) -> Result<Volume, RestorerError> {
+        let restored = self.restore_watched(clip, &mut |_| ControlFlow::Continue(()))?;
+        Ok(restored.unwrap_or_else(|| unreachable!("nobody broke off")))
+    }
+
+    fn restore_watched(
+        &self,
+        clip: Volume,
+        watch: &mut Watch<'_>,
+    ) -> Result<Option<Volume>, RestorerError> {
         self.check(&clip)?;
         let [d, h, w, c] = clip.dims();
         let data = TensorData::new(clip.into_samples(), [1, d, h, w, c]);
         let x = Tensor::<5>::from_data(data, &self.device);
-        let y = self.network.forward(x, &mut Pass::Restore);
+        let Some(y) = self.network.forward_watched(x, &mut Pass::Restore, watch) else {
+            return Ok(None);
+        };
         let [_, d, h, w, c] = y.dims();
         let samples =
             y.into_data().try_to_vec().map_err(|e| RestorerError::Device(e.to_string()))?;
-        Ok(Volume::new([d, h, w, c], samples)?)
+        Ok(Some(Volume::new([d, h, w, c], samples)?))
     }
 }

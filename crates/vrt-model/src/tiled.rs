@@ -23,7 +23,23 @@ pub use plan::{ClipSize, PlanError, PlanLimits, plan};
 pub use space::restore_window;
 pub use time::TemporalWindows;
 
+use std::ops::ControlFlow;
+
 use crate::volume::{Volume, VolumeError};
+
+/// Hears what share of a clip is restored, 0…1, and says whether to go on.
+pub type Watch<'a> = dyn FnMut(f32) -> ControlFlow<()> + 'a;
+
+/// How far a window is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Done {
+    /// Tiles that are restored.
+    pub tiles: usize,
+    /// Tiles in all.
+    pub of: usize,
+    /// Share of the window that is restored, 0…1, the tile under way included.
+    pub share: f32,
+}
 
 /// Something that restores a short clip of small frames.
 pub trait ClipModel {
@@ -47,6 +63,20 @@ pub trait ClipModel {
     ///
     /// If the clip cannot be restored; the tiles then stop and hand the error on.
     fn restore(&self, clip: Volume) -> Result<Volume, Self::Error>;
+
+    /// The same, telling `watch` on the way how far it is; `None` if that said to break off. A
+    /// model that cannot tell restores the clip to its end.
+    ///
+    /// # Errors
+    ///
+    /// As [`restore`](Self::restore).
+    fn restore_watched(
+        &self,
+        clip: Volume,
+        _watch: &mut Watch<'_>,
+    ) -> Result<Option<Volume>, Self::Error> {
+        self.restore(clip).map(Some)
+    }
 }
 
 /// How tiles are placed and put together.
@@ -167,6 +197,9 @@ pub enum TiledError<E: std::error::Error + 'static> {
     /// A volume cannot be held.
     #[error(transparent)]
     Volume(#[from] VolumeError),
+    /// Whoever watched said to break off.
+    #[error("restoring was broken off")]
+    Stopped,
 }
 
 /// Why a stream of windows cannot go on.
@@ -282,7 +315,8 @@ fn restore_scenes<'a, M: ClipModel>(
     let mut finished = Vec::new();
     let mut run = |stream: &mut dyn WindowStream, window: Option<Window>| {
         if let Some(window) = window {
-            let restored = restore_window(model, window.clip, spec, tiling, &mut |_, _| {})?;
+            let watch = &mut |_| ControlFlow::Continue(());
+            let restored = restore_window(model, window.clip, spec, tiling, watch)?;
             stream.put_back(restored)?;
         }
         finished.extend(std::iter::from_fn(|| stream.pop()));

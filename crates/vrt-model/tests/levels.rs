@@ -3,9 +3,11 @@
 //!
 //! One test, since a level is forced for the whole process.
 
+mod support;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use vrt_kernels::Level;
-use vrt_model::{Pass, Values, Vrt, option_file};
+use vrt_model::{Pass, Vrt};
 use vrt_testing::{Fixture, Tolerance, assert_close};
 
 /// Fixtures, and what their outputs must meet: flows that are whole within rounding make nearest4
@@ -20,31 +22,6 @@ const NETWORKS: [(&str, Tolerance); 8] = [
     ("sr_x4_pa4", Tolerance::all(2e-5)),
     ("sr_x4_pa6", Tolerance::all(2e-5)),
 ];
-
-/// Parameters of a fixture; the flow network's are in a file of their own.
-struct FixtureValues<'a> {
-    fixture: &'a Fixture,
-    flow: std::collections::BTreeMap<String, vrt_testing::Golden>,
-}
-
-impl Values for FixtureValues<'_> {
-    fn values(&mut self, name: &str, _: &[usize]) -> Option<Vec<f32>> {
-        let own = self.fixture.find(&format!("param.{name}"));
-        let tensor = own.or_else(|| self.flow.get(name.strip_prefix("spynet.")?))?;
-        Some(tensor.values.clone())
-    }
-}
-
-fn network(fixture: &Fixture) -> Vrt {
-    let config = fixture.metadata("config").to_string();
-    let config = option_file::from_json(&config).expect("a configuration");
-    let flow = vrt_testing::read_tensors(
-        &vrt_testing::workspace_root().join("weights/spynet.safetensors"),
-    );
-    let named = Vrt::with_values(&config, &mut FixtureValues { fixture, flow }, &Device::flex());
-    assert!(named.missing.is_empty(), "parameters without a value: {:?}", named.missing);
-    named.network
-}
 
 /// `[b, d, c, h, w]`, as fixtures have it; a crop where they hold one.
 fn restored(network: &Vrt, fixture: &Fixture) -> (Vec<f32>, Vec<f32>) {
@@ -67,7 +44,7 @@ fn restored(network: &Vrt, fixture: &Fixture) -> (Vec<f32>, Vec<f32>) {
 fn every_level_restores_as_published() {
     for (name, tolerance) in NETWORKS {
         let Some(fixture) = Fixture::try_load(&format!("models/{name}")) else { continue };
-        let network = network(&fixture);
+        let network = support::network(&fixture);
         for level in Level::available() {
             Level::force(level);
             let (y, golden) = restored(&network, &fixture);

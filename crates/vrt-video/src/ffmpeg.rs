@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::{FfmpegError, Kept};
 pub(crate) use layout::{Layout, YuvLayout, bit_depth_of, chroma_of, is_rgb};
-pub(crate) use process::{Level, Tail, capture, level_of, spawn, watch};
+pub(crate) use process::{Level, Tail, capture, each_line, level_of, spawn, watch};
 
 /// Scaler flags under which ffmpeg 5 to 8 resample chroma without shortcuts.
 pub(crate) const SCALE_FLAGS: &str = "accurate_rnd+full_chroma_int+full_chroma_inp+bicubic";

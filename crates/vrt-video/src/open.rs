@@ -74,8 +74,8 @@ pub fn open(input: &Path, options: &OpenOptions) -> Result<Box<dyn FrameSource>,
     Ok(Box::new(FfmpegSource::open(input, frames, &options.programs)?))
 }
 
-/// Begins `output` by its name: a path without extension (or a folder) takes pictures, `.png` one
-/// picture, `.y4m` (or `-` for standard output) a YUV4MPEG2 stream, and anything else is a video
+/// Begins `output` by its name: a path without extension, one that ends in a separator, or a folder
+/// takes pictures, `.png` one picture, `.y4m` (or `-` for standard output) a YUV4MPEG2 stream, and anything else is a video
 /// that ffmpeg writes.
 ///
 /// # Errors
@@ -92,17 +92,23 @@ pub fn create(
     if output == Path::new(PIPE) {
         return Ok(Box::new(Y4mSink::new(io::stdout(), output, &rated(info, options), y4m)?));
     }
-    if output.is_dir() || output.extension().is_none() {
+    if output.is_dir() || output.extension().is_none() || ends_in_separator(output) {
         let folder = FolderSinkOptions { bit_depth, overwrite };
         return Ok(Box::new(FolderSink::create(output, folder)?));
     }
     if has_extension(output, "png") {
-        return Ok(Box::new(PictureSink::create(output, bit_depth, overwrite)?));
+        return Ok(Box::new(PictureSink::create(output, info.frames, bit_depth, overwrite)?));
     }
     if has_extension(output, "y4m") {
         return Ok(Box::new(Y4mSink::create(output, &rated(info, options), y4m)?));
     }
     Ok(Box::new(FfmpegSink::create(output, info, options)?))
+}
+
+/// Is `path` written as a folder: `out.v2/`?
+fn ends_in_separator(path: &Path) -> bool {
+    let last = path.as_os_str().as_encoded_bytes().last();
+    last.is_some_and(|&byte| std::path::is_separator(char::from(byte)))
 }
 
 fn has_extension(path: &Path, extension: &str) -> bool {
@@ -142,6 +148,10 @@ impl<S: FrameSource> FrameSource for Limited<S> {
         }
         self.left -= 1;
         self.source.next_frame()
+    }
+
+    fn warnings(&self) -> &[String] {
+        self.source.warnings()
     }
 }
 
@@ -204,6 +214,25 @@ mod tests {
         let error = write(&path, 2, &SinkOptions::default()).unwrap_err();
         assert!(matches!(error, VideoError::OnePicture { .. }), "{error}");
         assert!(path.exists(), "the first frame is kept");
+    }
+
+    #[test]
+    fn one_picture_of_many_frames_is_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("one.png");
+        let many = StreamInfo { frames: Some(2), ..info() };
+        let refused = create(&path, &many, &SinkOptions::default());
+        assert!(matches!(refused, Err(VideoError::OnePicture { .. })));
+        let one = StreamInfo { frames: Some(1), ..info() };
+        assert!(create(&path, &one, &SinkOptions::default()).is_ok());
+    }
+
+    #[test]
+    fn a_separator_at_the_end_means_a_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.v2/");
+        assert_eq!(write(&path, 2, &SinkOptions::default()).unwrap(), 2);
+        assert!(path.join("00000001.png").exists());
     }
 
     #[test]

@@ -8,11 +8,14 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::ffmpeg::{FfmpegError, Programs, capture, file_argument};
+use crate::ffmpeg::{FfmpegError, Programs, capture, each_line, file_argument};
 use crate::{ColorDescription, FrameRate, Ratio, VideoError};
 
 /// Packets whose times are looked at in one place of the file to tell whether the rate is constant.
 const RATE_PACKETS: usize = 400;
+
+/// How far before the end of an index the last frames are looked for.
+const TAIL_SECONDS: f64 = 1.0;
 
 /// The largest picture that is taken on: 2^27 pixels are 1.5 GiB of samples.
 const MAX_PIXELS: usize = 1 << 27;
@@ -34,7 +37,7 @@ pub struct Probe {
     pub audio: Vec<OtherStream>,
     /// The subtitles.
     pub subtitles: Vec<OtherStream>,
-    /// Attached files (fonts), cover pictures and data.
+    /// Attached files (fonts), cover pictures, data, and further streams of pictures.
     pub others: Vec<OtherStream>,
     /// How many chapters there are.
     pub chapters: usize,
@@ -78,6 +81,8 @@ pub struct VideoStream {
     pub dolby_vision: Option<u8>,
     /// Seconds at which the first frame is shown.
     pub start: f64,
+    /// Seconds from `start` to when the last frame begins to be shown, where the file states it.
+    pub last_shown: Option<f64>,
     /// Seconds.
     pub duration: Option<f64>,
     /// The language tag.
@@ -91,7 +96,7 @@ pub struct VideoStream {
 pub struct OtherStream {
     /// Its place among all streams.
     pub index: usize,
-    /// `audio`, `subtitle`, `video` (a cover picture), `data` or `attachment`.
+    /// `audio`, `subtitle`, `video` (a cover, or a second picture), `data` or `attachment`.
     pub kind: String,
     /// ffmpeg's name of the codec, empty where it has none.
     pub codec: String,
@@ -112,9 +117,26 @@ pub fn probe(path: &Path, programs: &Programs) -> Result<Probe, VideoError> {
     let json = ask(path, programs)?;
     let mut probe = report::read(path, &json)?;
     check_size(path, &probe.video)?;
-    let windows = rate_windows(path, &probe, programs)?;
-    probe.video.frame_rate = rate::settle(&probe.video, &windows);
+    look_at_times(path, &mut probe, programs)?;
     Ok(probe)
+}
+
+/// Settles the frame rate and the time of the last frame by the times of packets.
+///
+/// Files with an index state how many frames take how long, so a look at some places will do; of
+/// all others every packet is looked at.
+fn look_at_times(path: &Path, probe: &mut Probe, programs: &Programs) -> Result<(), FfmpegError> {
+    let indexed = probe.format.contains("mp4") && probe.video.frames.is_some();
+    if indexed {
+        let windows = rate_windows(path, probe, programs)?;
+        probe.video.frame_rate = rate::settle(&probe.video, &windows);
+        probe.video.last_shown = last_of_index(path, probe, programs)?;
+        return Ok(());
+    }
+    let mut scan = rate::Scan::new(&probe.video);
+    each_packet_time(path, probe.video.index, None, programs, |time| scan.push(time))?;
+    (probe.video.frame_rate, probe.video.last_shown) = scan.finish(probe.video.start);
+    Ok(())
 }
 
 fn not_video(path: &Path, reason: &str) -> FfmpegError {
@@ -178,12 +200,50 @@ fn packet_times(
     place: &str,
     programs: &Programs,
 ) -> Result<Vec<i64>, FfmpegError> {
+    let mut times = Vec::new();
+    each_packet_time(path, stream, Some(place), programs, |time| times.push(time))?;
+    Ok(times)
+}
+
+/// When the last frame of a file with an index is shown, counted from the first.
+fn last_of_index(
+    path: &Path,
+    probe: &Probe,
+    programs: &Programs,
+) -> Result<Option<f64>, FfmpegError> {
+    let video = &probe.video;
+    let Some(duration) = video.duration else {
+        return Ok(None);
+    };
+    // ffprobe goes back to the key frame before it, and on to the end.
+    let place = format!("{:.3}%", (video.start + duration - TAIL_SECONDS).max(0.0));
+    let mut last = None;
+    each_packet_time(path, video.index, Some(&place), programs, |time| {
+        last = last.max(Some(time))
+    })?;
+    Ok(last.map(|last| rate::seconds(last, video.time_base) - video.start))
+}
+
+/// Hands over the presentation time, in ticks, of every packet of `stream` that has one, in stored
+/// order; `place` is one of ffprobe's read intervals.
+fn each_packet_time(
+    path: &Path,
+    stream: usize,
+    place: Option<&str>,
+    programs: &Programs,
+    mut each: impl FnMut(i64),
+) -> Result<(), FfmpegError> {
     let mut command = ffprobe(programs);
-    command.args(["-select_streams", &stream.to_string(), "-read_intervals", place]);
+    command.args(["-select_streams", &stream.to_string()]);
+    if let Some(place) = place {
+        command.args(["-read_intervals", place]);
+    }
     command.args(["-show_entries", "packet=pts", "-of", "csv=p=0", "-i"]);
-    let captured = capture(command.arg(file_argument(path)))?;
     // A file that fails here fails again, with a frame number, when it is read.
-    let text = String::from_utf8_lossy(&captured.stdout);
-    let fields = text.lines().filter_map(|line| line.split(',').next());
-    Ok(fields.filter_map(|field| field.trim().parse().ok()).collect())
+    each_line(command.arg(file_argument(path)), |line| {
+        let field = line.split(',').next().unwrap_or_default();
+        if let Ok(time) = field.trim().parse() {
+            each(time);
+        }
+    })
 }

@@ -18,4 +18,10 @@ pub trait FrameSource: Send {
     /// Says which file and which frame could not be read, and why. After an error the stream is
     /// over.
     fn next_frame(&mut self) -> Result<Option<TimedFrame>, VideoError>;
+
+    /// What was not read as it is (frames that cannot be decoded at the start), so far, for a
+    /// person.
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
 }

@@ -94,7 +94,8 @@ pub struct StreamInfo {
 pub struct TimedFrame {
     /// The picture.
     pub frame: Frame,
-    /// Seconds since the first frame; `None` where only the order is known.
+    /// Seconds since the first frame, or, where frames before it cannot be decoded, since the first
+    /// of those; `None` where only the order is known.
     pub seconds: Option<f64>,
     /// What the source calls it: a file name without extension; `None` where frames are numbered.
     pub name: Option<String>,

@@ -62,15 +62,19 @@ impl AxisCut {
         starts.iter().enumerate().map(tile).collect()
     }
 
-    /// Even steps; every tile fades in over the one before it.
+    /// Even steps on the grid of windows; every tile fades in over the one before it.
     fn seamless(&self) -> Vec<AxisTile> {
-        let len = self.tile.min(self.len);
-        let starts = even_starts(self.len, self.tile, self.overlap);
+        let starts = seamless_starts(self.len, self.tile, self.overlap);
+        let len = |start: usize| self.tile.min(self.len - start);
         let fades: Vec<_> = starts
             .windows(2)
-            .map(|pair| Fade::between(pair[1] * self.scale, (pair[0] + len) * self.scale))
+            .map(|pair| {
+                let end = pair[0] + len(pair[0]);
+                Fade::between(pair[1] * self.scale, end * self.scale)
+            })
             .collect();
         let tile = |(i, &start): (usize, &usize)| {
+            let len = len(start);
             let own = i.checked_sub(1).map(|before| fades[before]);
             let later = &fades[i..];
             let weight = |at: usize| {
@@ -91,11 +95,20 @@ pub(super) fn published_starts(len: usize, tile: usize, overlap: usize) -> Vec<u
     (0..last).step_by(tile - overlap).chain([last]).collect()
 }
 
-/// The fewest starts that leave the overlap, spread evenly from end to end.
-pub(super) fn even_starts(len: usize, tile: usize, overlap: usize) -> Vec<usize> {
-    let last = len.saturating_sub(tile);
-    let steps = last.div_ceil(tile - overlap);
-    (0..=steps).map(|step| (step * last).checked_div(steps).unwrap_or(0)).collect()
+/// The grid that windows of 8 lie on at a scale of 1/8: tiles that start on it are cut into the
+/// windows that the whole frame would be cut into.
+const WINDOW_GRID: usize = 64;
+
+/// The fewest starts that leave the overlap and lie on the grid of windows, or on the coarsest
+/// part of it that tile and overlap allow, spread evenly. The last tile may be shorter.
+pub(super) fn seamless_starts(len: usize, tile: usize, overlap: usize) -> Vec<usize> {
+    let mut grid = WINDOW_GRID;
+    while grid > tile - overlap {
+        grid /= 2;
+    }
+    let last = len.saturating_sub(tile).div_ceil(grid);
+    let steps = last.div_ceil((tile - overlap) / grid);
+    (0..=steps).map(|step| (step * last).checked_div(steps).unwrap_or(0) * grid).collect()
 }
 
 /// How a tile takes over from those before it: a raised cosine in the middle half of the places
@@ -152,7 +165,9 @@ mod tests {
                 prop_assert!(pair[1].start > pair[0].start);
                 prop_assert!(pair[0].start + pair[0].len >= pair[1].start + cut.overlap);
             }
-            prop_assert!(tiles.iter().all(|tile| tile.len == cut.tile.min(cut.len)));
+            let whole = cut.tile.min(cut.len);
+            prop_assert!(tiles[..tiles.len() - 1].iter().all(|tile| tile.len == whole));
+            prop_assert!(last.len <= whole && last.len > cut.overlap.min(whole - 1));
         }
 
         #[test]
@@ -194,10 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn even_steps_are_even() {
-        assert_eq!(even_starts(100, 40, 10), [0, 30, 60]);
-        assert_eq!(even_starts(101, 40, 10), [0, 20, 40, 61]);
-        assert_eq!(even_starts(30, 40, 10), [0]);
+    fn seamless_steps_are_even_and_on_the_grid_of_windows() {
+        assert_eq!(seamless_starts(256, 128, 20), [0, 64, 128]);
+        assert_eq!(seamless_starts(272, 128, 20), [0, 64, 128, 192]);
+        assert_eq!(seamless_starts(640, 256, 48), [0, 192, 384]);
+        assert_eq!(seamless_starts(100, 128, 20), [0]);
+        // A step below the grid takes the coarsest part of it that is left.
+        assert_eq!(seamless_starts(100, 64, 20), [0, 32, 64]);
+        assert_eq!(seamless_starts(10, 4, 3), [0, 1, 2, 3, 4, 5, 6]);
     }
 
     #[test]

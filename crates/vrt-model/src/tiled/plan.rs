@@ -1,7 +1,7 @@
 //! Chooses tile sizes for the memory there is.
 
 use super::TileSpec;
-use super::axis::even_starts;
+use super::axis::seamless_starts;
 
 /// Smallest side of a tile, and the step of sides that waste nothing: an attention window of 8
 /// at a scale of 1/8.
@@ -30,7 +30,7 @@ pub struct PlanLimits {
     pub max_frames: usize,
     /// Frames that windows in time share.
     pub overlap_frames: usize,
-    /// Pixels that tiles in space share.
+    /// Pixels that tiles in space share, but at most half a tile.
     pub overlap_size: usize,
 }
 
@@ -95,7 +95,7 @@ pub fn plan(
         peak(frames, height, width) <= budget
     };
     let spec = |frames: usize, size: usize| {
-        TileSpec::new(frames, size, limits.overlap_frames, limits.overlap_size).ok()
+        TileSpec::new(frames, size, limits.overlap_frames, limits.overlap_of(size)).ok()
     };
     let whole = lengths.iter().rev().find(|&&frames| fits(frames, 0));
     if let Some(spec) = whole.and_then(|&frames| spec(frames, 0)) {
@@ -103,8 +103,7 @@ pub fn plan(
     }
     let sizes = || {
         let largest = clip.height.max(clip.width);
-        (SIDE_PX.max(limits.overlap_size + 1).next_multiple_of(SIDE_STEP_PX)..largest)
-            .step_by(SIDE_STEP_PX)
+        (SIDE_PX..largest).step_by(SIDE_STEP_PX)
     };
     let candidates = lengths.iter().flat_map(|&frames| sizes().map(move |size| (frames, size)));
     let best = candidates.filter(|&(frames, size)| fits(frames, size)).min_by(|&a, &b| {
@@ -125,6 +124,11 @@ pub fn plan(
 }
 
 impl PlanLimits {
+    /// Pixels that tiles of `size` share.
+    fn overlap_of(&self, size: usize) -> usize {
+        if size == 0 { self.overlap_size } else { self.overlap_size.min(size / 2) }
+    }
+
     /// Lengths of a window that may be chosen, shortest first.
     fn lengths(&self, frames: Option<usize>) -> Vec<usize> {
         let step = self.window_frames.max(1);
@@ -153,8 +157,9 @@ impl ClipSize {
     fn work(&self, frames: usize, size: usize, limits: &PlanLimits) -> f64 {
         let pixels: f64 = [self.height, self.width]
             .map(|side| {
-                let tiles = even_starts(side, size, limits.overlap_size).len();
-                (tiles * size.min(side).next_multiple_of(SIDE_PX)) as f64
+                let starts = seamless_starts(side, size, limits.overlap_of(size));
+                let lens = starts.iter().map(|start| size.min(side - start));
+                lens.map(|len| len.next_multiple_of(SIDE_PX)).sum::<usize>() as f64
             })
             .iter()
             .product();

@@ -1,12 +1,15 @@
 //! Tiles in space: one clip of large frames, restored in squares.
 
+use std::ops::ControlFlow;
+
 use super::axis::{AxisCut, AxisTile};
-use super::{ClipModel, TileSpec, TiledError, Tiling};
+use super::{ClipModel, Done, TileSpec, TiledError, Tiling};
 use crate::volume::{Volume, VolumeError};
 
 /// Restores one clip, all its frames at once, in tiles of `spec.size()` rows and columns.
 ///
-/// `on_tile` hears after each tile how many are done, and of how many.
+/// `watch` hears how far it is, at least before the first tile and after each, and says whether to
+/// go on.
 ///
 /// # Shapes
 ///
@@ -15,18 +18,16 @@ use crate::volume::{Volume, VolumeError};
 ///
 /// # Errors
 ///
-/// If the model fails, its output does not fit, or memory is short.
+/// If the model fails, its output does not fit, memory is short, or `watch` said to break off.
 pub fn restore_window<M: ClipModel>(
     model: &M,
     clip: Volume,
     spec: &TileSpec,
     tiling: Tiling,
-    on_tile: &mut dyn FnMut(usize, usize),
+    watch: &mut dyn FnMut(Done) -> ControlFlow<()>,
 ) -> Result<Volume, TiledError<M::Error>> {
     if spec.size() == 0 {
-        let restored = restore_whole(model, clip, tiling)?;
-        on_tile(1, 1);
-        return Ok(restored);
+        return restore_whole(model, clip, tiling, &mut Tiles { done: 0, of: 1, watch });
     }
     let [_, height, width, _] = clip.dims();
     let cut = |len| AxisCut {
@@ -40,7 +41,43 @@ pub fn restore_window<M: ClipModel>(
         columns: cut(width).tiles(tiling),
         output: [height * model.scale(), width * model.scale()],
     };
-    grid.restore(model, clip, on_tile)
+    let of = grid.rows.len() * grid.columns.len();
+    grid.restore(model, clip, &mut Tiles { done: 0, of, watch })
+}
+
+/// Counts tiles for whoever watches.
+struct Tiles<'a> {
+    done: usize,
+    of: usize,
+    watch: &'a mut dyn FnMut(Done) -> ControlFlow<()>,
+}
+
+impl Tiles<'_> {
+    /// Tells that `share` of the tile under way is restored.
+    fn tell(&mut self, share: f32) -> ControlFlow<()> {
+        let Self { done: tiles, of, .. } = *self;
+        (self.watch)(Done { tiles, of, share: (tiles as f32 + share) / of as f32 })
+    }
+
+    /// Runs the model on the next tile and holds it to its scale.
+    fn restore<M: ClipModel>(
+        &mut self,
+        model: &M,
+        tile: Volume,
+    ) -> Result<Volume, TiledError<M::Error>> {
+        let (height, width) = (tile.height() * model.scale(), tile.width() * model.scale());
+        if self.tell(0.0).is_break() {
+            return Err(TiledError::Stopped);
+        }
+        let restored = model.restore_watched(tile, &mut |share| self.tell(share));
+        let restored = restored.map_err(TiledError::Model)?.ok_or(TiledError::Stopped)?;
+        let [frames, _, _, channels] = restored.dims();
+        check_dims([frames, height, width, channels], restored.dims())?;
+        self.done += 1;
+        // A tile that is done is kept; whether to go on is asked before the next one.
+        let _ = self.tell(0.0);
+        Ok(restored)
+    }
 }
 
 /// The frame as one tile; published tiling completes it to whole attention windows first.
@@ -48,6 +85,7 @@ fn restore_whole<M: ClipModel>(
     model: &M,
     clip: Volume,
     tiling: Tiling,
+    tiles: &mut Tiles<'_>,
 ) -> Result<Volume, TiledError<M::Error>> {
     let [_, height, width, _] = clip.dims();
     let [_, window_rows, window_columns] = model.window();
@@ -59,7 +97,7 @@ fn restore_whole<M: ClipModel>(
         ],
         Tiling::Seamless => [0; 3],
     };
-    let restored = restore_tile(model, clip.mirror_end(pad)?)?;
+    let restored = tiles.restore(model, clip.mirror_end(pad)?)?;
     let (rows, columns) = (height * model.scale(), width * model.scale());
     if [restored.height(), restored.width()] == [rows, columns] {
         return Ok(restored);
@@ -70,15 +108,6 @@ fn restore_whole<M: ClipModel>(
 /// What `len` lacks to the next multiple of `window`.
 pub(super) fn missing_to_multiple(len: usize, window: usize) -> usize {
     len.next_multiple_of(window.max(1)) - len
-}
-
-/// Runs the model and holds it to its scale.
-fn restore_tile<M: ClipModel>(model: &M, tile: Volume) -> Result<Volume, TiledError<M::Error>> {
-    let (height, width) = (tile.height() * model.scale(), tile.width() * model.scale());
-    let restored = model.restore(tile).map_err(TiledError::Model)?;
-    let [frames, _, _, channels] = restored.dims();
-    check_dims([frames, height, width, channels], restored.dims())?;
-    Ok(restored)
 }
 
 fn check_dims<E: std::error::Error>(
@@ -101,24 +130,21 @@ impl Grid {
         &self,
         model: &M,
         clip: Volume,
-        on_tile: &mut dyn FnMut(usize, usize),
+        tiles: &mut Tiles<'_>,
     ) -> Result<Volume, TiledError<M::Error>> {
-        let total = self.rows.len() * self.columns.len();
-        if total == 1 {
-            let restored = restore_tile(model, clip)?;
-            on_tile(1, 1);
-            return Ok(restored);
+        if tiles.of == 1 {
+            return tiles.restore(model, clip);
         }
         let mut sum: Option<Volume> = None;
         let pairs =
             self.rows.iter().flat_map(|row| self.columns.iter().map(move |column| (row, column)));
-        for (done, (row, column)) in pairs.enumerate() {
+        for (row, column) in pairs {
             let tile = clip.crop(
                 0..clip.frames(),
                 row.start..row.start + row.len,
                 column.start..column.start + column.len,
             );
-            let tile = restore_tile(model, tile)?;
+            let tile = tiles.restore(model, tile)?;
             let sum = match &mut sum {
                 Some(sum) => sum,
                 // The first tile tells the frames and channels of the output.
@@ -128,7 +154,6 @@ impl Grid {
             let [frames, .., channels] = sum.dims();
             check_dims([frames, height, width, channels], tile.dims())?;
             add_weighted(sum, &tile, row, column);
-            on_tile(done + 1, total);
         }
         Ok(sum.expect("an axis has at least one tile"))
     }

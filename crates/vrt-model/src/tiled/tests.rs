@@ -3,6 +3,8 @@
 mod direct;
 mod stand;
 
+use std::ops::ControlFlow;
+
 use std::convert::Infallible;
 
 use proptest::prelude::*;
@@ -138,13 +140,20 @@ proptest! {
         let mut stream = TemporalWindows::new(&spec, tiling, 4);
         let mut start = 0;
         for length in lengths {
-            let mut starts = Vec::new();
+            let mut windows = Vec::new();
             for window in handed_out(&mut stream, start, length) {
-                prop_assert_eq!(window.clip.frames(), frames.min(length));
                 prop_assert_eq!(window.clip.samples()[0], window.first_frame as f32);
-                starts.push(window.first_frame - start);
+                windows.push((window.first_frame - start, window.clip.frames()));
             }
-            prop_assert_eq!(starts, published_starts(length, frames, overlap));
+            match tiling {
+                Tiling::Published => {
+                    let starts = published_starts(length, frames, overlap).into_iter();
+                    let expected: Vec<_> =
+                        starts.map(|start| (start, frames.min(length))).collect();
+                    prop_assert_eq!(windows, expected);
+                }
+                Tiling::Seamless => check_seamless(&windows, length, (frames, overlap))?,
+            }
             start += length;
         }
     }
@@ -305,15 +314,47 @@ fn a_whole_scene_is_completed_to_windows_only_when_published() {
     }
 }
 
+/// Windows (start, frames) of a scene cover it, overlap enough, and lie on the grid of attention
+/// windows of 4 frames where they advance by as many.
+fn check_seamless(
+    windows: &[(usize, usize)],
+    length: usize,
+    (frames, overlap): (usize, usize),
+) -> Result<(), TestCaseError> {
+    let (last, before) = windows.split_last().expect("a scene has a window");
+    prop_assert_eq!(last.0 + last.1, length);
+    prop_assert!(last.1 <= frames && (last.1 > overlap || before.is_empty()));
+    prop_assert!(before.iter().all(|window| window.1 == frames));
+    for pair in windows.windows(2) {
+        prop_assert!(pair[1].0 > pair[0].0 && pair[0].0 + pair[0].1 >= pair[1].0 + overlap);
+    }
+    if frames - overlap >= 4 {
+        prop_assert!(windows.iter().all(|window| window.0 % 4 == 0), "{:?}", windows);
+    }
+    Ok(())
+}
+
 #[test]
 fn tiles_are_counted_as_they_are_done() {
     let model = Stand::new(Rule::Add(0.0), 2);
     let spec = TileSpec::new(0, 8, 0, 2).unwrap();
     let mut counts = Vec::new();
     let clip = noise([1, 14, 20, 3]);
-    restore_window(&model, clip, &spec, Tiling::Seamless, &mut |done, of| counts.push((done, of)))
-        .unwrap();
-    assert_eq!(counts, (1..=6).map(|done| (done, 6)).collect::<Vec<_>>());
+    let mut watch = |Done { tiles, of, share }: Done| {
+        assert_eq!(share, tiles as f32 / of as f32);
+        counts.push((tiles, of));
+        ControlFlow::Continue(())
+    };
+    restore_window(&model, clip.clone(), &spec, Tiling::Seamless, &mut watch).unwrap();
+    counts.dedup();
+    // Starts every 4 places: 0, 4, 8 of 14 rows, and 12 as well of 20 columns.
+    assert_eq!(counts, (0..=12).map(|done| (done, 12)).collect::<Vec<_>>());
+    let mut watch = |done: Done| match done.tiles {
+        0..3 => ControlFlow::Continue(()),
+        _ => ControlFlow::Break(()),
+    };
+    let stopped = restore_window(&model, clip, &spec, Tiling::Seamless, &mut watch);
+    assert!(matches!(stopped, Err(TiledError::Stopped)));
 }
 
 #[test]

@@ -11,7 +11,9 @@ use crate::volume::Volume;
 ///
 /// Within a scene of `n` frames, windows start at `0, stride, 2·stride, …` below `n − frames` and
 /// last at `n − frames`; a scene shorter than a window is one shorter window. Where windows meet,
-/// `Published` takes the plain average and `Seamless` fades from one to the next.
+/// `Published` takes the plain average and `Seamless` fades from one to the next. `Seamless` starts
+/// windows on multiples of an attention window's frames, if they advance by as many, so that all
+/// of a scene is cut into the same attention windows; the last one may be shorter.
 ///
 /// # Memory
 ///
@@ -86,7 +88,7 @@ impl TemporalWindows {
         Self {
             tiling,
             tile: spec.frames(),
-            stride: spec.frames().saturating_sub(spec.overlap_frames()),
+            stride: advance(spec, tiling, window_frames),
             window_frames,
             inputs: VecDeque::new(),
             received: 0,
@@ -126,7 +128,14 @@ impl TemporalWindows {
         if self.tile == 0 {
             return self.scene.start;
         }
-        self.scene.start.max(self.received.saturating_sub(self.tile))
+        let before = self.received.saturating_sub(self.scene.start + self.tile);
+        self.scene.start + before.next_multiple_of(self.grid())
+    }
+
+    /// What the starts of windows are multiples of, counted from the start of the scene.
+    fn grid(&self) -> usize {
+        let whole = self.stride.is_multiple_of(self.window_frames.max(1));
+        if self.tiling == Tiling::Seamless && whole { self.window_frames.max(1) } else { 1 }
     }
 
     /// The first frame that a window may still change.
@@ -238,6 +247,13 @@ impl WindowStream for TemporalWindows {
     fn held_frames(&self) -> usize {
         self.inputs.len() + self.blends.len()
     }
+}
+
+/// Frames from window to window.
+fn advance(spec: &TileSpec, tiling: Tiling, window_frames: usize) -> usize {
+    let most = spec.frames().saturating_sub(spec.overlap_frames());
+    let whole = most - most % window_frames.max(1);
+    if tiling == Tiling::Seamless && whole > 0 { whole } else { most }
 }
 
 /// Holds every frame to the shape of the first.

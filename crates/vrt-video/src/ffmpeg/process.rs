@@ -179,6 +179,19 @@ pub(crate) fn capture(command: &mut Command) -> Result<Captured, FfmpegError> {
     Ok(Captured { status, stdout, tail })
 }
 
+/// Runs `command` to its end and hands over its output line by line, however long that is; what it
+/// says beside that, and how it ends, is passed over.
+pub(crate) fn each_line(command: &mut Command, each: impl FnMut(&str)) -> Result<(), FfmpegError> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = spawn(command)?;
+    if let Some(stdout) = child.stdout.take() {
+        for_each_line(stdout, each);
+    }
+    let program = || Path::new(command.get_program()).to_path_buf();
+    child.wait().map_err(|source| FfmpegError::Run { program: program(), source })?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -78,8 +78,10 @@ pub(super) fn read(path: &Path, json: &[u8]) -> Result<Probe, FfmpegError> {
     let of_type = |kind: &str| -> Vec<OtherStream> {
         report.streams.iter().filter(|s| s.codec_type == kind).map(Stream::as_other).collect()
     };
-    let is_other = |stream: &&Stream| {
-        !matches!(stream.codec_type.as_str(), "video" | "audio" | "subtitle") || stream.is_cover()
+    let is_other = |stream: &&Stream| match stream.codec_type.as_str() {
+        "audio" | "subtitle" => false,
+        "video" => stream.index != video.index,
+        _ => true,
     };
     Ok(Probe {
         path: path.to_path_buf(),
@@ -143,6 +145,7 @@ impl Stream {
             chroma_location: known(&self.chroma_location).filter(|name| name != "unspecified"),
             dolby_vision: self.side_data_list.iter().find_map(|data| data.dv_profile),
             start: seconds(self.start_time.as_deref()).unwrap_or(0.0),
+            last_shown: None,
             duration: seconds(self.duration.as_deref()).or_else(|| self.tagged_duration()),
             language: self.tag("language").filter(|language| language != "und"),
             title: self.tag("title"),

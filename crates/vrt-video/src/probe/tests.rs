@@ -84,6 +84,29 @@ fn rates_of_every_kind() {
 }
 
 #[test]
+fn one_gap_makes_the_rate_variable_wherever_it_is() {
+    let Some(dir) = folder() else { return };
+    // Two seconds are missing at 26 of 60.
+    let gap = "-f lavfi -i testsrc2=s=16x16:r=25:d=58 -vf setpts=N+gt(N\\,650)*50 \
+               -fps_mode passthrough -enc_time_base 1:25 -c:v mpeg4";
+    for name in ["gap.mkv", "gap.mp4", "gap.ts"] {
+        let video = ask_about(&make(gap, &dir.path().join(name))).video;
+        assert!(matches!(video.frame_rate, FrameRate::Variable(_)), "{name}: {video:?}");
+        let last = video.last_shown.unwrap();
+        assert!((last - 59.96).abs() < 0.002, "{name}: {last}");
+    }
+}
+
+#[test]
+fn a_second_picture_and_a_cover_are_other_streams() {
+    let Some(dir) = folder() else { return };
+    let two = format!("{CLIP} -f lavfi -i testsrc=s=32x32:r=10:d=1 -map 0 -map 1 -c:v mpeg4");
+    let probe = ask_about(&make(&two, &dir.path().join("two.mkv")));
+    assert_eq!((probe.video.index, probe.others.len()), (0, 1));
+    assert_eq!((probe.others[0].index, probe.others[0].kind.as_str()), (1, "video"));
+}
+
+#[test]
 fn what_is_no_video_says_so() {
     let Some(dir) = folder() else { return };
     let text = dir.path().join("text.mp4");

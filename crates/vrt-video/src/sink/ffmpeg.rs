@@ -21,6 +21,7 @@ use tempfile::TempPath;
 use crate::error::shape_of;
 use crate::ffmpeg::{FfmpegError, Kept, Layout, Programs, Tail, file_argument, spawn, watch};
 use crate::probe::{Probe, probe};
+use crate::sink::{folder_of, partial_names};
 use crate::{
     FrameRate, FrameSink, Ratio, SinkOptions, StreamInfo, TimedFrame, VideoError, Written,
 };
@@ -30,9 +31,6 @@ use feed::Feed;
 
 /// The rate of frames whose stream and options state none.
 const DEFAULT_RATE: Ratio = Ratio { numerator: 25, denominator: 1 };
-
-/// Names that are tried for the frames of an encoder that failed.
-const PARTIAL_NAMES: u32 = 1000;
 
 /// Frames encoded by an ffmpeg child.
 ///
@@ -154,8 +152,7 @@ impl FfmpegSink {
         if self.frames == 0 || probe(&encoded, &self.programs).is_err() {
             return Kept::Nothing;
         }
-        for attempt in 0..PARTIAL_NAMES {
-            let path = partial_name(&self.target, attempt);
+        for path in partial_names(&self.target) {
             match encoded.persist_noclobber(&path) {
                 Ok(()) => return Kept::Partial(path),
                 Err(error) => encoded = error.path,
@@ -177,6 +174,8 @@ impl FfmpegSink {
         let completion = Completion {
             pictures: &encoded,
             original: self.original.as_ref(),
+            start: self.feed.start(),
+            last_shown: self.feed.last_shown(self.frames),
             seconds: self.feed.seconds(self.frames),
             container: self.container,
             programs: &self.programs,
@@ -308,8 +307,6 @@ fn refuse_existing(target: &Path, overwrite: bool) -> Result<(), VideoError> {
 
 /// An empty hidden file beside `target`, with its extension, removed again unless it is named.
 fn temporary(target: &Path) -> Result<TempPath, VideoError> {
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or_else(|| Path::new("."));
     let suffix = target.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
     let suffix = suffix.unwrap_or_default();
     let mut builder = tempfile::Builder::new();
@@ -318,7 +315,7 @@ fn temporary(target: &Path) -> Result<TempPath, VideoError> {
         builder.permissions(permissions);
     }
     let file = builder
-        .tempfile_in(folder)
+        .tempfile_in(folder_of(target))
         .map_err(|source| VideoError::Create { path: target.to_path_buf(), source })?;
     Ok(file.into_temp_path())
 }
@@ -345,18 +342,4 @@ fn persist(file: TempPath, target: &Path, overwrite: bool) -> Result<(), VideoEr
             Err(error) => VideoError::Create { path: target.to_path_buf(), source: error.error },
         }
     })
-}
-
-/// `film.mp4` as `film.partial.mp4`, `film.partial-2.mp4`, …
-fn partial_name(target: &Path, attempt: u32) -> PathBuf {
-    let mut name = target.file_stem().unwrap_or_default().to_os_string();
-    name.push(".partial");
-    if attempt > 0 {
-        name.push(format!("-{}", attempt + 1));
-    }
-    if let Some(extension) = target.extension() {
-        name.push(".");
-        name.push(extension);
-    }
-    target.with_file_name(name)
 }

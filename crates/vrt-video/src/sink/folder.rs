@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::picture::{BitDepth, write_numbered};
+use crate::sink::check_writable;
 use crate::source::folder::list;
 use crate::{FrameSink, TimedFrame, VideoError, Written};
 
@@ -32,13 +33,14 @@ impl FolderSink {
     /// # Errors
     ///
     /// Says that the folder is not empty and may not be overwritten, that `path` is a file, or that
-    /// the folder cannot be made.
+    /// the folder cannot be made or takes no file.
     pub fn create(path: &Path, options: FolderSinkOptions) -> Result<Self, VideoError> {
-        std::fs::create_dir_all(path)
-            .map_err(|source| VideoError::Create { path: path.to_path_buf(), source })?;
+        let failed = |source| VideoError::Create { path: path.to_path_buf(), source };
+        std::fs::create_dir_all(path).map_err(failed)?;
         if !options.overwrite && !list(path, |_| true)?.is_empty() {
             return Err(VideoError::NotEmpty { path: path.to_path_buf() });
         }
+        check_writable(path).map_err(failed)?;
         Ok(Self { folder: path.to_path_buf(), options, frames: 0 })
     }
 

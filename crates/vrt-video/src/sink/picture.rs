@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::sink::{check_writable, folder_of};
 use crate::{BitDepth, FrameSink, TimedFrame, VideoError, Written, write_picture};
 
 /// Writes a stream of one frame as a picture.
@@ -14,15 +15,27 @@ pub struct PictureSink {
 }
 
 impl PictureSink {
-    /// A picture that will be `path`; nothing is written before the frame.
+    /// A picture that will be `path`, of a stream of `frames` frames where that is known; nothing
+    /// is written before the frame.
     ///
     /// # Errors
     ///
-    /// Says that the file exists and may not be overwritten.
-    pub fn create(path: &Path, bit_depth: BitDepth, overwrite: bool) -> Result<Self, VideoError> {
+    /// Says that the stream has more than one frame, that the file exists and may not be
+    /// overwritten, or that its folder takes no file.
+    pub fn create(
+        path: &Path,
+        frames: Option<u64>,
+        bit_depth: BitDepth,
+        overwrite: bool,
+    ) -> Result<Self, VideoError> {
+        if frames.is_some_and(|frames| frames > 1) {
+            return Err(VideoError::OnePicture { path: path.to_path_buf() });
+        }
         if !overwrite && path.symlink_metadata().is_ok() {
             return Err(VideoError::Exists { path: path.to_path_buf() });
         }
+        check_writable(folder_of(path))
+            .map_err(|source| VideoError::Create { path: path.to_path_buf(), source })?;
         Ok(Self { path: path.to_path_buf(), bit_depth, overwrite, frames: 0 })
     }
 }

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use crate::error::shape_of;
 use crate::picture::partial_name;
+use crate::sink::partial_names;
 use crate::y4m::{Axis, Plane, shrink};
 use crate::ycbcr::Codes;
 use crate::{
@@ -65,9 +66,10 @@ pub struct Y4mSinkOptions {
 
 /// Writes a YUV4MPEG2 stream to a file, standard output, or any other writer.
 ///
-/// The matrix and range are those of the stream's description; where it states none (or `Rgb`,
-/// which this format cannot hold), BT.709 above 576 rows, else BT.601, and limited range. The format
-/// has one frame rate: of a variable one the average is written and a warning returned.
+/// The range is that of the stream's description, else limited. The format has no place for a
+/// matrix, so the one that readers take is written, whatever the description says: BT.709 above 576
+/// rows, else BT.601. It has one frame rate: of a variable one the average is written and a warning
+/// returned.
 #[derive(Debug)]
 pub struct Y4mSink<W: Write> {
     writer: BufWriter<W>,
@@ -94,7 +96,8 @@ impl Y4mSink<File> {
     /// Begins the file `path`.
     ///
     /// A new file grows in place: whatever happens, the frames in it are whole up to the last one.
-    /// A file that is replaced stays until [`FrameSink::finish`].
+    /// A file that is replaced stays until [`FrameSink::finish`]; if a frame cannot be written, those
+    /// before it are left as `NAME.partial.y4m`, which the error states.
     ///
     /// # Errors
     ///
@@ -148,13 +151,8 @@ impl<W: Write> Y4mSink<W> {
         info: &StreamInfo,
         options: Y4mSinkOptions,
     ) -> Result<Self, VideoError> {
-        let matrix = info.color.matrix.filter(|matrix| *matrix != Matrix::Rgb);
         let range = info.color.range.unwrap_or(Range::Limited);
-        let codes = Codes::new(
-            matrix.unwrap_or(Matrix::for_height(info.height)),
-            range,
-            options.depth.bits(),
-        );
+        let codes = Codes::new(Matrix::for_height(info.height), range, options.depth.bits());
         let mut warnings = Vec::new();
         let rate = match info.frame_rate {
             None => DEFAULT_RATE,
@@ -183,7 +181,8 @@ impl<W: Write> Y4mSink<W> {
         }
     }
 
-    fn write_failed(&self, source: io::Error) -> VideoError {
+    fn write_failed(&mut self, source: io::Error) -> VideoError {
+        self.target.keep_partial();
         VideoError::Write { path: self.target.path.clone(), frame: self.frames, source }
     }
 
@@ -242,7 +241,9 @@ impl<W: Write + Send> FrameSink for Y4mSink<W> {
     }
 
     fn finish(mut self: Box<Self>) -> Result<Written, VideoError> {
-        self.writer.flush().map_err(|source| self.write_failed(source))?;
+        if let Err(source) = self.writer.flush() {
+            return Err(self.write_failed(source));
+        }
         let Self { writer, target, frames, warnings, .. } = *self;
         drop(writer);
         if let Some(partial) = &target.partial {
@@ -250,6 +251,18 @@ impl<W: Write + Send> FrameSink for Y4mSink<W> {
                 .map_err(|source| VideoError::Create { path: target.path.clone(), source })?;
         }
         Ok(Written { path: target.is_file.then_some(target.path), frames, warnings })
+    }
+}
+
+impl Target {
+    /// Gives frames that were to replace a file a visible name beside it, which is `path` then.
+    fn keep_partial(&mut self) {
+        let Some(partial) = self.partial.take() else {
+            return;
+        };
+        let mut free = partial_names(&self.path).filter(|name| name.symlink_metadata().is_err());
+        let kept = free.next().filter(|name| std::fs::rename(&partial, name).is_ok());
+        self.path = kept.unwrap_or(partial);
     }
 }
 

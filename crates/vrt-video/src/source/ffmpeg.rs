@@ -1,5 +1,6 @@
 //! Any video that ffmpeg decodes, through a child process.
 
+mod avi;
 mod marks;
 #[cfg(test)]
 mod tests;
@@ -7,6 +8,8 @@ mod tests;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -24,25 +27,51 @@ use marks::{Mark, MarkReader};
 /// How long a frame's time may come behind its samples: it is printed before they are.
 const MARK_WAIT: Duration = Duration::from_secs(10);
 
+/// Frames at the start of a file that begins between key frames in which the decoder may complain:
+/// what they refer to is missing.
+const FRAMES_TO_RECOVER: u64 = 16;
+
+/// What the decoder does about damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Damage {
+    /// Ends at it.
+    Refuse,
+    /// Passes over what cannot be decoded before the first whole frame, and ends at damage
+    /// [`FRAMES_TO_RECOVER`] frames later.
+    PassAtStart,
+}
+
 /// Frames decoded by an ffmpeg child, which is stopped when this is dropped.
 ///
 /// Pictures are turned as they are to be shown. `YCbCr` is converted by the matrix and range that
 /// the file states; where it states none, BT.709 above 576 rows and BT.601 up to there, limited
 /// range. Memory does not depend on the clip's length.
+///
+/// A damaged frame is an error. Of a file that was cut out of a longer one, frames at the start that
+/// cannot be decoded are passed over with a warning, and times count from where they would be.
 #[derive(Debug)]
 pub struct FfmpegSource {
     probe: Probe,
     info: StreamInfo,
     layout: Layout,
-    child: Child,
-    stdout: ChildStdout,
-    log: Log,
+    programs: Programs,
+    damage: Damage,
+    decoder: Decoder,
     bytes: Vec<u8>,
     limit: Option<u64>,
     good: u64,
     first_mark: Option<Mark>,
     last_seconds: Option<f64>,
+    warnings: Vec<String>,
     over: bool,
+}
+
+/// The child and its ends.
+#[derive(Debug)]
+struct Decoder {
+    child: Child,
+    stdout: ChildStdout,
+    log: Log,
 }
 
 /// What the child says: times of frames, and complaints.
@@ -50,6 +79,8 @@ pub struct FfmpegSource {
 struct Log {
     marks: Receiver<Mark>,
     tail: Tail,
+    /// Damage was found behind [`FRAMES_TO_RECOVER`] frames.
+    damaged: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -74,24 +105,22 @@ impl FfmpegSource {
                 reason: "its pictures are too large".to_owned(),
             })?;
         let info = stream_info(&probe.video, limit);
-        let mut child = spawn(&mut decoder(&probe, &layout, limit, programs))?;
-        let log = Log::follow(&mut child);
-        let Some(stdout) = child.stdout.take() else {
-            unreachable!("the decoder's output was asked for as a pipe");
-        };
+        let damage = Damage::Refuse;
+        let decoder = Decoder::start(&mut decoder(&probe, &layout, limit, damage, programs))?;
         let bytes = vec![0; bytes];
         Ok(Self {
             probe,
             info,
             layout,
-            child,
-            stdout,
-            log,
+            programs: programs.clone(),
+            damage,
+            decoder,
             bytes,
             limit,
             good: 0,
             first_mark: None,
             last_seconds: None,
+            warnings: Vec::new(),
             over: false,
         })
     }
@@ -109,43 +138,64 @@ impl FfmpegSource {
     /// Ends the child, however far it is, and returns how it ended.
     fn stop(&mut self) -> Option<ExitStatus> {
         self.over = true;
-        // Both fail only for a child that has ended already.
-        let _ = self.child.kill();
-        let status = self.child.wait().ok();
-        self.log.join();
-        status
+        // Fails only for a child that has ended already.
+        let _ = self.decoder.child.kill();
+        self.decoder.wait()
     }
 
     /// The stream has ended by itself: was that its end?
     fn end(&mut self) -> Result<Option<TimedFrame>, VideoError> {
         self.over = true;
-        let status = self.child.wait().ok();
-        self.log.join();
+        let status = self.decoder.wait();
         let clean = status.is_some_and(|status| status.success());
         if clean && self.is_whole() {
             return Ok(None);
         }
-        let mut reason = self.log.tail.with_state(status);
+        // A child that was killed would be killed again.
+        let by_itself = status.is_some_and(|status| status.code().is_some());
+        if !clean && by_itself && self.good == 0 && self.damage == Damage::Refuse {
+            return self.start_leniently();
+        }
+        let mut reason = self.decoder.log.tail.with_state(status);
         if clean {
             reason = format!("the file is cut off or damaged; {reason}");
         }
         Err(self.fail(reason))
     }
 
+    /// Begins again, passing over what cannot be decoded: files that were cut out of longer ones
+    /// begin with frames that need those before them.
+    fn start_leniently(&mut self) -> Result<Option<TimedFrame>, VideoError> {
+        self.damage = Damage::PassAtStart;
+        let (layout, limit) = (&self.layout, self.limit);
+        let mut command = decoder(&self.probe, layout, limit, self.damage, &self.programs);
+        self.decoder = Decoder::start(&mut command)?;
+        self.over = false;
+        self.next_frame()
+    }
+
     /// Did a decoder that ended well read everything? Cut files can end like whole ones.
     fn is_whole(&self) -> bool {
-        let said = self.log.tail.lines();
+        if self.damage == Damage::PassAtStart {
+            return self.good > 0 && !self.decoder.log.damaged.load(Ordering::Relaxed);
+        }
+        let said = self.decoder.log.tail.lines();
         let cut = ["partial file", "ended prematurely", "truncat", "corrupt"];
         let complains = said.iter().any(|line| cut.iter().any(|word| line.contains(word)));
+        // AVI files count frames that were dropped, too, but state their own size.
+        let is_avi = self.probe.format == "avi";
+        if is_avi && avi::is_cut(&self.probe.path) {
+            return false;
+        }
         // Files with edit lists hold more frames than are shown, so a lower count alone proves
         // nothing there.
         let trusted = !self.probe.format.contains("mp4");
-        let short = self.probe.video.frames.is_some_and(|frames| self.good < frames);
+        let short = !is_avi && self.probe.video.frames.is_some_and(|frames| self.good < frames);
         self.good > 0 && !complains && !(short && (trusted || !said.is_empty()))
     }
 
     fn mark(&mut self) -> Result<Option<Mark>, VideoError> {
-        match self.log.marks.recv_timeout(MARK_WAIT) {
+        match self.decoder.log.marks.recv_timeout(MARK_WAIT) {
             Ok(mark) => Ok(Some(mark)),
             Err(_) if matches!(self.info.frame_rate, Some(FrameRate::Constant(_))) => Ok(None),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
@@ -157,12 +207,37 @@ impl FfmpegSource {
     /// When the frame of `mark` is shown; one frame behind the last where the file does not say.
     fn seconds(&mut self, mark: Option<Mark>) -> f64 {
         let step = 1.0 / self.rate();
-        let next = self.last_seconds.map_or(0.0, |last| last + step);
         let first = *self.first_mark.get_or_insert(mark.unwrap_or_default());
+        let start = self.passed_over(&first);
+        let next = self.last_seconds.map_or(start, |last| last + step);
         let stated = mark.and_then(|mark| mark.seconds_since(&first));
-        let seconds = stated.unwrap_or(next);
+        let seconds = stated.map_or(next, |since| start + since);
         self.last_seconds = Some(seconds);
         seconds
+    }
+
+    /// Seconds of frames before `first` that could not be decoded.
+    fn passed_over(&self, first: &Mark) -> f64 {
+        let stated = self.probe.video.start - self.probe.start;
+        let late = first.seconds().map_or(0.0, |seconds| seconds - stated);
+        // Less than a frame is how differently the two are rounded.
+        if late * self.rate() < 0.9 { 0.0 } else { late }
+    }
+
+    /// Says what is missing at the start, where the first whole frame comes `seconds` late.
+    fn warn_of_start(&mut self, seconds: f64) {
+        let doubt = match self.damage {
+            Damage::Refuse if seconds == 0.0 => return,
+            Damage::Refuse => String::new(),
+            Damage::PassAtStart => {
+                format!(", and up to {FRAMES_TO_RECOVER} frames from there may be damaged")
+            }
+        };
+        self.warnings.push(format!(
+            "{:?} begins with frames that cannot be decoded (it was cut out of a longer file): \
+             reading begins {seconds:.3} s later{doubt}",
+            self.probe.path
+        ));
     }
 
     fn rate(&self) -> f64 {
@@ -184,7 +259,7 @@ impl FrameSource for FfmpegSource {
             self.stop();
             return Ok(None);
         }
-        let filled = match fill(&mut self.stdout, &mut self.bytes) {
+        let filled = match fill(&mut self.decoder.stdout, &mut self.bytes) {
             Ok(filled) => filled,
             Err(error) => return Err(self.fail(format!("the pipe from ffmpeg broke: {error}"))),
         };
@@ -192,9 +267,8 @@ impl FrameSource for FfmpegSource {
             return self.end();
         }
         if filled < self.bytes.len() {
-            let status = self.child.wait().ok();
-            self.log.join();
-            let reason = self.log.tail.with_state(status);
+            let status = self.decoder.wait();
+            let reason = self.decoder.log.tail.with_state(status);
             return Err(self.fail(reason));
         }
         let mark = self.mark()?;
@@ -203,10 +277,21 @@ impl FrameSource for FfmpegSource {
             let reason = format!("the picture's size changes from {width}×{height} to {w}×{h}");
             return Err(self.fail(reason));
         }
-        let seconds = Some(self.seconds(mark));
+        if self.damage == Damage::PassAtStart && self.decoder.log.damaged.load(Ordering::Relaxed) {
+            let said = self.decoder.log.tail.lines().join(" | ");
+            return Err(self.fail(format!("the file is damaged; ffmpeg said: {said}")));
+        }
+        let seconds = self.seconds(mark);
+        if self.good == 0 {
+            self.warn_of_start(seconds);
+        }
         self.good += 1;
         let frame = Frame::new(width, height, 3, self.layout.decode(&self.bytes));
-        Ok(Some(TimedFrame { frame, seconds, name: None }))
+        Ok(Some(TimedFrame { frame, seconds: Some(seconds), name: None }))
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 }
 
@@ -218,6 +303,24 @@ impl Drop for FfmpegSource {
     }
 }
 
+impl Decoder {
+    fn start(command: &mut Command) -> Result<Self, FfmpegError> {
+        let mut child = spawn(command)?;
+        let log = Log::follow(&mut child);
+        let Some(stdout) = child.stdout.take() else {
+            unreachable!("the decoder's output was asked for as a pipe");
+        };
+        Ok(Self { child, stdout, log })
+    }
+
+    /// Waits for the end of the child and of what it says.
+    fn wait(&mut self) -> Option<ExitStatus> {
+        let status = self.child.wait().ok();
+        self.log.join();
+        status
+    }
+}
+
 impl Log {
     fn follow(child: &mut Child) -> Self {
         // Unbounded, yet never long: the child is held up by the pipe of its pictures, a few
@@ -225,16 +328,26 @@ impl Log {
         let (sender, marks) = channel();
         let tail = Tail::default();
         let said = tail.clone();
+        let damaged = Arc::new(AtomicBool::new(false));
+        let is_damaged = Arc::clone(&damaged);
         let mut reader = MarkReader::default();
+        let mut frames = 0;
         let thread = watch(child.stderr.take(), move |line| {
             if let Some(mark) = reader.read(line) {
+                frames += 1;
                 // Fails when the source is gone, and the child with it.
                 let _ = sender.send(mark);
-            } else if level_of(line) != Level::Other {
+                return;
+            }
+            let level = level_of(line);
+            if level != Level::Other {
                 said.push(line);
             }
+            if level == Level::Error && frames >= FRAMES_TO_RECOVER {
+                is_damaged.store(true, Ordering::Relaxed);
+            }
         });
-        Self { marks, tail, thread }
+        Self { marks, tail, damaged, thread }
     }
 
     fn join(&mut self) {
@@ -340,11 +453,22 @@ fn siting(video: &VideoStream) -> String {
     format!(":in_h_chr_pos={across}:in_v_chr_pos={down}")
 }
 
-fn decoder(probe: &Probe, layout: &Layout, limit: Option<u64>, programs: &Programs) -> Command {
+fn decoder(
+    probe: &Probe,
+    layout: &Layout,
+    limit: Option<u64>,
+    damage: Damage,
+    programs: &Programs,
+) -> Command {
     let mut command = Command::new(&programs.ffmpeg);
     command.args(["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info"]);
-    // A damaged frame ends the run: without these, ffmpeg shows a guess in its place.
-    command.args(["-xerror", "-err_detect", "explode"]);
+    match damage {
+        // A damaged frame ends the run: without these, ffmpeg shows a guess in its place.
+        Damage::Refuse => command.args(["-xerror", "-err_detect", "explode"]),
+        // Frames whose references are missing are not shown. One thread, so that complaints come
+        // right before the frames they belong to.
+        Damage::PassAtStart => command.args(["-flags", "-output_corrupt", "-threads", "1"]),
+    };
     command.args(["-protocol_whitelist", "file,crypto,data", "-i"]);
     command.arg(file_argument(&probe.path));
     command.args(["-map", &format!("0:{}", probe.video.index), "-an", "-sn", "-dn"]);

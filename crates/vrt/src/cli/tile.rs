@@ -83,16 +83,24 @@ impl TileOptions {
             Some(overlap) => {
                 Overlap { frames: overlap.frames, size: overlap.size }.of(frames, size)
             }
-            None => Overlap::default().at_most_for(frames, size).of(frames, size),
+            None => self.usual_overlap(size).at_most_for(frames, size).of(frames, size),
         };
         let spec =
             spec.map_err(|error| Failure::Usage(format!("--tile and --overlap: {error}")))?;
         Ok(TileChoice::Given(spec))
     }
 
+    /// What tiles of `size` share if nothing else is stated.
+    fn usual_overlap(&self, size: usize) -> Overlap {
+        match self.tiling {
+            TilingName::Published => Overlap::PUBLISHED,
+            TilingName::Seamless => Overlap::default().at_most_half_of(size),
+        }
+    }
+
     fn auto(&self, device: DeviceChoice, warn: &mut dyn FnMut(&str)) -> TileChoice {
         let overlap = self.overlap.map(|FramesAndSize { frames, size }| Overlap { frames, size });
-        let overlap = overlap.unwrap_or_default();
+        let overlap = overlap.unwrap_or_else(|| self.usual_overlap(0));
         let memory = self.memory.map(|Bytes(bytes)| bytes);
         if memory.is_none() && device.kind != DeviceKind::Cpu {
             warn(
@@ -172,7 +180,7 @@ mod tests {
         );
         let sizes = Tile::Sizes(FramesAndSize { frames: 2, size: 64 });
         let stated = TileOptions { tile: Some(sizes), ..NOTHING };
-        assert_eq!(choose(&stated, "a.pth", "006").0, given(2, 64, 1, 20));
+        assert_eq!(choose(&stated, "a.pth", "006").0, given(2, 64, 1, 32));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Restores the frames of one clip for scoring, without looking for scene cuts.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use vrt_model::config::VrtConfig;
@@ -88,7 +89,8 @@ impl<M: ClipModel<Error: Send + Sync>> Runner<'_, M> {
     }
 
     fn window(&self, clip: Volume, spec: &TileSpec) -> Result<Volume, TiledError<M::Error>> {
-        restore_window(self.model, clip, spec, self.options.tiling, &mut |_, _| {})
+        let watch = &mut |_| ControlFlow::Continue(());
+        restore_window(self.model, clip, spec, self.options.tiling, watch)
     }
 }
 

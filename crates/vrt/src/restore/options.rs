@@ -24,9 +24,9 @@ pub struct Overlap {
 }
 
 impl Default for Overlap {
-    /// What published results were made with.
+    /// What shows no seam: less leaves too little around the borders of tiles, more is only slower.
     fn default() -> Self {
-        Self { frames: 2, size: 20 }
+        Self { frames: 2, size: 64 }
     }
 }
 
@@ -40,6 +40,9 @@ impl Overlap {
         TileSpec::new(frames, size, self.frames, self.size)
     }
 
+    /// What published results were made with.
+    pub const PUBLISHED: Self = Self { frames: 2, size: 20 };
+
     /// The same, or less where tiles would not advance.
     pub fn at_most_for(self, frames: usize, size: usize) -> Self {
         let below = |overlap: usize, tile: usize| match tile {
@@ -47,6 +50,11 @@ impl Overlap {
             tile => overlap.min(tile - 1),
         };
         Self { frames: below(self.frames, frames), size: below(self.size, size) }
+    }
+
+    /// The same, in space at most half a tile.
+    pub fn at_most_half_of(self, size: usize) -> Self {
+        if size == 0 { self } else { Self { size: self.size.min(size / 2), ..self } }
     }
 }
 

@@ -8,7 +8,7 @@ use super::planning::TilePlan;
 
 /// Hears how a run goes.
 pub trait Progress {
-    /// Something happened. Called between tiles, on the thread that computes.
+    /// Something happened. Called between parts of the network, on the thread that computes.
     fn on_event(&mut self, event: &Event);
 }
 

@@ -1,5 +1,6 @@
 //! The middle of a run: windows of frames through the network.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -50,7 +51,8 @@ enum Received {
 
 /// Takes frames in, restores windows of them, hands frames out.
 pub(super) struct Middle<'a, M> {
-    model: Stoppable<'a, M>,
+    model: &'a M,
+    stop: &'a AtomicBool,
     spec: TileSpec,
     tiling: Tiling,
     stream: Box<dyn WindowStream>,
@@ -77,7 +79,8 @@ impl<'a, M: ClipModel<Error: Send + Sync>> Middle<'a, M> {
             false => Box::new(TemporalWindows::new(&spec, tiling, model.window()[0])),
         };
         Self {
-            model: Stoppable { model, stop: &options.stop },
+            model,
+            stop: &options.stop,
             spec,
             tiling,
             stream,
@@ -126,7 +129,7 @@ impl<'a, M: ClipModel<Error: Send + Sync>> Middle<'a, M> {
         prepared: &Receiver<Result<Prepared, RestoreError>>,
     ) -> Result<Received, Halt> {
         loop {
-            if self.model.is_stopped() {
+            if self.stop.load(Ordering::Relaxed) {
                 return Err(Halt::Stopped);
             }
             match prepared.recv_timeout(STOP_CHECK) {
@@ -175,20 +178,23 @@ impl<'a, M: ClipModel<Error: Send + Sync>> Middle<'a, M> {
         Ok(())
     }
 
-    fn restore_tiles(&mut self, clip: Volume) -> Result<Volume, TiledError<StepError<M::Error>>> {
+    fn restore_tiles(&mut self, clip: Volume) -> Result<Volume, TiledError<M::Error>> {
         // All frames taken so far, except those that the next window restores again.
         let after = (self.taken * self.frames_out) as f64;
         let before = self.status.frames as f64;
-        let Self { model, spec, tiling, status, progress, .. } = self;
+        let Self { model, stop, spec, tiling, status, progress, .. } = self;
         status.stage = Stage::Restoring;
-        restore_window(&*model, clip, spec, *tiling, &mut |done, all| {
-            let share = done as f64 / all as f64;
-            status.estimate = before + share * (after - before).max(0.0);
+        restore_window(*model, clip, spec, *tiling, &mut |done| {
+            status.estimate = before + f64::from(done.share) * (after - before).max(0.0);
             if let Some(total) = status.total {
                 status.estimate = status.estimate.min(total as f64);
             }
-            status.tiles = (done, all);
+            status.tiles = (done.tiles, done.of);
             progress.on_event(&Event::Moved(*status));
+            match stop.load(Ordering::Relaxed) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
         })
     }
 
@@ -200,13 +206,13 @@ impl<'a, M: ClipModel<Error: Send + Sync>> Middle<'a, M> {
     }
 }
 
-fn halt<E>(error: TiledError<StepError<E>>, first_frame: usize) -> Halt
+fn halt<E>(error: TiledError<E>, first_frame: usize) -> Halt
 where
     E: std::error::Error + Send + Sync + 'static,
 {
     let source: Box<dyn std::error::Error + Send + Sync> = match error {
-        TiledError::Model(StepError::Stopped) => return Halt::Stopped,
-        TiledError::Model(StepError::Model(error)) => Box::new(error),
+        TiledError::Stopped => return Halt::Stopped,
+        TiledError::Model(error) => Box::new(error),
         TiledError::Window(error) => return error.into(),
         TiledError::Volume(error) => return error.into(),
         shape @ TiledError::TileShape { .. } => Box::new(shape),
@@ -222,45 +228,5 @@ fn timed(frame: Volume, labels: &mut Labels) -> TimedFrame {
         frame: Frame::new(width, height, channels, frame.into_samples()),
         seconds: label.seconds,
         name: label.name,
-    }
-}
-
-/// A model that refuses the next tile once somebody wants the run to end.
-struct Stoppable<'a, M> {
-    model: &'a M,
-    stop: &'a AtomicBool,
-}
-
-/// Why a tile was not restored.
-#[derive(Debug, thiserror::Error)]
-enum StepError<E: std::error::Error + 'static> {
-    #[error("the run was stopped")]
-    Stopped,
-    #[error(transparent)]
-    Model(E),
-}
-
-impl<M> Stoppable<'_, M> {
-    fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-}
-
-impl<M: ClipModel> ClipModel for Stoppable<'_, M> {
-    type Error = StepError<M::Error>;
-
-    fn scale(&self) -> usize {
-        self.model.scale()
-    }
-
-    fn window(&self) -> [usize; 3] {
-        self.model.window()
-    }
-
-    fn restore(&self, clip: Volume) -> Result<Volume, Self::Error> {
-        if self.is_stopped() {
-            return Err(StepError::Stopped);
-        }
-        self.model.restore(clip).map_err(StepError::Model)
     }
 }

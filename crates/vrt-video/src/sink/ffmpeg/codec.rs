@@ -55,16 +55,20 @@ impl Container {
         self == Self::Mp4
     }
 
-    /// Arguments for the first writing.
-    pub(super) fn arguments(self) -> &'static [&'static str] {
-        match self {
+    /// Arguments for the first writing: every frame is on disk as soon as it is encoded, so that a
+    /// run that is cut off loses only what the encoder still holds.
+    pub(super) fn arguments(self) -> Vec<&'static str> {
+        let mut arguments = vec!["-flush_packets", "1"];
+        arguments.extend_from_slice(match self {
             // The head waits for the first fragment: only then does it know the shift that
             // reordered frames need.
-            Self::Mp4 => &["-movflags", "+frag_keyframe+delay_moov"],
+            Self::Mp4 => &["-movflags", "+frag_every_frame+delay_moov"],
+            Self::Matroska | Self::WebM => &["-cluster_time_limit", "0"],
             // The container counts frames: reordered ones confuse players.
             Self::Avi => &["-bf", "0"],
             _ => &[],
-        }
+        });
+        arguments
     }
 }
 
@@ -89,16 +93,23 @@ struct Choice {
 }
 
 /// Near-lossless: the difference to the restored frames is below what is seen.
-const X264: Choice =
-    Choice { name: "libx264", arguments: "-preset medium -crf 12", takes_odd: false };
+///
+/// What an encoder looks ahead, and what its threads hold, is lost when it is killed; restoring a
+/// frame takes longer than encoding it, so a short look ahead costs no time.
+const X264: Choice = Choice {
+    name: "libx264",
+    arguments: "-preset medium -crf 12 -rc-lookahead 4 -threads 4 -x264-params sync-lookahead=0",
+    takes_odd: false,
+};
 const X265: Choice = Choice {
     name: "libx265",
-    arguments: "-preset medium -crf 12 -x265-params log-level=error",
+    arguments: "-preset medium -crf 12 \
+                -x265-params log-level=error:rc-lookahead=5:bframes=3:frame-threads=1",
     takes_odd: false,
 };
 const VP9: Choice = Choice {
     name: "libvpx-vp9",
-    arguments: "-crf 15 -b:v 0 -row-mt 1 -deadline good -cpu-used 3",
+    arguments: "-crf 15 -b:v 0 -row-mt 1 -deadline good -cpu-used 3 -lag-in-frames 4",
     takes_odd: true,
 };
 const MPEG4: Choice = Choice { name: "mpeg4", arguments: "-q:v 2", takes_odd: true };
@@ -107,14 +118,15 @@ impl Codec {
     /// The caller's own arguments, or the first encoder that suits `container` and is installed.
     ///
     /// Sources of 8 bits become H.264 of 8 bits, which everything plays; deeper ones HEVC of 10
-    /// bits; WebM is VP9 of either.
+    /// bits where the container takes it; WebM is VP9 of either.
     pub(super) fn choose(
         target: &Path,
         container: Container,
         info: &StreamInfo,
         options: &SinkOptions,
     ) -> Result<Self, FfmpegError> {
-        let deep = info.bit_depth > 8 && !matches!(container, Container::Avi | Container::Flash);
+        let plain = matches!(container, Container::Avi | Container::Flash) || is_plain(target);
+        let deep = info.bit_depth > 8 && !plain;
         let odd = info.width % 2 == 1 || info.height % 2 == 1;
         if let Some(own) = &options.codec_arguments {
             return Ok(Self::own(own, pixel_format(deep, odd), info));
@@ -124,7 +136,7 @@ impl Codec {
                 return Err(FfmpegError::NoCodec { path: target.to_path_buf() });
             }
             (Container::WebM, _) => &[VP9],
-            (Container::Avi | Container::Flash, _) => &[X264, MPEG4],
+            _ if plain => &[X264, MPEG4],
             (_, true) => &[X265, VP9, X264, MPEG4],
             (_, false) => &[X264, X265, VP9, MPEG4],
         };
@@ -146,6 +158,13 @@ impl Codec {
             codec.warnings.push(format!(
                 "{target:?}: the installed ffmpeg has no {}, so {} is used",
                 choices[0].name, choice.name
+            ));
+        }
+        if info.bit_depth > 8 && plain {
+            codec.warnings.push(format!(
+                "{target:?}: this kind of file takes 8 bits a sample, the source has {}; use .mp4 \
+                 or .mkv to keep more",
+                info.bit_depth
             ));
         }
         Ok(codec)
@@ -264,6 +283,12 @@ const TRANSFERS: [&str; 16] = [
     "smpte428",
     "arib-std-b67",
 ];
+
+/// Is `target` of the MP4 kinds whose muxers take H.264 and MPEG-4 only?
+fn is_plain(target: &Path) -> bool {
+    let extension = target.extension().unwrap_or_default();
+    ["m4v", "3gp"].iter().any(|plain| extension.eq_ignore_ascii_case(plain))
+}
 
 fn matrix_of(info: &StreamInfo) -> Matrix {
     let stated = info.color.matrix.filter(|matrix| *matrix != Matrix::Rgb);

@@ -25,12 +25,14 @@ pub(super) struct Feed {
     rate: FrameRate,
     layout: Layout,
     size: (usize, usize),
+    /// Seconds that the first frame states.
+    start: Option<f64>,
     last_tick: Option<u64>,
 }
 
 impl Feed {
     pub(super) fn new(rate: FrameRate, layout: Layout, size: (usize, usize)) -> Self {
-        Self { rate, layout, size, last_tick: None }
+        Self { rate, layout, size, start: None, last_tick: None }
     }
 
     fn ratio(&self) -> Ratio {
@@ -70,14 +72,16 @@ impl Feed {
 
     /// Bytes before the samples of frame `index`, shown at `seconds`.
     ///
-    /// A frame without a time comes one average step behind the last; one that is not behind the
+    /// Times are counted from the first frame's. A frame without a time comes one average step behind the last; one that is not behind the
     /// last comes a millisecond behind it.
     pub(super) fn head(&mut self, index: u64, seconds: Option<f64>, samples: usize) -> Vec<u8> {
+        let seconds = seconds.filter(|seconds| seconds.is_finite());
+        let start = *self.start.get_or_insert(seconds.unwrap_or(0.0).max(0.0));
         if matches!(self.rate, FrameRate::Constant(_)) {
             return Vec::new();
         }
         let next = self.last_tick.map_or(0.0, |last| last as f64 / TICKS + self.step_seconds());
-        let seconds = seconds.filter(|seconds| seconds.is_finite()).unwrap_or(next);
+        let seconds = seconds.map_or(next, |seconds| seconds - start);
         // Times before the first frame saturate to 0.
         let tick = (seconds * TICKS).round() as u64;
         let tick = self.last_tick.map_or(tick, |last| tick.max(last + LEAST_STEP));
@@ -87,12 +91,22 @@ impl Feed {
         head
     }
 
-    /// How long `frames` frames are shown.
-    pub(super) fn seconds(&self, frames: u64) -> f64 {
+    /// How much later than its original the stream begins, in seconds.
+    pub(super) fn start(&self) -> f64 {
+        self.start.unwrap_or(0.0)
+    }
+
+    /// Seconds from the first of `frames` frames to the last one.
+    pub(super) fn last_shown(&self, frames: u64) -> f64 {
         match self.last_tick {
-            Some(last) => last as f64 / TICKS + self.step_seconds(),
-            None => frames as f64 * self.step_seconds(),
+            Some(last) => last as f64 / TICKS,
+            None => frames.saturating_sub(1) as f64 * self.step_seconds(),
         }
+    }
+
+    /// How long `frames` frames are shown, in seconds.
+    pub(super) fn seconds(&self, frames: u64) -> f64 {
+        self.last_shown(frames) + self.step_seconds()
     }
 
     fn stream_head(&self) -> Vec<u8> {

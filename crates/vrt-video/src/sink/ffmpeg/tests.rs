@@ -180,6 +180,19 @@ fn deep_sources_become_ten_bits() {
 }
 
 #[test]
+fn deep_sources_become_eight_bits_where_a_file_takes_no_more() {
+    let Some(dir) = folder() else { return };
+    for name in ["a.m4v", "a.3gp", "a.avi"] {
+        let path = dir.path().join(name);
+        let info = StreamInfo { bit_depth: 10, ..info(64, 48) };
+        let written = write(&path, &info, &SinkOptions::default(), 5);
+        let stream = entries("-show_entries stream=codec_name,pix_fmt", &path);
+        assert_eq!(stream, ["h264,yuv420p"], "{name}");
+        assert!(written.warnings[0].contains("8 bits"), "{:?}", written.warnings);
+    }
+}
+
+#[test]
 fn colours_are_tagged_and_kept() {
     let Some(dir) = folder() else { return };
     let combinations = [

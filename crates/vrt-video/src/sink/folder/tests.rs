@@ -73,6 +73,18 @@ fn a_file_in_the_way_is_an_error() {
     assert!(matches!(refused, Err(VideoError::Create { .. })));
 }
 
+/// A Linux folder that takes no file from anybody.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_takes_no_file_is_refused_at_once() {
+    let options = FolderSinkOptions { overwrite: true, ..FolderSinkOptions::default() };
+    let refused = FolderSink::create(Path::new("/proc/self"), options);
+    assert!(matches!(refused, Err(VideoError::Create { .. })), "{refused:?}");
+    let picture = Path::new("/proc/self/a.png");
+    let refused = crate::PictureSink::create(picture, Some(1), BitDepth::Eight, false);
+    assert!(matches!(refused, Err(VideoError::Create { .. })), "{refused:?}");
+}
+
 #[test]
 fn a_folder_that_takes_nothing_is_an_error_with_the_frame() {
     let folder = tempdir().unwrap();

@@ -114,6 +114,27 @@ fn a_full_disk_is_an_error_with_the_frame() {
     assert!(matches!(error, VideoError::Write { frame: 0, .. }), "{error}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_replacement_that_does_not_fit_is_kept_beside_the_old_file() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("a.y4m");
+    std::fs::write(&path, "old").unwrap();
+    std::fs::write(folder.path().join("a.partial.y4m"), "other").unwrap();
+    std::os::unix::fs::symlink("/dev/full", folder.path().join(".a.y4m.part")).unwrap();
+    let options = Y4mSinkOptions { overwrite: true, ..Y4mSinkOptions::default() };
+    let mut sink = Y4mSink::create(&path, &info(2, 2), options).unwrap();
+    let kept = folder.path().join("a.partial-2.y4m");
+    for _ in 0..2 {
+        let error = sink.write(&timed(Frame::filled(2, 2, 3, 0.5))).unwrap_err();
+        assert!(error.to_string().contains("a.partial-2.y4m"), "{error}");
+        assert!(kept.symlink_metadata().is_ok());
+    }
+    assert!(folder.path().join(".a.y4m.part").symlink_metadata().is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), b"old");
+    assert_eq!(std::fs::read(folder.path().join("a.partial.y4m")).unwrap(), b"other");
+}
+
 #[test]
 fn a_frame_of_another_size_is_an_error() {
     let mut sink =
@@ -152,9 +173,10 @@ proptest! {
     ) {
         let mut info = info(5, 3);
         info.color.range = Some(if full { Range::Full } else { Range::Limited });
+        // Readers do not learn of it, so it is not to matter.
         info.color.matrix = Some(matrix);
         let first = written(&info, exact(Y4mDepth::Sixteen), &[Frame::new(5, 3, 3, samples.clone())]);
-        let options = Y4mOptions { matrix: Some(matrix), range: None };
+        let options = Y4mOptions::default();
         let mut source = Y4mSource::new(&first[..], Path::new("memory"), options).unwrap();
         let frame = source.next_frame().unwrap().unwrap().frame;
         // Half a code of Y and of each C, C with a weight up to 2·(1 − 0.0593).

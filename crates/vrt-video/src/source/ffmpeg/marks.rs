@@ -15,6 +15,11 @@ pub(super) struct Mark {
 }
 
 impl Mark {
+    /// Seconds from the start of the file to this frame.
+    pub(super) fn seconds(&self) -> Option<f64> {
+        self.seconds_since(&Self { ticks: Some(0), ..*self })
+    }
+
     /// Seconds from `first` to this frame.
     pub(super) fn seconds_since(&self, first: &Self) -> Option<f64> {
         let ticks = self.ticks?.checked_sub(first.ticks?)?;

@@ -51,23 +51,23 @@ fn a_file_that_appears_meanwhile_is_not_lost() {
 #[test]
 fn a_killed_encoder_leaves_what_it_had() {
     let Some(dir) = folder() else { return };
-    for name in ["a.mp4", "a.mkv"] {
-        let arguments = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "5", "-bf", "0"];
-        let options = SinkOptions {
-            codec_arguments: Some(arguments.map(str::to_owned).to_vec()),
-            ..SinkOptions::default()
-        };
+    for (name, bit_depth) in [("a.mp4", 8), ("a.mkv", 8), ("a.webm", 8), ("b.mp4", 10)] {
         let path = dir.path().join(name);
-        let mut sink = sink(&path, &info(640, 480), &options);
+        let info = StreamInfo { bit_depth, ..info(128, 96) };
+        let mut sink = sink(&path, &info, &SinkOptions::default());
         for index in 0..60 {
-            sink.write(&timed(picture(640, 480, index), None)).unwrap();
+            sink.write(&timed(picture(128, 96, index), None)).unwrap();
         }
-        // The pipe holds less than one picture, so the encoder has had 59.
-        while std::fs::metadata(sink.encoded.as_ref().unwrap()).unwrap().len() < 20_000 {
-            std::thread::yield_now();
+        // The pipe holds less than one picture, so the encoder has had 59; what it looks ahead and
+        // reorders, and its threads, may hold 18 of them.
+        let encoded = sink.encoded.as_ref().unwrap().to_path_buf();
+        let begun = std::time::Instant::now();
+        while shown_at(&encoded).len() < 42 {
+            assert!(begun.elapsed().as_secs() < 60, "{name}: {} frames", shown_at(&encoded).len());
+            std::thread::sleep(std::time::Duration::from_millis(50));
         }
         sink.encoder.child.kill().unwrap();
-        let wrote = (60..90).try_for_each(|i| sink.write(&timed(picture(640, 480, i), None)));
+        let wrote = (60..90).try_for_each(|i| sink.write(&timed(picture(128, 96, i), None)));
         let error = wrote.unwrap_err();
         let VideoError::Ffmpeg(FfmpegError::Encode { frames, reason, kept, .. }) = error else {
             panic!("{error}")
@@ -75,11 +75,11 @@ fn a_killed_encoder_leaves_what_it_had() {
         assert!((60..70).contains(&frames), "{frames}");
         assert!(reason.contains("signal: 9"), "{reason}");
         let Kept::Partial(kept) = kept else { panic!("{name}: nothing was kept") };
-        assert_eq!(
-            kept.file_name().unwrap().to_string_lossy(),
-            format!("a.partial.{}", &name[2..])
-        );
-        assert!(!shown_at(&kept).is_empty());
+        let partial = name.replace('.', ".partial.");
+        assert_eq!(kept.file_name().unwrap().to_string_lossy(), partial);
+        let survived = shown_at(&kept).len();
+        eprintln!("{name}, {bit_depth} bits: {survived} of 60 frames survived");
+        assert!(survived >= 42, "{name}: {survived}");
         assert!(!path.exists());
         let again = sink.finish().unwrap_err().to_string();
         assert!(again.contains(&*kept.to_string_lossy()), "{again}");

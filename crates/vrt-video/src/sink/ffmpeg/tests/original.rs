@@ -117,3 +117,83 @@ fn sound_that_does_not_fit_is_encoded_again_with_a_word() {
     assert!(warned, "{:?}", written.warnings);
     assert_eq!(probe(&path, &Programs::default()).unwrap().audio[0].codec, "opus");
 }
+
+/// Ten frames, the last of them shown for 3.1 s, and 4 s of sound.
+fn held_clip(dir: &TempDir) -> PathBuf {
+    let input = "-f lavfi -i testsrc2=s=64x48:r=10:d=1 -f lavfi -i sine=d=4 -c:v mpeg4 -c:a aac";
+    let even = make(input, &dir.path().join("even.mp4"));
+    let hold = "-c copy -bsf:v setts=duration=if(eq(N\\,9)\\,31*DURATION\\,DURATION)";
+    make(&format!("-i {} {hold}", even.display()), &dir.path().join("held.mp4"))
+}
+
+#[test]
+fn sound_goes_on_while_the_last_frame_is_held() {
+    let Some(dir) = folder() else { return };
+    let original = held_clip(&dir);
+    let sound = "-select_streams a -show_entries packet=size";
+    let all = entries(sound, &original).len();
+    let (source, frames) = read(&original);
+    assert!(matches!(source.frame_rate, Some(FrameRate::Variable(_))), "{:?}", source.frame_rate);
+    let options = SinkOptions { copy_from: Some(original), ..SinkOptions::default() };
+    for (name, count) in [("whole.mp4", 10), ("whole.mkv", 10), ("short.mp4", 9)] {
+        let path = dir.path().join(name);
+        let mut sink = sink(&path, &source, &options);
+        frames[..count].iter().for_each(|frame| sink.write(frame).unwrap());
+        sink.finish().unwrap();
+        let kept = entries(sound, &path).len();
+        // Matroska has no packet that primes the decoder.
+        let whole = kept + 1 >= all;
+        assert_eq!(whole, count == 10, "{name}: {kept} of {all} packets of sound");
+    }
+}
+
+#[test]
+fn pictures_that_begin_late_stay_with_the_sound() {
+    let Some(dir) = folder() else { return };
+    let original = rich_clip(&dir, "original.mkv", "aac");
+    for (name, rate) in
+        [("a.mkv", FrameRate::Constant(TENTH)), ("b.mkv", FrameRate::Variable(TENTH))]
+    {
+        let options = SinkOptions { copy_from: Some(original.clone()), ..SinkOptions::default() };
+        let path = dir.path().join(name);
+        let info = StreamInfo { frame_rate: Some(rate), ..info(64, 48) };
+        let mut sink = sink(&path, &info, &options);
+        for index in 0..7 {
+            let seconds = 0.3 + index as f64 / 10.0;
+            sink.write(&timed(picture(64, 48, index), Some(seconds))).unwrap();
+        }
+        sink.finish().unwrap();
+        let sound = entries("-select_streams a -show_entries packet=pts_time", &path);
+        let late = shown_at(&path)[0] - sound[0].parse::<f64>().unwrap();
+        assert!((late - 0.3).abs() < 0.03, "{name}: {late}");
+        assert!(sound.len() > 40, "{name}: the sound is whole, {} packets", sound.len());
+    }
+}
+
+#[test]
+fn subtitles_stay_where_only_the_sound_does_not_fit() {
+    let Some(dir) = folder() else { return };
+    let original = rich_clip(&dir, "original.mkv", "aac");
+    let options = SinkOptions { copy_from: Some(original), ..SinkOptions::default() };
+    let path = dir.path().join("a.webm");
+    let warnings = write(&path, &info(64, 48), &options, 10).warnings;
+    let got = probe(&path, &Programs::default()).unwrap();
+    assert_eq!(got.subtitles.len(), 1, "{warnings:?}");
+    assert_eq!(got.subtitles[0].codec, "webvtt");
+    let words = ["encoded again", "converted to webvtt"];
+    assert_eq!(warnings.len(), words.len(), "{warnings:?}");
+    for (warning, word) in warnings.iter().zip(words) {
+        assert!(warning.contains(word) && !warning.contains("left out"), "{warning}");
+    }
+}
+
+#[test]
+fn a_second_picture_is_left_out_with_a_word() {
+    let Some(dir) = folder() else { return };
+    let input = "-f lavfi -i testsrc2=s=64x48:r=10:d=1 -f lavfi -i testsrc=s=32x32:r=10:d=1 \
+                 -map 0 -map 1 -c:v mpeg4";
+    let original = make(input, &dir.path().join("two.mkv"));
+    let options = SinkOptions { copy_from: Some(original), ..SinkOptions::default() };
+    let written = write(&dir.path().join("a.mkv"), &info(64, 48), &options, 10);
+    assert_eq!(written.warnings, ["stream 1 (video mpeg4) was left out"]);
+}
