@@ -258,10 +258,10 @@ fn weights_without(fixture: &str, gone: &str, path: &std::path::Path) {
     let whole = checkpoint(fixture);
     let kept = whole.shapes().into_iter().filter(|(name, _)| name != gone);
     let kept = kept.map(|(name, shape)| {
-        let values = whole.read(&name).unwrap();
+        let values = whole.read(&name).expect("readable");
         (name, shape, values)
     });
-    Checkpoint::from_values(kept).write_plain_safetensors(path, Existing::Keep).unwrap();
+    Checkpoint::from_values(kept).write_plain_safetensors(path, Existing::Keep).expect("written");
 }
 
 #[test]
