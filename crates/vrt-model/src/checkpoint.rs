@@ -14,6 +14,7 @@ mod tests;
 mod write;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,6 +64,20 @@ impl StoredTensor {
     pub fn element(&self) -> Element {
         self.element
     }
+
+    /// How many values it has; `None` if they cannot be counted.
+    pub fn values(&self) -> Option<usize> {
+        count(&self.shape)
+    }
+}
+
+/// The product of sizes; `None` if it is out of range. Nothing is nothing, whatever the other
+/// sizes are.
+fn count(shape: &[usize]) -> Option<usize> {
+    if shape.contains(&0) {
+        return Some(0);
+    }
+    shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size))
 }
 
 /// The tensors of one set of weights.
@@ -187,11 +202,11 @@ impl Checkpoint {
             let (name, element) = (name.to_owned(), tensor.element);
             return Err(CheckpointError::NotFloats { path: path(), name, element });
         }
-        tensor.source.read(tensor).map_err(|source| CheckpointError::Values {
-            path: path(),
-            name: name.to_owned(),
-            source,
-        })
+        tensor.source.read(tensor).map_err(|source| self.unreadable(name, source))
+    }
+
+    fn unreadable(&self, name: &str, source: io::Error) -> CheckpointError {
+        CheckpointError::Values { path: self.path.clone(), name: name.to_owned(), source }
     }
 
     /// All parameters of `config` by name, once every tensor is accounted for.
@@ -244,13 +259,14 @@ impl Checkpoint {
         write::pth(self, path, config, existing)
     }
 
-    /// Writes every tensor under its name as `.safetensors`, whatever network it is of. Values
-    /// are stored as 32-bit floats; this checkpoint's metadata goes along.
+    /// Writes every tensor under its name as `.safetensors`, whatever network it is of. Floats
+    /// are stored as 32-bit ones, other values as they are; this checkpoint's metadata goes
+    /// along.
     ///
     /// # Errors
     ///
-    /// Fails if a tensor holds no floats or cannot be read, the file cannot be written, or it
-    /// exists and must be kept.
+    /// Fails if a tensor holds values that the form has no name for or cannot be read, the file
+    /// cannot be written, or it exists and must be kept.
     pub fn write_plain_safetensors(
         &self,
         path: &Path,
@@ -260,11 +276,12 @@ impl Checkpoint {
     }
 
     /// Writes every tensor under its name as `.pth`, `{"params": {name: tensor}}`, whatever
-    /// network it is of. Values are stored as 32-bit floats.
+    /// network it is of. Floats are stored as 32-bit ones, other values as they are.
     ///
     /// # Errors
     ///
-    /// As [`Checkpoint::write_plain_safetensors`].
+    /// As [`Checkpoint::write_plain_safetensors`]; also if a tensor has more values than the form
+    /// can count.
     pub fn write_plain_pth(&self, path: &Path, existing: Existing) -> Result<(), CheckpointError> {
         write::plain_pth(self, path, existing)
     }

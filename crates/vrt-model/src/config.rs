@@ -6,6 +6,7 @@ mod check;
 pub(crate) mod tests;
 
 pub use check::{ConfigError, ConfigProblem};
+pub(crate) use check::{MAX_DEPTH, MAX_ENTRIES};
 
 /// Stages that change the size; the last one refines at full size.
 pub const SCALED_STAGES: usize = 7;

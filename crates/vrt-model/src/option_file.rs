@@ -78,6 +78,14 @@ pub enum OptionError {
         /// What it has to be.
         reason: &'static str,
     },
+    /// A key above `netG` is no whole number.
+    #[error("{key} is {got}: write a whole number, without quotes")]
+    NotNumber {
+        /// Which key.
+        key: &'static str,
+        /// Its value.
+        got: String,
+    },
     /// Two keys say different things.
     #[error("scale is {scale} but netG.upscale is {upscale}: make them agree")]
     Scale {
@@ -175,14 +183,20 @@ pub fn read(text: &str) -> Result<VrtConfig, OptionError> {
         return Err(OptionError::NoNetwork);
     };
     let mut network = network(section)?;
-    let number = |key: &str| file.get(key).and_then(Value::as_u64);
-    if let Some(scale) = number("scale") {
+    let number = |key: &'static str| match file.get(key) {
+        None => Ok(None),
+        Some(value) => value
+            .as_u64()
+            .map(Some)
+            .ok_or_else(|| OptionError::NotNumber { key, got: value.to_string() }),
+    };
+    if let Some(scale) = number("scale")? {
         let upscale = *network.upscale.get_or_insert(to_size(scale));
         if upscale != to_size(scale) {
             return Err(OptionError::Scale { scale, upscale });
         }
     }
-    network.in_chans = network.in_chans.or(number("n_channels").map(to_size));
+    network.in_chans = network.in_chans.or(number("n_channels")?.map(to_size));
     config(network)
 }
 
@@ -244,6 +258,12 @@ fn network(section: &Map<String, Value>) -> Result<Network, OptionError> {
         return Err(OptionError::Unknown(unknown));
     }
     let fixed = [
+        (
+            "recal_all_flows",
+            Value::Bool(false),
+            "flows between frames further apart are composed here, as all published networks do; \
+             remove the key or say false",
+        ),
         ("qkv_bias", Value::Bool(true), "all published networks have these biases"),
         ("qk_scale", Value::Null, "the scale of queries follows from the width of a head"),
     ];
@@ -351,6 +371,9 @@ mod tests {
         assert_eq!((config.upscale(), config.in_channels()), (4, 4));
         assert_eq!(config.fields().depths, [8, 8, 8, 8, 8, 8, 8, 4]);
         assert!(config.fields().independent.is_empty());
+        let stated =
+            SAMPLE.replace(r#""pa_frames": 2"#, r#""pa_frames": 2, "recal_all_flows": false"#);
+        assert_eq!(read(&stated).expect("valid"), config);
     }
 
     #[test]
@@ -378,6 +401,14 @@ mod tests {
             (r#""depths": ["#, r#""depths": [8, "#, "depths has 9 entries"),
             (r#""deformable_groups": 12"#, r#""deformable_groups": 7"#, "7 deformable groups"),
             (r#""scale": 4"#, r#""scale": 18446744073709551615"#, "upscale is"),
+            (r#""scale": 4"#, r#""scale": "4""#, r#"scale is "4""#),
+            (r#""scale": 4"#, r#""scale": 4.5"#, "scale is 4.5"),
+            (r#""n_channels": 4"#, r#""n_channels": [4]"#, "n_channels is [4]"),
+            (
+                r#""pa_frames": 2"#,
+                r#""pa_frames": 2, "recal_all_flows": true"#,
+                "recal_all_flows is",
+            ),
             (r#""task":"#, r#""task""#, "not JSON"),
         ];
         for (from, to, message) in cases {

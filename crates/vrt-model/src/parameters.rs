@@ -16,7 +16,7 @@ pub trait Values {
 pub(crate) enum Initial {
     /// Uniform in ±1/√fan_in.
     FanIn(usize),
-    /// Normal, σ 0.02, cut at two units.
+    /// Normal, σ 0.02. PyTorch cuts at ±2, which is a hundred σ away.
     Position,
     /// All zero.
     Zero,
@@ -109,13 +109,30 @@ fn draw(random: &mut ChaCha8Rng, initial: Initial, len: usize) -> Vec<f32> {
     }
 }
 
-/// Standard normal, drawn again beyond two units: Box and Muller's transform.
+/// Standard normal: Box and Muller's transform.
 fn normal(random: &mut ChaCha8Rng) -> f32 {
-    loop {
-        let radius = (-2.0 * (1.0 - random.random::<f64>()).ln()).sqrt();
-        let value = radius * (std::f64::consts::TAU * random.random::<f64>()).cos();
-        if value.abs() <= 2.0 {
-            return value as f32;
+    let radius = (-2.0 * (1.0 - random.random::<f64>()).ln()).sqrt();
+    (radius * (std::f64::consts::TAU * random.random::<f64>()).cos()) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn position_tables_are_normal_beyond_two_deviations_too() {
+        let mut random = ChaCha8Rng::seed_from_u64(3);
+        let values = draw(&mut random, Initial::Position, 100_000);
+        let share = |bound: f32| {
+            values.iter().filter(|value| value.abs() > 0.02 * bound).count() as f64 / 100_000.0
+        };
+        // Of a normal distribution; the bounds are five deviations of such a count.
+        for (bound, expected) in [(1.0, 0.3173), (2.0, 0.0455), (3.0, 0.0027)] {
+            let deviation = (expected * (1.0 - expected) / 100_000.0_f64).sqrt();
+            let found = share(bound);
+            assert!((found - expected).abs() < 5.0 * deviation, "{bound} σ: {found}");
         }
+        let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / 100_000.0;
+        assert!(mean.abs() < 5.0 * 0.02 / 100_000.0_f64.sqrt(), "{mean}");
     }
 }

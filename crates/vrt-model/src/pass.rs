@@ -30,3 +30,53 @@ impl Pass<'_> {
         branch.clone() * Tensor::<5>::from_data(factors, &branch.device())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use rand::SeedableRng;
+
+    use super::*;
+
+    const SAMPLES: usize = 400;
+
+    /// A branch whose values tell samples and places apart.
+    fn branch() -> (Tensor<5>, Vec<f32>) {
+        let values: Vec<f32> = (1..=SAMPLES * 6).map(|i| i as f32).collect();
+        let data = TensorData::new(values.clone(), [SAMPLES, 1, 2, 1, 3]);
+        (Tensor::from_data(data, &Device::flex()), values)
+    }
+
+    fn values(tensor: Tensor<5>) -> Vec<f32> {
+        tensor.into_data().try_to_vec().expect("floats")
+    }
+
+    #[test]
+    fn each_sample_is_dropped_whole_or_scaled_so_that_the_mean_is_kept() {
+        let (branch, before) = branch();
+        for rate in [0.1_f32, 0.5, 0.8] {
+            let mut random = ChaCha8Rng::seed_from_u64(5);
+            let after = values(Pass::Train(&mut random).drop_path(branch.clone(), rate));
+            let scale = (1.0 - rate).recip();
+            let mut dropped = 0;
+            for (after, before) in after.chunks(6).zip(before.chunks(6)) {
+                let is_dropped = after.iter().all(|value| *value == 0.0);
+                dropped += usize::from(is_dropped);
+                let factor = if is_dropped { 0.0 } else { scale };
+                let near = |(a, b): (&f32, &f32)| (a - factor * b).abs() <= 1e-6 * b * scale;
+                assert!(after.iter().zip(before).all(near), "{after:?} of {before:?}");
+            }
+            let share = dropped as f32 / SAMPLES as f32;
+            let deviation = (rate * (1.0 - rate) / SAMPLES as f32).sqrt();
+            assert!((share - rate).abs() < 5.0 * deviation, "{share} of samples at rate {rate}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_dropped_in_restoring_or_at_rate_zero() {
+        let (branch, before) = branch();
+        assert_eq!(values(Pass::Restore.drop_path(branch.clone(), 0.5)), before);
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        assert_eq!(values(Pass::Train(&mut random).drop_path(branch, 0.0)), before);
+    }
+}

@@ -5,7 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{ConfigError, PAIR, RGB_CHANNELS, Reach, SCALED_STAGES, VrtConfig, VrtFields};
+use crate::config::{
+    ConfigError, MAX_DEPTH, MAX_ENTRIES, PAIR, RGB_CHANNELS, Reach, SCALED_STAGES, VrtConfig,
+    VrtFields,
+};
 use crate::inventory::{HEAD_WIDTH, KERNEL, PER_TAP};
 
 /// Names and shapes of the tensors of a checkpoint.
@@ -118,8 +121,9 @@ impl Reading<'_> {
     fn config(&self) -> Result<VrtConfig, RecogniseError> {
         let stages = (1..=SCALED_STAGES).map(|stage| self.stage(stage));
         let stages: Vec<Entry> = stages.collect::<Result<_, _>>()?;
-        let refining = self.count(|k| format!("stage8.{}.linear.weight", k + 1));
-        let refining = (1..=refining).map(|entry| self.refining(entry));
+        // The first part of stage 8 is no entry.
+        let refining = self.count("stage8.", MAX_ENTRIES);
+        let refining = (1..refining).map(|entry| self.refining(entry));
         let refining: Vec<Entry> = refining.collect::<Result<_, _>>()?;
         let (window, plane) = self.window(&stages, &refining)?;
         let (reach, deformable_groups) = self.alignment(stages[0].channels)?;
@@ -177,12 +181,23 @@ impl Reading<'_> {
     }
 
     fn blocks(&self, group: &str) -> usize {
-        self.count(|i| format!("{group}.blocks.{i}.norm1.weight"))
+        self.count(&format!("{group}.blocks."), MAX_DEPTH)
     }
 
-    /// How many of the tensors called so are there, counted from 0 to the first that is not.
-    fn count(&self, name: impl Fn(usize) -> String) -> usize {
-        (0..).take_while(|&i| self.shapes.contains_key(&name(i))).count()
+    /// How many parts are numbered behind `prefix`: one more than the highest number below
+    /// `most`, so that a part of which a tensor is missing counts all the same.
+    fn count(&self, prefix: &str, most: usize) -> usize {
+        let numbers = self.under(prefix).filter_map(|rest| {
+            let (number, _) = rest.split_once('.')?;
+            number.parse().ok().filter(|&number: &usize| number < most)
+        });
+        numbers.max().map_or(0, |last| last + 1)
+    }
+
+    /// What follows `prefix` in the names that start with it.
+    fn under(&self, prefix: &str) -> impl Iterator<Item = &str> {
+        let names = self.shapes.range(prefix.to_owned()..).map(|(name, _)| name.as_str());
+        names.map_while(move |name| name.strip_prefix(prefix))
     }
 
     /// The window of most blocks, and the rows of a position table for one of its frames.
@@ -227,7 +242,7 @@ impl Reading<'_> {
     /// Reach, and groups where there is one.
     fn alignment(&self, channels: usize) -> Result<(Reach, usize), RecogniseError> {
         let first = "stage1.pa_deform.conv_offset.0.weight";
-        if !self.shapes.contains_key(first) {
+        if self.under("stage1.pa_deform.").next().is_none() {
             return Ok((Reach::None, 0));
         }
         let [_, inputs, _, _] = self.sizes(first)?;
@@ -264,10 +279,11 @@ impl Reading<'_> {
     }
 
     fn upscale(&self) -> Result<usize, RecogniseError> {
-        let convs = self.count(|i| format!("upsample.{}.weight", UPSAMPLE_ENTRIES * i));
-        let Some(steps) = convs.checked_sub(1) else {
+        let entries = self.count("upsample.", UPSAMPLE_ENTRIES * MAX_ENTRIES);
+        let Some(last) = entries.checked_sub(1) else {
             return Ok(1);
         };
+        let steps = last / UPSAMPLE_ENTRIES;
         let [outputs, _, _, _, _] = self.sizes("upsample.0.weight")?;
         match (outputs / HEAD_WIDTH, steps) {
             (9, 1) => Ok(3),

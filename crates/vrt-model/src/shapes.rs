@@ -62,3 +62,37 @@ fn align(config: &VrtConfig, stage: &StageConfig) -> Option<AlignShape> {
         max_offset: stage.max_residue,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::tests::valid_fields;
+
+    proptest! {
+        #[test]
+        fn drop_path_rates_grow_linearly_in_the_order_of_the_network(
+            fields in valid_fields(),
+            rate in 0.0_f64..0.9,
+        ) {
+            let config = VrtConfig::new(fields).expect("valid");
+            let config = config.with_drop_path_rate(rate).expect("valid");
+            let shapes = Shapes::of(&config);
+            let mut found: Vec<f32> = Vec::new();
+            for stage in &shapes.stages {
+                found.extend(&stage.pairs.drop_path);
+                found.extend(&stage.clips.drop_path);
+            }
+            for group in &shapes.refine {
+                found.extend(&group.drop_path);
+            }
+            let blocks: usize = config.fields().depths.iter().sum();
+            prop_assert_eq!(found.len(), blocks);
+            for (i, found) in found.into_iter().enumerate() {
+                let expected = rate * i as f64 / (blocks - 1) as f64;
+                prop_assert!((f64::from(found) - expected).abs() < 1e-6, "{i}: {found} {expected}");
+            }
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use vrt_model::checkpoint::{Checkpoint, CheckpointError, Existing};
+use vrt_model::checkpoint::{Checkpoint, CheckpointError, Existing, StoredTensor};
 use vrt_model::config::VrtConfig;
 use vrt_model::recognise::RecogniseError;
 
@@ -40,7 +40,7 @@ pub enum Network {
     Recognised,
     /// This one.
     Stated(VrtConfig),
-    /// Whatever they are: tensors are copied under their names, as 32-bit floats.
+    /// Whatever they are: tensors are copied under their names, floats as 32-bit ones.
     Any,
 }
 
@@ -119,8 +119,8 @@ pub fn convert(
             Form::Pth => checkpoint.write_plain_pth(to, existing)?,
             Form::Safetensors => checkpoint.write_plain_safetensors(to, existing)?,
         }
-        let values = |shape: &[usize]| shape.iter().map(|&size| size as u64).product::<u64>();
-        let parameters = checkpoint.tensors().values().map(|tensor| values(tensor.shape())).sum();
+        let values = checkpoint.tensors().values().filter_map(StoredTensor::values);
+        let parameters = values.map(|values| values as u64).sum();
         return Ok(Converted { config: None, form, read, tensors: read, parameters });
     };
     match form {

@@ -38,7 +38,7 @@ pub struct MemoryReport {
     /// What the control group of this process (a container, a batch job) may take, where that is
     /// less than the machine has.
     pub limit: Option<u64>,
-    /// What a run plans its tiles for when `--memory` does not say.
+    /// What a run on the processor plans its tiles for when `--memory` does not say.
     pub usable: u64,
 }
 

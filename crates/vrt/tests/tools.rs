@@ -236,3 +236,86 @@ fn doctor_ends_well_without_ffmpeg_and_says_how_to_install_it() {
     assert!(said.contains("apt install ffmpeg"), "{said}");
     assert!(said.contains("folders of pictures"), "{said}");
 }
+
+#[test]
+#[cfg(not(feature = "cuda"))]
+fn doctor_says_why_a_device_cannot_be_used() {
+    let said = vrt(&["doctor", "--device", "cuda"]).succeeded();
+    assert!(said.contains("cuda:0 cannot be used") && said.contains("--features cuda"), "{said}");
+    assert!(!said.contains("will be planned") && !said.contains("cuda:0 will be used"), "{said}");
+    let json = vrt(&["doctor", "--device", "cuda", "--json"]).succeeded();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert!(json["device_problem"].as_str().unwrap().contains("--features cuda"));
+    assert_eq!(json["planned_for"], Value::Null);
+    let json = vrt(&["doctor", "--json"]).succeeded();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["device_problem"], Value::Null);
+    assert_eq!(json["planned_for"], json["memory"]["usable"]);
+}
+
+/// Writes the tensors of a fixture's network but for one.
+fn weights_without(fixture: &str, gone: &str, path: &std::path::Path) {
+    let whole = checkpoint(fixture);
+    let kept = whole.shapes().into_iter().filter(|(name, _)| name != gone);
+    let kept = kept.map(|(name, shape)| {
+        let values = whole.read(&name).expect("readable");
+        (name, shape, values)
+    });
+    Checkpoint::from_values(kept).write_plain_safetensors(path, Existing::Keep).expect("written");
+}
+
+#[test]
+fn info_of_damaged_weights_names_the_file_and_what_is_missing() {
+    let folder = tempdir().unwrap();
+    for (file, gone) in [
+        ("a.safetensors", "stage3.linear2.bias"),
+        ("b.safetensors", "stage1.residual_group2.blocks.0.mlp.fc11.weight"),
+    ] {
+        let path = folder.path().join(file);
+        weights_without("interpolate", gone, &path);
+        let said = vrt(&["info", path.to_str().unwrap()]).failed();
+        assert!(said.contains(gone) && said.contains(file), "{said}");
+    }
+}
+
+#[test]
+fn a_folder_does_not_hide_the_preset_of_its_name() {
+    let folder = tempdir().unwrap();
+    fs::create_dir(folder.path().join("006")).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vrt"));
+    let said = Ran::of(command.args(["info", "006"]).current_dir(folder.path())).succeeded();
+    assert!(said.contains("18,320,007"), "{said}");
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vrt"));
+    command.args(["info", "006"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command.stdout(writer).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.is_empty(), "{:?}: {said}", output.status);
+}
+
+#[test]
+fn constants_are_copied_as_they_are() {
+    let folder = tempdir().unwrap();
+    let [from, pth, plain, back] =
+        ["a.safetensors", "b.pth", "c.safetensors", "d.pth"].map(|n| folder.path().join(n));
+    weights_file("deblur", &from);
+    let convert = |from: &std::path::Path, to: &std::path::Path, more: &[&str]| {
+        let paths = [from.to_str().unwrap(), to.to_str().unwrap()];
+        vrt(&[&["convert"], &paths[..], more].concat()).succeeded();
+    };
+    convert(&from, &pth, &[]);
+    convert(&pth, &plain, &["--as-is"]);
+    convert(&plain, &back, &["--as-is"]);
+    let [first, last] = [&pth, &back].map(|path| Checkpoint::open(path).unwrap());
+    let kinds = |checkpoint: &Checkpoint| {
+        let tensors = checkpoint.tensors().iter();
+        tensors.map(|(name, tensor)| (name.clone(), tensor.element())).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(&first), kinds(&last));
+    assert_eq!(values(first.path()), values(last.path()));
+}

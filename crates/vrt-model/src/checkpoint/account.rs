@@ -46,7 +46,7 @@ impl fmt::Display for Account {
             misshaped.len()
         )?;
         if !missing.is_empty() && missing.iter().all(|name| name.starts_with(FLOW)) {
-            f.write_str(" (only SpyNet is missing: give its file too)")?;
+            f.write_str(" (only SpyNet is missing: give its file too, with --flow FILE)")?;
         }
         for name in missing {
             write!(f, "\n  missing: {name}")?;

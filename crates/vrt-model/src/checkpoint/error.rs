@@ -93,6 +93,22 @@ pub enum CheckpointError {
         /// What it holds.
         element: Element,
     },
+    /// A tensor holds values that the form of the new file has no name for.
+    #[error(
+        "{}: tensor {name} holds {element}, which {form} files do not hold; leave it out or write \
+         the other form",
+        path.display()
+    )]
+    NotInForm {
+        /// The file that was read.
+        path: PathBuf,
+        /// Which tensor.
+        name: String,
+        /// What it holds.
+        element: Element,
+        /// The form that was asked for.
+        form: &'static str,
+    },
     /// A tensor's values cannot be read.
     #[error("{}: tensor {name} cannot be read: {source}", path.display())]
     Values {

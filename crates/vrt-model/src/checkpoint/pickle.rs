@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::count;
+
 /// A pickle in the making: operations append a value to the reader's stack.
 #[derive(Debug, Default)]
 pub(super) struct Pickle {
@@ -66,9 +68,17 @@ impl Pickle {
     }
 
     pub(super) fn number(&mut self, number: usize) -> io::Result<()> {
-        let number = i32::try_from(number).map_err(io::Error::other)?;
-        self.bytes.push(b'J');
-        self.bytes.extend(number.to_le_bytes());
+        match i32::try_from(number) {
+            Ok(number) => {
+                self.bytes.push(b'J');
+                self.bytes.extend(number.to_le_bytes());
+            }
+            Err(_) => {
+                let number = i64::try_from(number).map_err(|_| too_large(&[number]))?;
+                self.bytes.extend([0x8a, size_of::<i64>() as u8]);
+                self.bytes.extend(number.to_le_bytes());
+            }
+        }
         Ok(())
     }
 
@@ -95,21 +105,33 @@ impl Pickle {
         self.global("torch", storage);
         self.text(key)?;
         self.text("cpu")?;
-        self.number(shape.iter().product())?;
+        self.number(count(shape).ok_or_else(|| too_large(shape))?)?;
         self.tuple();
         self.persistent();
         self.number(0)?;
         self.numbers(shape)?;
-        let mut strides: Vec<usize> = shape.to_vec();
-        let mut stride = 1;
-        for size in strides.iter_mut().rev() {
-            stride *= std::mem::replace(size, stride);
-        }
-        self.numbers(&strides)?;
+        self.numbers(&strides(shape).ok_or_else(|| too_large(shape))?)?;
         self.no();
         self.empty_ordered_dict();
         self.tuple();
         self.call();
         Ok(())
     }
+}
+
+/// Values from one index to the next along each axis, row-major, as PyTorch counts them: an axis
+/// of size 0 counts as one.
+fn strides(shape: &[usize]) -> Option<Vec<usize>> {
+    let mut strides: Vec<usize> = shape.to_vec();
+    let mut stride = 1_usize;
+    for size in strides.iter_mut().rev() {
+        let size = std::mem::replace(size, stride);
+        stride = stride.checked_mul(size.max(1))?;
+    }
+    Some(strides)
+}
+
+fn too_large(shape: &[usize]) -> io::Error {
+    let message = format!("a tensor of sizes {shape:?} is larger than the form can count");
+    io::Error::new(io::ErrorKind::InvalidData, message)
 }

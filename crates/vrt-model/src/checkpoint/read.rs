@@ -2,17 +2,36 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pytorch_reader::{PytorchError, PytorchReader};
 use safetensors::tensor::Metadata;
+use zip::{CompressionMethod, ZipArchive};
 
 use super::{Checkpoint, CheckpointError, StoredTensor, Which};
 
 /// Bytes in front of a `.safetensors` header: its length.
 const HEADER_START: usize = 8;
+/// Bytes that tell every kind of file: a tar archive's name stands latest.
+const START: u64 = 512;
+/// Bytes of them that tell text from other files.
+const START_OF_TEXT: usize = 64;
+/// Where a tar archive says that it is one.
+const TAR_MAGIC: (usize, &[u8]) = (257, b"ustar");
+/// What a `.pth` file starts with since PyTorch 1.6, empty or not.
+const ZIP_MAGICS: [&[u8]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
+/// What files of PyTorch 0.2 to 1.5 start with: a number, in bytes or in text.
+const LEGACY_MAGICS: [&[u8]; 2] =
+    [b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", b"119547037146038801333356"];
+/// First bytes of a pickle alone that the reader takes for one.
+const PICKLE_STARTS: &[u8] = b"\x80(}]c";
+/// Entry of a `.pth` file that names its tensors.
+const INDEX: &str = "data.pkl";
+/// The largest index that is read. One byte of a pickle can become a hundred in memory; a network
+/// of 10,000 tensors needs less than 2 MiB.
+const MAX_INDEX: u64 = 4 << 20;
 /// The largest header that the format has.
 const MAX_HEADER: u64 = 100_000_000;
 /// How many times its own size a file's tensors may take: they can share what is stored.
@@ -36,21 +55,29 @@ pub(super) enum Source {
 impl Source {
     /// The values of `tensor`, which this is the source of.
     pub(super) fn read(&self, tensor: &StoredTensor) -> io::Result<Vec<f32>> {
-        let bytes = match self {
-            Self::Memory(values) => return Ok(values.to_vec()),
-            Self::Torch(stored) => stored.read()?,
+        if let Self::Memory(values) = self {
+            return Ok(values.to_vec());
+        }
+        let floats = tensor.element.floats(&self.bytes(tensor)?);
+        floats.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not floats"))
+    }
+
+    /// The values of `tensor` as they are stored, little-endian.
+    pub(super) fn bytes(&self, tensor: &StoredTensor) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Memory(values) => Ok(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            Self::Torch(stored) => stored.read(),
             Self::File(file, start) => {
                 // Both were held to the file's size when it was opened.
-                let values = tensor.shape.iter().product::<usize>();
-                let mut bytes = vec![0; values * tensor.element.bits() / 8];
+                let bits = tensor.values().and_then(|n| n.checked_mul(tensor.element.bits()));
+                let bits = bits.ok_or(io::ErrorKind::InvalidData)?;
+                let mut bytes = vec![0; bits / 8];
                 let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
                 file.seek(SeekFrom::Start(*start))?;
                 file.read_exact(&mut bytes)?;
-                bytes
+                Ok(bytes)
             }
-        };
-        let floats = tensor.element.floats(&bytes);
-        floats.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not floats"))
+        }
     }
 }
 
@@ -65,10 +92,13 @@ pub(super) fn open(path: &Path, which: Which) -> Result<Checkpoint, CheckpointEr
     let mut file = File::open(path).map_err(failed)?;
     let held = file.metadata().map_err(failed)?.len();
     let mut start = Vec::new();
-    (&mut file).take(64).read_to_end(&mut start).map_err(failed)?;
+    (&mut file).take(START).read_to_end(&mut start).map_err(failed)?;
     let contents = match safetensors_header(&start) {
         Some(header) => open_safetensors(path, file, header, held)?,
-        None => open_torch(path, &start, held)?,
+        None => {
+            check_torch(path, file, &start, held)?;
+            open_torch(path, &start[..start.len().min(START_OF_TEXT)], held)?
+        }
     };
     let tensors = select(contents.tensors, which).map_err(|problem| match problem {
         Unselected::None(wanted) => {
@@ -119,6 +149,65 @@ fn open_safetensors(
     let metadata = header.metadata().iter().flatten();
     let metadata = metadata.map(|(key, text)| (key.clone(), text.clone())).collect();
     Ok(Contents { tensors: tensors.collect(), metadata })
+}
+
+/// Refuses files whose pickles could take far more memory than the file explains. The reader of
+/// pickles holds them to 100 MiB only, and what tar archives claim to nothing.
+fn check_torch(path: &Path, file: File, start: &[u8], held: u64) -> Result<(), CheckpointError> {
+    let refused = |what| Err(CheckpointError::NotCheckpoint { path: path.to_owned(), what });
+    if ZIP_MAGICS.iter().any(|magic| start.starts_with(magic)) {
+        return match check_index(file) {
+            Ok(None) => Ok(()),
+            Ok(Some(what)) => refused(what),
+            Err(error) => {
+                let detail = error.to_string();
+                Err(CheckpointError::Damaged { path: path.to_owned(), detail })
+            }
+        };
+    }
+    let (at, magic) = TAR_MAGIC;
+    if start.get(at..).is_some_and(|name| name.starts_with(magic)) {
+        return refused(
+            "it is a tar archive, as PyTorch wrote them before 2017; load it with a newer PyTorch \
+             and save it again",
+        );
+    }
+    // The form of PyTorch 0.2 to 1.5 holds values behind its pickles, which are not told apart
+    // without reading them, so its pickles are held to nothing but the file's size.
+    let legacy = start.get(..START_OF_TEXT).unwrap_or(start);
+    let is_pickle = start.first().is_some_and(|first| PICKLE_STARTS.contains(first));
+    if held > MAX_INDEX && is_pickle && !LEGACY_MAGICS.iter().any(|magic| holds(legacy, magic)) {
+        return refused("it is a pickle alone, which holds no tensors; save it again with PyTorch");
+    }
+    Ok(())
+}
+
+/// What is wrong with the index of an archive, if anything: it lies there as it is, and is small.
+fn check_index(file: File) -> zip::result::ZipResult<Option<&'static str>> {
+    let mut archive = ZipArchive::new(BufReader::new(file))?;
+    for entry in 0..archive.len() {
+        let entry = archive.by_index_raw(entry)?;
+        if !entry.name()?.ends_with(INDEX) {
+            continue;
+        }
+        if entry.compression() != CompressionMethod::Stored {
+            return Ok(Some(
+                "its index, data.pkl, is compressed, which PyTorch never does; load it with \
+                 PyTorch and save it again",
+            ));
+        }
+        if entry.size().max(entry.compressed_size()) > MAX_INDEX {
+            return Ok(Some(
+                "its index, data.pkl, is larger than 4 MiB; save the weights alone, without \
+                 the state of training",
+            ));
+        }
+    }
+    Ok(None)
+}
+
+fn holds(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
 }
 
 fn open_torch(path: &Path, start: &[u8], held: u64) -> Result<Contents, CheckpointError> {

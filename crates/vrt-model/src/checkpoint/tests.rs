@@ -139,7 +139,7 @@ fn flow_comes_from_a_file_of_its_own() {
     weights.tensors.retain(|name, _| !name.starts_with(FLOW));
     assert!(!weights.has_flow());
     let error = account(&config, &weights).expect_err("no flow").to_string();
-    assert!(error.contains("only SpyNet is missing"), "{error}");
+    assert!(error.contains("only SpyNet is missing") && error.contains("--flow"), "{error}");
     let path = vrt_testing::workspace_root().join("weights/spynet.safetensors");
     let flow = Checkpoint::open(&path).expect("SpyNet is part of the repository");
     weights.merge_flow(flow.clone()).expect("a flow network");

@@ -1,15 +1,17 @@
 //! Writing weights: aside first, then under their name.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use safetensors::tensor::{Metadata, TensorInfo};
+use serde::Serialize;
 use zip::write::{SimpleFileOptions, ZipWriter};
 
 use super::pickle::Pickle;
-use super::{CONFIG_KEY, Checkpoint, CheckpointError, account};
+use super::{CONFIG_KEY, Checkpoint, CheckpointError, Element, account, count};
 use crate::config::VrtConfig;
 use crate::inventory::{BufferValues, Entry};
 use crate::option_file;
@@ -20,6 +22,8 @@ const FOLDER: &str = "archive";
 const LAYOUT_VERSION: &str = "3\n";
 /// PyTorch's name for storages of 32-bit floats.
 const FLOATS: &str = "FloatStorage";
+/// Where the header of a `.safetensors` file has its text.
+const TEXT_KEY: &str = "__metadata__";
 /// Where values start in a `.safetensors` file, and in a `.pth` file.
 const HEADER_ALIGNMENT: usize = 8;
 const STORAGE_ALIGNMENT: u16 = 64;
@@ -57,8 +61,40 @@ impl From<CheckpointError> for Failure {
     }
 }
 
-/// Tensors by name and shape.
-type Named = Vec<(String, Vec<usize>)>;
+/// A tensor to write.
+struct Written {
+    name: String,
+    shape: Vec<usize>,
+    element: Element,
+}
+
+/// Every tensor of a checkpoint, as it is written.
+fn all(checkpoint: &Checkpoint) -> Vec<Written> {
+    let tensors = checkpoint.tensors.iter().map(|(name, tensor)| Written {
+        name: name.clone(),
+        shape: tensor.shape.clone(),
+        element: tensor.element.written(),
+    });
+    tensors.collect()
+}
+
+/// The bytes of a tensor, as it is written.
+fn bytes(checkpoint: &Checkpoint, name: &str) -> Result<Vec<u8>, CheckpointError> {
+    match checkpoint.tensors.get(name) {
+        Some(tensor) if !tensor.element.is_float() => {
+            tensor.source.bytes(tensor).map_err(|source| checkpoint.unreadable(name, source))
+        }
+        _ => checkpoint.read(name).map(|values| floats(&values)),
+    }
+}
+
+/// One entry of the header of a `.safetensors` file.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum HeaderEntry<'a> {
+    Text(BTreeMap<&'a str, &'a str>),
+    Tensor(&'a TensorInfo),
+}
 
 pub(super) fn safetensors(
     checkpoint: &Checkpoint,
@@ -67,10 +103,13 @@ pub(super) fn safetensors(
     existing: Existing,
 ) -> Result<(), CheckpointError> {
     account(config, checkpoint)?;
-    let tensors = config.tensors().into_iter().map(|spec| (spec.name, spec.shape));
+    let tensors = config.tensors().into_iter().map(|spec| Written {
+        name: spec.name,
+        shape: spec.shape,
+        element: Element::F32,
+    });
     let config = option_file::to_json(config).to_string();
-    let text = [(CONFIG_KEY.to_owned(), config)].into_iter().collect();
-    indexed(checkpoint, path, tensors.collect(), text, existing)
+    indexed(checkpoint, path, &tensors.collect::<Vec<_>>(), Some(&config), existing)
 }
 
 /// Every tensor as it is called, whatever network it is of.
@@ -79,41 +118,79 @@ pub(super) fn plain_safetensors(
     path: &Path,
     existing: Existing,
 ) -> Result<(), CheckpointError> {
-    let tensors = checkpoint.shapes().into_iter().collect();
-    indexed(checkpoint, path, tensors, HashMap::new(), existing)
+    let mut tensors = all(checkpoint);
+    // Wide values first keeps all of them at multiples of their size, as readers expect.
+    tensors.sort_by_key(|tensor| Reverse(tensor.element.bits()));
+    indexed(checkpoint, path, &tensors, None, existing)
 }
 
-/// Writes `tensors` of `checkpoint` behind an index, with its metadata and `text`.
+/// Writes `tensors` of `checkpoint` behind an index, with its metadata, in which `config` takes
+/// the place of the configuration.
 fn indexed(
     checkpoint: &Checkpoint,
     path: &Path,
-    tensors: Named,
-    mut text: HashMap<String, String>,
+    tensors: &[Written],
+    config: Option<&str>,
     existing: Existing,
 ) -> Result<(), CheckpointError> {
+    let infos = infos(checkpoint, tensors)?;
     whole(path, existing, |file| {
-        let mut end = 0;
-        let infos = tensors.iter().map(|(name, shape)| {
-            let start = end;
-            end += shape.iter().product::<usize>() * size_of::<f32>();
-            let (dtype, shape, data_offsets) = (Dtype::F32, shape.clone(), (start, end));
-            (name.clone(), TensorInfo { dtype, shape, data_offsets })
-        });
-        for (key, value) in checkpoint.metadata() {
-            text.entry(key.clone()).or_insert_with(|| value.clone());
-        }
-        text.insert("format".to_owned(), "pt".to_owned());
-        let header = Metadata::new(Some(text), infos.collect()).map_err(io::Error::other)?;
-        let mut header = serde_json::to_vec(&header).map_err(io::Error::other)?;
+        let text = checkpoint.metadata().iter();
+        let mut text: BTreeMap<_, _> =
+            text.map(|(key, text)| (key.as_str(), text.as_str())).collect();
+        text.extend(config.map(|config| (CONFIG_KEY, config)));
+        text.insert("format", "pt");
+        let mut header = header(text, infos)?;
         header.resize(header.len().next_multiple_of(HEADER_ALIGNMENT), b' ');
         let mut file = BufWriter::new(file);
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
-        for (name, _) in &tensors {
-            file.write_all(&floats(&checkpoint.read(name)?))?;
+        for tensor in tensors {
+            file.write_all(&bytes(checkpoint, &tensor.name)?)?;
         }
         Ok(file.flush()?)
     })
+}
+
+/// Where each tensor will lie.
+fn infos(
+    checkpoint: &Checkpoint,
+    tensors: &[Written],
+) -> Result<Vec<(String, TensorInfo)>, CheckpointError> {
+    let mut end = 0_usize;
+    let info = |Written { name, shape, element }: &Written| {
+        let (name, shape, start) = (name.clone(), shape.clone(), end);
+        let Some(dtype) = element.dtype() else {
+            return Err(not_in_form(checkpoint, name, *element, ".safetensors"));
+        };
+        let bytes = count(&shape).and_then(|values| values.checked_mul(element.bits() / 8));
+        let Some(next) = bytes.and_then(|bytes| start.checked_add(bytes)) else {
+            let source = io::Error::other("it has more values than can be counted");
+            return Err(checkpoint.unreadable(&name, source));
+        };
+        end = next;
+        Ok((name, TensorInfo { dtype, shape, data_offsets: (start, end) }))
+    };
+    tensors.iter().map(info).collect()
+}
+
+/// The header as JSON: its bytes follow from what is in it, so that one input has one output.
+fn header(text: BTreeMap<&str, &str>, infos: Vec<(String, TensorInfo)>) -> io::Result<Vec<u8>> {
+    let checked = Metadata::new(None, infos).map_err(io::Error::other)?;
+    let tensors = checked.tensors();
+    let mut entries: BTreeMap<&str, HeaderEntry<'_>> =
+        tensors.iter().map(|(name, info)| (name.as_str(), HeaderEntry::Tensor(info))).collect();
+    entries.insert(TEXT_KEY, HeaderEntry::Text(text));
+    serde_json::to_vec(&entries).map_err(io::Error::other)
+}
+
+fn not_in_form(
+    checkpoint: &Checkpoint,
+    name: String,
+    element: Element,
+    form: &'static str,
+) -> CheckpointError {
+    CheckpointError::NotInForm { path: checkpoint.path.clone(), name, element, form }
 }
 
 pub(super) fn pth(
@@ -146,10 +223,14 @@ pub(super) fn plain_pth(
     path: &Path,
     existing: Existing,
 ) -> Result<(), CheckpointError> {
-    let tensors: Named = checkpoint.shapes().into_iter().collect();
-    let index = index(tensors.iter().map(|(name, shape)| (name, FLOATS, shape.clone())));
-    let read = |name: &String| checkpoint.read(name).map(|values| floats(&values));
-    archive(path, existing, index, tensors.iter().map(|(name, _)| read(name)))
+    let tensors = all(checkpoint);
+    let entry = |Written { name, shape, element }| match element.torch_storage() {
+        Some(storage) => Ok((name, storage, shape)),
+        None => Err(not_in_form(checkpoint, name, element, ".pth")),
+    };
+    let entries = tensors.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+    let index = index(entries.iter().map(|(name, storage, shape)| (name, *storage, shape.clone())));
+    archive(path, existing, index, entries.iter().map(|(name, ..)| bytes(checkpoint, name)))
 }
 
 /// Writes a `.pth` file of this pickle and these storages.
@@ -199,6 +280,8 @@ fn add<W: Write + Seek>(
 ) -> Result<(), Failure> {
     let options = SimpleFileOptions::default()
         .compression_method(zip::CompressionMethod::Stored)
+        // The same input gives the same bytes, whenever it is written.
+        .last_modified_time(zip::DateTime::default())
         .with_alignment(STORAGE_ALIGNMENT)
         .large_file(u32::try_from(bytes.len()).is_err());
     archive.start_file(format!("{FOLDER}/{name}"), options)?;

@@ -11,8 +11,8 @@ const TAPS: usize = 9;
 /// Limits on what files may ask for, far above any network that fits a machine.
 const MAX_CHANNELS: usize = 4096;
 const MAX_INPUTS: usize = 256;
-const MAX_DEPTH: usize = 256;
-const MAX_ENTRIES: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 256;
+pub(crate) const MAX_ENTRIES: usize = 64;
 const MAX_WINDOW: usize = 64;
 const MAX_TOKENS: usize = 4096;
 const MAX_MLP_RATIO: f64 = 16.0;

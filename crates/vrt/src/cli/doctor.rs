@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use serde::Serialize;
+use vrt::device::{DeviceChoice, DeviceKind};
 use vrt::doctor::{DeviceReport, FfmpegReport, MemoryReport, ProcessorReport, Report, examine};
 use vrt_video::Programs;
 
 use super::table::bytes;
+use super::tile::GPU_MEMORY;
 use super::{Failure, GlobalOptions, output};
 
 /// Width of the names in front of each line.
@@ -29,30 +31,57 @@ struct InUse {
     #[serde(flatten)]
     report: Report,
     device: String,
+    /// Why that device cannot be used, if it cannot.
+    device_problem: Option<String>,
+    /// Bytes that tiles are planned for on that device when `--memory` does not say.
+    planned_for: Option<u64>,
 }
 
 /// Runs the command.
 pub(crate) fn run(_: &Arguments, global: &GlobalOptions) -> Result<(), Failure> {
     let report = examine(&Programs::default());
+    let problem = global.device.open().err();
+    let in_use = InUse {
+        planned_for: planned_for(&report, global.device).filter(|_| problem.is_none()),
+        device_problem: problem.map(|problem| problem.to_string()),
+        device: global.device.to_string(),
+        report,
+    };
     if global.json {
-        output::json(&InUse { report, device: global.device.to_string() })?;
+        output::json(&in_use)?;
     } else {
-        output::result(text(&report, global).trim_end())?;
+        output::result(text(&in_use).trim_end())?;
     }
     Ok(())
 }
 
+/// Bytes that tiles are planned for: of the machine, or of a GPU, which cannot be asked.
+fn planned_for(report: &Report, device: DeviceChoice) -> Option<u64> {
+    match device.kind {
+        DeviceKind::Cpu => report.memory.map(|memory| memory.usable),
+        _ => Some(GPU_MEMORY),
+    }
+}
+
 /// The report as text.
-fn text(report: &Report, global: &GlobalOptions) -> String {
+fn text(in_use: &InUse) -> String {
+    let InUse { report, device: chosen, device_problem, planned_for } = in_use;
     let mut lines = Lines::default();
     lines.add("vrt", report.version);
     processor(&mut lines, &report.processor);
     for device in &report.devices {
         lines.add("device", &device_state(device));
     }
-    lines.add("", &format!("{} will be used; --device chooses another", global.device));
+    match device_problem {
+        None => lines.add("", &format!("{chosen} will be used; --device chooses another")),
+        Some(problem) => lines.add("", &format!("{chosen} cannot be used: {problem}")),
+    }
     ffmpeg(&mut lines, &report.ffmpeg);
     memory(&mut lines, report.memory);
+    if let Some(bytes_planned) = planned_for {
+        let text = format!("tiles will be planned for {} on {chosen}", bytes(*bytes_planned));
+        lines.add("", &text);
+    }
     lines.text
 }
 
@@ -96,14 +125,13 @@ fn ffmpeg(lines: &mut Lines, ffmpeg: &FfmpegReport) {
 }
 
 fn memory(lines: &mut Lines, memory: Option<MemoryReport>) {
-    let Some(MemoryReport { total, available, limit, usable }) = memory else {
+    let Some(MemoryReport { total, available, limit, .. }) = memory else {
         return lines.add("memory", "the system does not say; state --memory to plan tiles");
     };
     let limit = limit.map_or_else(String::new, |limit| {
         format!(", limited to {} by the control group", bytes(limit))
     });
     lines.add("memory", &format!("{} in all, {} free{limit}", bytes(total), bytes(available)));
-    lines.add("", &format!("tiles will be planned for {}", bytes(usable)));
 }
 
 fn or(text: String, empty: &str) -> String {

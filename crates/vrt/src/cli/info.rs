@@ -80,15 +80,12 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
     Ok(output::result(text.trim_end())?)
 }
 
-/// The network of a file that is there, else of a preset of that name.
+/// The network of a file that is there, every tensor accounted for, else of a preset of that name.
 fn config(network: &Path, options: &NetworkOptions) -> Result<VrtConfig, Failure> {
-    if let Some(stated) = options.stated()? {
-        let checkpoint = options.open(network)?;
-        vrt_model::checkpoint::account(&stated, &checkpoint)?;
-        return Ok(stated);
-    }
-    if network.exists() {
-        return Ok(options.open(network)?.config()?);
+    // A folder may well be called as a preset.
+    if network.is_file() || options.is_stated() {
+        let (config, _) = options.load(network)?;
+        return Ok(config);
     }
     let name = network.to_string_lossy();
     Preset::parse(&name)

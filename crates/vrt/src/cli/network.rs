@@ -33,6 +33,11 @@ impl NetworkOptions {
         open_weights(weights, self.flow.as_deref())
     }
 
+    /// Whether the network is stated.
+    pub(crate) fn is_stated(&self) -> bool {
+        self.options.is_some() || self.preset.is_some()
+    }
+
     /// The network that is stated, if any.
     pub(crate) fn stated(&self) -> Result<Option<VrtConfig>, WeightsError> {
         self.architecture().stated()

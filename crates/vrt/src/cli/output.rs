@@ -1,5 +1,5 @@
-//! Text for people and programs. A reader that has gone away is an error of the run only on
-//! standard output, where results are.
+//! Text for people and programs. A reader that has gone away, such as `head`, has read what it
+//! wanted: that is no error.
 
 use std::io::{self, Write};
 
@@ -8,8 +8,10 @@ use serde::Serialize;
 /// One line on standard output: a result.
 pub(crate) fn result(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}")?;
-    out.flush()
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// One line of JSON on standard output.

@@ -13,7 +13,7 @@ use super::Failure;
 use super::values::{Bytes, FramesAndSize, Tile};
 
 /// Memory that is planned for on a GPU, whose free memory cannot be asked for.
-const GPU_MEMORY: u64 = 8 << 30;
+pub(super) const GPU_MEMORY: u64 = 8 << 30;
 
 /// How a clip is cut into tiles.
 #[derive(Args, Clone, Debug)]

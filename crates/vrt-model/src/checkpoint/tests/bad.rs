@@ -149,6 +149,96 @@ fn a_small_file_cannot_claim_much_memory() {
     assert!(matches!(error, CheckpointError::TooLarge { claimed: 0x1_0000_0000, .. }), "{error}");
 }
 
+/// A `.pth` archive whose index is this.
+fn archive_of(index: &[u8], method: zip::CompressionMethod) -> Vec<u8> {
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default().compression_method(method);
+    archive.start_file("x/data.pkl", options).expect("added");
+    std::io::Write::write_all(&mut archive, index).expect("written");
+    archive.finish().expect("written").into_inner()
+}
+
+#[test]
+fn an_index_that_unpacks_to_much_more_is_refused_unread() {
+    // Each of these operations puts an empty list on the reader's stack.
+    let mut index = vec![b']'; 8 << 20];
+    index[..2].copy_from_slice(&[0x80, 2]);
+    let packed = archive_of(&index, zip::CompressionMethod::Deflated);
+    assert!(packed.len() < 100_000, "{}", packed.len());
+    let large = archive_of(&index, zip::CompressionMethod::Stored);
+    for (bytes, part) in [(packed, "is compressed"), (large, "larger than 4 MiB")] {
+        let error = open_bytes(&bytes).expect_err(part);
+        assert!(matches!(error, CheckpointError::NotCheckpoint { .. }), "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_large_pickle_alone_is_refused_unread() {
+    let mut pickle = vec![b']'; 5 << 20];
+    pickle[..2].copy_from_slice(&[0x80, 2]);
+    let error = open_bytes(&pickle).expect_err("no tensors");
+    assert!(matches!(error, CheckpointError::NotCheckpoint { .. }), "{error}");
+}
+
+#[test]
+fn a_tar_archive_is_refused_unread() {
+    let mut tar = vec![0; 1536];
+    tar[..8].copy_from_slice(b"storages");
+    tar[257..262].copy_from_slice(b"ustar");
+    let error = open_bytes(&tar).expect_err("a tar archive").to_string();
+    assert!(error.contains("tar archive") && error.contains("save it again"), "{error}");
+}
+
+#[test]
+fn sizes_that_cannot_be_multiplied_are_an_error() {
+    let folder = folder();
+    let [plain, again, pth] = ["a", "b", "c"].map(|name| folder.path().join(name));
+    let shape = vec![0, 1 << 30, 1 << 30, 1 << 30];
+    let weights = Checkpoint::from_values([("a.weight".to_owned(), shape.clone(), Vec::new())]);
+    weights.write_plain_safetensors(&plain, Existing::Keep).expect("written");
+    let read = Checkpoint::open(&plain).expect("readable");
+    read.write_plain_safetensors(&again, Existing::Keep).expect("written");
+    assert_eq!(fs::read(&plain).expect("a file"), fs::read(&again).expect("a file"));
+    let error = read.write_plain_pth(&pth, Existing::Keep).expect_err("steps of 2^90");
+    assert!(error.to_string().contains("larger than the form can count"), "{error}");
+    assert!(!pth.exists());
+    // Steps of 2^60 can be counted.
+    let weights = Checkpoint::from_values([("a.weight".to_owned(), shape[..3].to_vec(), vec![])]);
+    weights.write_plain_pth(&pth, Existing::Keep).expect("written");
+    let read = Checkpoint::open(&pth).expect("readable");
+    assert_eq!(read.tensors()["a.weight"].shape(), &shape[..3]);
+    assert!(read.read("a.weight").expect("readable").is_empty());
+}
+
+/// Networks that differ in every part that some have and others have not.
+fn variants() -> [VrtConfig; 4] {
+    let aligned = VrtFields { reach: Reach::One, deformable_groups: 2, ..small().fields().clone() };
+    let larger = VrtFields { upscale: 4, in_channels: 4, ..aligned.clone() };
+    let noisy = VrtFields { noise_map: true, reach: Reach::Two, ..aligned.clone() };
+    let triple = VrtFields { upscale: 3, independent: vec![], ..aligned };
+    let [larger, noisy, triple] =
+        [larger, noisy, triple].map(|fields| VrtConfig::new(fields).expect("valid"));
+    [small(), larger, noisy, triple]
+}
+
+#[test]
+fn the_one_tensor_that_is_missing_is_named() {
+    for config in variants() {
+        let mut weights = filled(&config);
+        for spec in config.tensors() {
+            let taken = weights.tensors.remove(&spec.name).expect("a tensor");
+            let found = weights.config().map_err(|error| error.to_string());
+            let held = found
+                .and_then(|found| account(&found, &weights).map_err(|error| error.to_string()));
+            let error = held.expect_err(&spec.name);
+            let mut words = error.split(|c: char| c.is_whitespace() || ",:".contains(c));
+            assert!(words.any(|word| word == spec.name), "{} is not in: {error}", spec.name);
+            weights.tensors.insert(spec.name, taken);
+        }
+    }
+}
+
 #[test]
 fn another_network_is_named_by_what_is_missing() {
     let other = vrt_testing::workspace_root().join("weights/spynet.safetensors");

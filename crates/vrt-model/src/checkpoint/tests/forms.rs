@@ -145,6 +145,91 @@ fn one_name_twice_is_refused() {
     assert!(matches!(&error, CheckpointError::Twice { name, .. } if name == "a.weight"), "{error}");
 }
 
+/// A `.safetensors` file of other things than 32-bit floats: name, type, bytes of two values.
+fn mixed(kinds: &[(&str, safetensors::Dtype, Vec<u8>)]) -> Vec<u8> {
+    let views = kinds.iter().map(|(name, kind, bytes)| {
+        (*name, safetensors::tensor::TensorView::new(*kind, vec![2, 1], bytes).expect("a view"))
+    });
+    safetensors::serialize(views.collect::<Vec<_>>(), None).expect("a file")
+}
+
+#[test]
+fn integers_stay_what_they_are_in_both_forms() {
+    use pytorch_reader::DType;
+    use safetensors::Dtype;
+    let kinds = [
+        ("long", Dtype::I64, DType::I64, [-3_i64, 1 << 40].map(i64::to_le_bytes).concat()),
+        ("int", Dtype::I32, DType::I32, [-3_i32, 70_000].map(i32::to_le_bytes).concat()),
+        ("short", Dtype::I16, DType::I16, [-3_i16, 300].map(i16::to_le_bytes).concat()),
+        ("char", Dtype::I8, DType::I8, vec![0x80, 7]),
+        ("byte", Dtype::U8, DType::U8, vec![0, 255]),
+        ("bool", Dtype::BOOL, DType::Bool, vec![1, 0]),
+        ("float", Dtype::F32, DType::F32, [0.5_f32, -2.0].map(f32::to_le_bytes).concat()),
+    ];
+    let folder = folder();
+    let [plain, pth, back] = ["a", "b", "c"].map(|name| folder.path().join(name));
+    let views: Vec<_> = kinds.iter().map(|(name, kind, _, b)| (*name, *kind, b.clone())).collect();
+    fs::write(&plain, mixed(&views)).expect("written");
+    Checkpoint::open(&plain).expect("readable").write_plain_pth(&pth, Existing::Keep).expect("pth");
+    let read = Checkpoint::open(&pth).expect("readable");
+    read.write_plain_safetensors(&back, Existing::Keep).expect("safetensors");
+    let torch = pytorch_reader::PytorchReader::with_top_level_key(&pth, "params").expect("pth");
+    let bytes = fs::read(&back).expect("a file");
+    let again = safetensors::SafeTensors::deserialize(&bytes).expect("a safetensors file");
+    for (name, kind, stored, values) in kinds {
+        let tensor = torch.get(name).expect(name);
+        assert_eq!((tensor.dtype(), tensor.shape()), (stored, &[2, 1][..]), "{name}");
+        let view = again.tensor(name).expect(name);
+        assert_eq!((view.dtype(), view.data()), (kind, &values[..]), "{name}");
+    }
+}
+
+#[test]
+fn values_without_a_name_in_the_form_are_an_error() {
+    let folder = folder();
+    let [plain, to] = ["a", "b"].map(|name| folder.path().join(name));
+    fs::write(&plain, mixed(&[("u", safetensors::Dtype::U16, vec![0; 4])])).expect("written");
+    let read = Checkpoint::open(&plain).expect("readable");
+    let error = read.write_plain_pth(&to, Existing::Keep).expect_err("no storage");
+    assert!(matches!(error, CheckpointError::NotInForm { form: ".pth", .. }), "{error}");
+    read.write_plain_safetensors(&to, Existing::Keep).expect("written");
+    fs::write(&plain, mixed(&[("f", safetensors::Dtype::F8_E5M2, vec![0; 2])])).expect("written");
+    let read = Checkpoint::open(&plain).expect("readable");
+    let error = read.write_plain_safetensors(&to, Existing::Replace).expect_err("not known");
+    assert!(matches!(error, CheckpointError::NotInForm { .. }), "{error}");
+}
+
+#[test]
+fn the_same_weights_give_the_same_bytes() {
+    let folder = folder();
+    let (config, mut weights) = (small(), filled(&small()));
+    for key in ["one", "two", "three", "four", "five", "six", "seven"] {
+        weights.set_metadata(key, "text".to_owned());
+    }
+    let written = |write: &dyn Fn(&Path)| {
+        let path = folder.path().join("a");
+        write(&path);
+        fs::read(&path).expect("a file")
+    };
+    let kept = Existing::Replace;
+    let forms: [&dyn Fn(&Path); 3] = [
+        &|path| weights.write_safetensors(path, &config, kept).expect("written"),
+        &|path| weights.write_plain_safetensors(path, kept).expect("written"),
+        &|path| weights.write_pth(path, &config, kept).expect("written"),
+    ];
+    for write in forms {
+        let first = written(write);
+        for _ in 0..3 {
+            assert!(written(write) == first, "the bytes differ");
+        }
+    }
+    // Times in an archive are exact to two seconds, so two writes need not show them.
+    let archive = zip::ZipArchive::new(fs::File::open(folder.path().join("a")).expect("a file"));
+    let mut archive = archive.expect("an archive");
+    let time = archive.by_index(0).expect("an entry").last_modified();
+    assert!(time.is_none_or(|time| time == zip::DateTime::default()), "{time:?}");
+}
+
 proptest! {
     #[test]
     fn halves_and_doubles_are_read_as_floats(values in prop::collection::vec(-1e4_f32..1e4, 1..9)) {
