@@ -59,7 +59,8 @@ impl Level {
 
     /// Makes every kernel of the process use `level` from now on.
     ///
-    /// Matrix products come from a library that chooses for itself and are not affected.
+    /// The products of backward passes come from a library that chooses for itself and are not
+    /// affected.
     ///
     /// # Panics
     ///

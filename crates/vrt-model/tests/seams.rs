@@ -104,14 +104,14 @@ fn difference(clip: &Volume, spec: [usize; 4]) -> (f64, f64) {
 #[test]
 fn tiles_in_space_equal_the_whole_frame() {
     let (psnr, _) = difference(&moving([6, 64, 320]), [0, 192, 0, 64]);
-    println!("tiles of 192 pixels: {psnr:.1} dB");
+    eprintln!("tiles of 192 pixels: {psnr:.1} dB");
     assert!(psnr > 50.0, "{psnr} dB");
 }
 
 #[test]
 fn windows_in_time_equal_the_whole_clip() {
     let (psnr, _) = difference(&moving([18, 64, 64]), [12, 0, 2, 0]);
-    println!("windows of 12 frames: {psnr:.1} dB");
+    eprintln!("windows of 12 frames: {psnr:.1} dB");
     assert!(psnr > 50.0, "{psnr} dB");
 }
 
@@ -121,6 +121,6 @@ fn windows_in_time_equal_the_whole_clip() {
 fn a_grey_clip_shows_no_seam() {
     let grey = Volume::filled([6, 64, 320, 3], 0.5).expect("a clip");
     let (psnr, largest) = difference(&grey, [0, 192, 0, 64]);
-    println!("grey: {psnr:.1} dB, at most {:.1} of 255", 255.0 * largest);
+    eprintln!("grey: {psnr:.1} dB, at most {:.1} of 255", 255.0 * largest);
     assert!(psnr > 50.0, "{psnr} dB");
 }

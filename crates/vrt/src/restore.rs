@@ -89,14 +89,25 @@ pub fn restore_file<M: ClipModel<Error: Send + Sync>>(
         let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
         let read = spawn("read").spawn_scoped(scope, move || read::read_all(reader, &to_restore));
         let write = spawn("write").spawn_scoped(scope, move || write::write_all(sink, finished));
-        drop(read.map_err(RestoreError::Thread)?);
+        let read = read.map_err(RestoreError::Thread)?;
         let write = write.map_err(RestoreError::Thread)?;
         let ended = middle.run(restored.frames, &prepared, to_write);
-        let written = write.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        // A reader that waits for room in the queue must find it closed.
+        drop(prepared);
+        let mut written = joined(write);
+        let warnings = joined(read);
+        if let Ok(Some(written)) = &mut written {
+            written.warnings.splice(0..0, warnings);
+        }
         Ok::<_, RestoreError>((ended, written))
     })?;
     let seconds = started.elapsed().as_secs_f64();
     conclude(input, ended, written, seconds)
+}
+
+/// What a thread gave; its panic goes on here.
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// What a run comes to, from how its middle and its end went.

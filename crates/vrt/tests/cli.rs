@@ -466,7 +466,8 @@ mod linux {
         let said = String::from_utf8(output.stderr).unwrap();
         let frames = bench.files("out").len();
         assert!(frames > 0 && frames < 200, "{frames} frames");
-        assert!(said.contains(&format!("stopped: {frames} frames whole")), "{said}");
+        let frames = if frames == 1 { "1 frame".to_owned() } else { format!("{frames} frames") };
+        assert!(said.contains(&format!("stopped: {frames} whole")), "{said}");
         let last: Value = serde_json::from_str(&last).unwrap();
         assert_eq!(last["event"], "failed");
         for name in bench.files("out") {

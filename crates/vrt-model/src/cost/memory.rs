@@ -1,8 +1,8 @@
 //! How much memory a forward pass takes, from the activations that live at its fullest moments.
 
-use super::Size;
-use crate::config::{Resample, StageConfig, VrtConfig};
-use crate::inventory::{HEAD_WIDTH, KERNEL, TensorSpec, offset_inputs, upsample_steps};
+use super::{FLOW_MULTIPLE, SIDES, Size};
+use crate::config::{RGB_CHANNELS, Resample, StageConfig, VrtConfig};
+use crate::inventory::{FLOW_WIDTHS, HEAD_WIDTH, KERNEL, TensorSpec, upsample_steps};
 
 /// Bytes of one value.
 const VALUE: u128 = size_of::<f32>() as u128;
@@ -11,18 +11,26 @@ const TAPS: usize = KERNEL * KERNEL;
 /// Row and column.
 const AXES: usize = 2;
 
-/// Bytes that one forward pass over a clip of `[frames, rows, columns]` needs at its peak:
-/// weights, what is kept from part to part, and the fullest part. A prediction, for planning
-/// tiles; saturates where no machine follows.
+/// Bytes of the program itself and of what threads keep for their tasks.
+const FIXED: u64 = 60 << 20;
+/// Values of weights that are in memory twice for a while, packed for products or just read: one in
+/// so many.
+const PACKED_SHARE: u128 = 4;
+
+/// Bytes that one forward pass over a clip of `[frames, rows, columns]` needs at its peak when a
+/// processor restores: the program, weights, what is kept from part to part, and the fullest part.
+/// A prediction, for planning tiles; saturates where no machine follows.
 pub fn peak_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
     let size = Size::of(config.padded(size));
     let weights = config.tensors().iter().map(|spec| TensorSpec::len(spec) as u128).sum::<u128>();
     let first = config.first_channels();
-    let mut peak = head(config, size);
-    // Kept for all of the body: the clip, what the first convolution made, flows, and the
-    // outputs of the first stages until their mirror images have added them.
-    let pictures = (config.input_channels() + config.out_channels() + first) as u128;
-    let mut kept = pictures * size.pixels() + flows(config, size);
+    // The clip and its padded form.
+    let clip = 2 * config.input_channels() as u128 * size.pixels();
+    let flows = flows(config, size);
+    let mut peak = flowing(config, size).max(neighbours(config, size));
+    // Kept for all of the body: what the first convolution made, flows, and the outputs of the
+    // first stages until their mirror images have added them.
+    let mut kept = first as u128 * size.pixels() + flows;
     let stages: Vec<_> = config.stages().collect();
     let output =
         |stage: &StageConfig| stage.channels as u128 * size.halved(stage.halvings).pixels();
@@ -35,17 +43,40 @@ pub fn peak_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
         }
     }
     let [_, channels] = config.widen();
-    for entry in config.refine() {
-        let values = block(config, channels, size, entry.window, false);
-        peak = peak.max(kept + channels as u128 * size.pixels() + values);
-    }
-    u64::try_from((weights + peak) * VALUE).unwrap_or(u64::MAX)
+    peak = peak.max(kept + IN_GROUP * channels as u128 * size.pixels());
+    peak = peak.max(flows + head(config, size));
+    let weights = weights + weights / PACKED_SHARE;
+    let values = (weights + clip + peak).saturating_mul(VALUE);
+    u64::try_from(values).unwrap_or(u64::MAX).saturating_add(FIXED)
 }
+
+/// Maps of a group's width that live at its end: its input, what its blocks made of it, and the
+/// sum of both.
+const IN_GROUP: u128 = 3;
 
 /// Values of all flows at four scales, both ways, to every neighbour within reach.
 fn flows(config: &VrtConfig, size: Size) -> u128 {
     let fields = 2 * AXES * config.reach().frames();
     (0..4).map(|halvings| fields as u128 * size.halved(halvings).pixels()).sum()
+}
+
+/// Values alive while flow is estimated: of one pair of frames, in sizes that halve five times,
+/// both pyramids, what the widest convolution reads and makes, and all flows so far.
+fn flowing(config: &VrtConfig, size: Size) -> u128 {
+    if config.reach().frames() == 0 {
+        return 0;
+    }
+    let [h, w] = [size.height, size.width].map(|n| n.next_multiple_of(FLOW_MULTIPLE) as u128);
+    let widest = FLOW_WIDTHS.windows(2).map(|pair| pair[0] + pair[1]).max().unwrap_or(0);
+    // A pyramid is a third larger than its finest level.
+    let pyramids = 2 * RGB_CHANNELS * 4 / 3 + FLOW_WIDTHS[0];
+    (widest + pyramids) as u128 * h * w + flows(config, size)
+}
+
+/// Values alive in the first convolution: frames beside their neighbours, and what it makes.
+fn neighbours(config: &VrtConfig, size: Size) -> u128 {
+    let seen = config.first_conv_inputs() + config.first_channels();
+    flows(config, size) + seen as u128 * size.pixels()
 }
 
 /// Values alive in a stage at its fullest, its input included.
@@ -55,34 +86,12 @@ fn stage_values(config: &VrtConfig, stage: &StageConfig, size: Size) -> u128 {
         Resample::Down => size.halved(stage.halvings - 1),
         Resample::Up => size.halved(stage.halvings + 1),
     };
-    // Rearranged and normalised beside the input itself.
-    let resampled = 3 * stage.inputs as u128 * input.pixels();
+    // Rearranged beside the input itself, and the output.
     let size = size.halved(stage.halvings);
-    let channels = stage.channels;
-    // A group's input waits for its output.
-    let waiting = channels as u128 * size.pixels();
-    let pairs = block(config, channels, size, config.pair_window(), true);
-    let clips = block(config, channels, size, config.window(), false);
-    let group = waiting + pairs.max(clips);
-    resampled.max(group).max(alignment(config, channels, size))
-}
-
-/// Values alive in an attention block: input, and the fuller of attention and MLP.
-fn block(
-    config: &VrtConfig,
-    channels: usize,
-    size: Size,
-    window: [usize; 3],
-    mutual: bool,
-) -> u128 {
-    let windows = size.windows(window);
-    // Normalised input, queries, keys and values, and the result; mutual attention keeps its
-    // result while self attention does the same, then both are put together.
-    let attention = if mutual { 1 + 1 + 3 + 2 } else { 1 + 3 + 1 };
-    let attention = (attention * channels) as u128 * windows.tokens;
-    // Normalised input, both halves of the gate, and their product.
-    let mlp = (channels + 3 * config.mlp_hidden(channels)) as u128 * windows.inside;
-    channels as u128 * windows.inside + attention.max(mlp)
+    let channels = stage.channels as u128;
+    let resampled = 2 * stage.inputs as u128 * input.pixels() + channels * size.pixels();
+    let group = IN_GROUP * channels * size.pixels();
+    resampled.max(group).max(alignment(config, stage.channels, size))
 }
 
 /// Values alive while one side's neighbours are aligned and while they are fused.
@@ -91,30 +100,36 @@ fn alignment(config: &VrtConfig, channels: usize, size: Size) -> u128 {
     if reach == 0 {
         return 0;
     }
-    let neighbours = (reach * (channels + AXES)) as u128;
-    let seen = (offset_inputs(channels, reach) + channels) as u128;
-    // The last convolution's answer, offsets, flows added to them, and masks.
-    let offsets = (TAPS * groups * (AXES + 1 + AXES + AXES + 1)) as u128;
+    // Of several neighbours features and flows are joined; of one they are read where they lie.
+    let joined = if reach > 1 { 2 * reach * channels } else { 0 };
+    let warped = reach * channels;
+    let answers = TAPS * groups * (AXES + 1);
     // The frame's features and the other side's result wait.
-    let waiting = 2 * channels as u128;
-    let aligning = waiting + neighbours + seen.max(offsets + channels as u128);
-    // Features of three, both halves of the gate and their product.
-    let fusing = (3 * channels + 3 * 3 * channels) as u128;
-    aligning.max(fusing) * size.pixels()
+    let waiting = 2 * channels;
+    let convolving = joined + warped + 2 * channels;
+    let sampling = joined + channels + answers;
+    // Features of three, one of them copied to close the gap at its end, and the result.
+    let fusing = (1 + SIDES + 1 + 1) * channels;
+    (waiting + convolving.max(sampling)).max(fusing) as u128 * size.pixels()
 }
 
 /// Values alive in the head.
 fn head(config: &VrtConfig, size: Size) -> u128 {
     let first = config.first_channels() as u128;
     let pixels = size.pixels();
+    if let Some(inputs) = config.fuse_inputs() {
+        let one = Size { frames: 1, ..size }.pixels();
+        return first * pixels + (inputs + 3 * HEAD_WIDTH) as u128 * one;
+    }
     if config.upscale() == 1 {
-        return (2 * first + config.out_channels() as u128) * pixels;
+        return (first + 2 * config.out_channels() as u128) * pixels;
     }
     let (factor, times) = upsample_steps(config.upscale());
     let larger = (factor * factor) as u128;
     let before_last = pixels * larger.pow(times as u32 - 1);
-    // Each step: what goes in, what the convolution makes and the same shuffled.
-    let step = HEAD_WIDTH as u128 * before_last * (1 + 2 * larger);
+    // The last step is the fullest: what the convolution makes, the same shuffled, and what the
+    // next one makes of it.
+    let step = HEAD_WIDTH as u128 * before_last * 2 * larger;
     let output = (HEAD_WIDTH * 2 + 2 * config.out_channels()) as u128 * before_last * larger;
     step.max(output) + first * pixels
 }

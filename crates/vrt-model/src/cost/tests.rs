@@ -85,6 +85,22 @@ proptest! {
     }
 }
 
+/// Peaks of `vrt restore` in one tile, read from the system on a machine with two threads.
+#[test]
+fn predicted_memory_is_near_what_was_measured() {
+    const MEASURED_KIB: [(&str, [usize; 3], u64); 3] = [
+        ("006", [6, 64, 64], 243_692),
+        ("006", [6, 128, 128], 508_772),
+        ("001", [6, 64, 64], 447_524),
+    ];
+    for (preset, size, measured) in MEASURED_KIB {
+        let config = Preset::parse(preset).expect("a preset").config();
+        let predicted = peak_bytes(&config, size) as f64 / 1024.0;
+        let off = predicted / measured as f64 - 1.0;
+        assert!(off.abs() < 0.1, "{preset} at {size:?}: {predicted} KiB, off by {off}");
+    }
+}
+
 #[test]
 fn memory_holds_at_least_the_weights_and_the_clip() {
     for preset in Preset::all() {

@@ -1,7 +1,7 @@
 //! Flows between the frames of a clip, to neighbours one, two and three frames away.
 
 use burn::tensor::Tensor;
-use vrt_kernels::{WarpMode, ops};
+use vrt_kernels::{WarpMode, fused, ops};
 
 use super::{SCALES, SpyNet};
 use crate::layers::{clips, frames};
@@ -38,8 +38,8 @@ impl ClipFlows {
         let d = clip.dims()[1];
         let first = frames(clip.clone().narrow(1, 0, d - 1));
         let second = frames(clip.narrow(1, 1, d - 1));
-        let later = spynet.forward(first.clone(), second.clone());
-        let earlier = spynet.forward(second, first);
+        let later = between(spynet, first.clone(), second.clone());
+        let earlier = between(spynet, second, first);
         let mut both = later.into_iter().zip(earlier);
         let scales = std::array::from_fn(|_| {
             let (later, earlier) = both.next().unwrap_or_else(|| unreachable!("four scales"));
@@ -47,6 +47,22 @@ impl ClipFlows {
         });
         Self { scales }
     }
+}
+
+/// Flow of pairs of pictures. Restoring takes one pair at a time: the network's activations are
+/// many times what it makes of them, and a pair fills all threads.
+fn between(spynet: &SpyNet, reference: Tensor<4>, other: Tensor<4>) -> [Tensor<4>; SCALES] {
+    if !fused::serves(&reference.device()) {
+        return spynet.forward(reference, other);
+    }
+    let mut scales: [Vec<Tensor<4>>; SCALES] = Default::default();
+    for pair in 0..reference.dims()[0] {
+        let [reference, other] = [&reference, &other].map(|x| x.clone().narrow(0, pair, 1));
+        for (all, flow) in scales.iter_mut().zip(spynet.forward(reference, other)) {
+            all.push(flow);
+        }
+    }
+    scales.map(|flows| Tensor::cat(flows, 0))
 }
 
 impl Flows {

@@ -100,14 +100,19 @@ fn stack(frame: Frame, spike: Option<&Frame>, noise: Option<f32>) -> Result<Volu
     Ok(Volume::new([1, height, width, channels + more], samples)?)
 }
 
-/// Reads until the source ends or fails, or nobody takes frames any more.
-pub(super) fn read_all(mut reader: Reader, to_restore: &Sender<Result<Prepared, RestoreError>>) {
+/// Reads until the source ends or fails, or nobody takes frames any more; gives what the source
+/// has to say about frames that it could read.
+pub(super) fn read_all(
+    mut reader: Reader,
+    to_restore: &Sender<Result<Prepared, RestoreError>>,
+) -> Vec<String> {
     while let Some(read) = reader.next().transpose() {
         let failed = read.is_err();
         if to_restore.send(read).is_err() || failed {
-            return;
+            break;
         }
     }
+    reader.source.warnings().to_vec()
 }
 
 /// Whether `input` is a file whose sound and tags ffmpeg can copy.
