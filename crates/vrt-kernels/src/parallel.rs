@@ -244,38 +244,30 @@ impl<'a> SharedOutput<'a> {
     ///
     /// No other thread writes any of these places during the call.
     pub(crate) unsafe fn write(&self, at: usize, values: &[f32]) {
-        assert!(
-            at <= self.len && values.len() <= self.len - at,
-            "write of {} values at {at} in {}",
-            values.len(),
-            self.len
-        );
-        // SAFETY: `at` is at most `len` by the assertion, so the place is inside the buffer.
-        let place = unsafe { self.start.add(at) };
-        // SAFETY: the assertion keeps the copy inside the buffer; the caller keeps other threads
-        // away; `values` cannot overlap, since the buffer is mutably borrowed by `_values`.
+        let place = self.places("write", at, values.len());
+        // SAFETY: `places` keeps the copy inside the buffer; the caller keeps other threads away;
+        // `values` cannot overlap, since the buffer is mutably borrowed by `_values`.
         unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), place, values.len()) }
     }
-}
 
-impl SharedOutput<'_> {
     /// Copies the values from `at` on to `values`.
     ///
     /// # Safety
     ///
     /// No other thread writes any of these places during the call.
     pub(crate) unsafe fn read(&self, at: usize, values: &mut [f32]) {
-        assert!(
-            at <= self.len && values.len() <= self.len - at,
-            "read of {} values at {at} in {}",
-            values.len(),
-            self.len
-        );
-        // SAFETY: `at` is at most `len` by the assertion, so the place is inside the buffer.
-        let place = unsafe { self.start.add(at) };
-        // SAFETY: the assertion keeps the copy inside the buffer, which is initialised; the caller
+        let place = self.places("read", at, values.len());
+        // SAFETY: `places` keeps the copy inside the buffer, which is initialised; the caller
         // keeps writers away; `values` cannot overlap, since `_values` borrows the buffer.
         unsafe { std::ptr::copy_nonoverlapping(place, values.as_mut_ptr(), values.len()) }
+    }
+
+    /// The place `at`, from which on there are `len` values in the buffer.
+    fn places(&self, what: &str, at: usize, len: usize) -> *mut f32 {
+        let inside = at <= self.len && len <= self.len - at;
+        assert!(inside, "{what} of {len} values at {at} in {}", self.len);
+        // SAFETY: `at` is at most `len` by the assertion, so the place is inside the buffer.
+        unsafe { self.start.add(at) }
     }
 }
 
