@@ -6,11 +6,13 @@
 //! are gathered by their places in the shifted map and scattered to the same places; activations
 //! cross memory once in and once out.
 
+use crate::element::{Element, Pair};
 use crate::level::Level;
 use crate::mlp::{Affine, MLP_ROWS, MlpWeights, PackedMlp};
 use crate::norm::normalise;
-use crate::parallel::{SharedOutput, for_each_index, with_scratch};
-use crate::product::{Packed, Product, Rows, Start, multiply};
+use crate::parallel::{SharedOutput, for_each_index, with_kept, with_scratch};
+use crate::precision::Precision;
+use crate::product::Packed;
 use crate::window_attention::{Attention, Columns, Heads, WindowGeometry};
 
 #[cfg(test)]
@@ -97,24 +99,29 @@ impl BlockGeometry {
     }
 }
 
-/// Runs the block on `values`, `[batch, d, h, w, channels]` of [`BlockGeometry::size`], in place.
+/// Runs the block on `values`, `[batch, d, h, w, channels]` of [`BlockGeometry::size`], in place, in
+/// [`Precision::current`].
 ///
 /// # Panics
 ///
 /// Panics if a slice does not have the length that `geometry` says, or as
 /// [`window_attention`](crate::window_attention::window_attention).
 pub fn block(geometry: &BlockGeometry, weights: &BlockWeights<'_>, values: &mut [f32]) {
-    block_at(Level::current(), geometry, weights, values);
+    let level = Level::current();
+    match Precision::current() {
+        Precision::F32 => block_at::<f32>(level, geometry, weights, values),
+        Precision::Bf16 => block_at::<Pair>(level, geometry, weights, values),
+    }
 }
 
-fn block_at(
+fn block_at<E: Element>(
     level: Level,
     geometry: &BlockGeometry,
     weights: &BlockWeights<'_>,
     values: &mut [f32],
 ) {
     geometry.check(weights, values.len());
-    let plan = Plan::new(level, geometry, weights);
+    let plan = Plan::<E>::new(level, geometry, weights);
     let shared = SharedOutput::new(values);
     let windows = geometry.windows.batch * geometry.windows.windows();
     for_each_index(windows, |window| plan.run(window, &shared));
@@ -122,7 +129,7 @@ fn block_at(
 
 /// What all windows share.
 #[derive(Debug)]
-struct Plan<'a> {
+struct Plan<'a, E> {
     level: Level,
     geometry: &'a BlockGeometry,
     weights: &'a BlockWeights<'a>,
@@ -130,14 +137,14 @@ struct Plan<'a> {
     bias: Option<Vec<f32>>,
     /// `[windows, tokens]`
     regions: Option<Vec<u8>>,
-    qkv_self: Packed,
-    qkv_mutual: Option<Packed>,
-    proj: Packed,
-    mlp: PackedMlp,
+    qkv_self: Packed<E>,
+    qkv_mutual: Option<Packed<E>>,
+    proj: Packed<E>,
+    mlp: PackedMlp<E>,
 }
 
 /// Values of a window that a task holds.
-struct Held<'a> {
+struct Held<'a, E> {
     /// Tokens of the map, `[inside, channels]`.
     tokens: &'a mut [f32],
     /// The same behind a norm, with those that complete the map.
@@ -146,14 +153,17 @@ struct Held<'a> {
     qkv: &'a mut [f32],
     /// What attention found, mutual first.
     attended: &'a mut [f32],
+    /// For the MLP.
     scratch: &'a mut [f32],
+    /// For products.
+    rounded: &'a mut [E],
 }
 
-impl<'a> Plan<'a> {
+impl<'a, E: Element> Plan<'a, E> {
     fn new(level: Level, geometry: &'a BlockGeometry, weights: &'a BlockWeights<'a>) -> Self {
         let g = &geometry.windows;
         // The factor on the queries is in the weight that makes them.
-        let queries = |layer: &Affine<'_>| layer.packed(level).scaled(g.channels, g.scale());
+        let queries = |layer: &Affine<'_>| layer.packed_scaled(level, g.channels, g.scale());
         Self {
             level,
             geometry,
@@ -191,25 +201,39 @@ impl<'a> Plan<'a> {
         if inside == 0 {
             return;
         }
-        let scratch = self.heads(false).scratch_len().max(self.mlp.scratch_len());
-        let held = (inside + tokens) * channels;
-        let lens = [held, 3 * tokens * channels, tokens * self.attended(), scratch];
-        with_scratch(lens, |[held, qkv, attended, scratch]| {
-            let (tokens, normal) = held.split_at_mut(inside * channels);
-            let mut held = Held { tokens, normal, qkv, attended, scratch };
-            let rows = held.tokens.chunks_exact_mut(channels);
-            for (place, row) in places.iter().flatten().zip(rows) {
-                // SAFETY: each token is in one window, so no other task writes here.
-                unsafe { values.read(place * channels, row) };
-            }
-            self.attend(window, &places, &mut held);
-            self.widen(inside, &mut held);
-            let rows = held.tokens.chunks_exact(channels);
-            for (place, row) in places.iter().flatten().zip(rows) {
-                // SAFETY: as above, and no other task reads here.
-                unsafe { values.write(place * channels, row) };
-            }
+        let rounded = self.qkv_self.rounded_len(tokens).max(self.proj.rounded_len(tokens));
+        let rounded = rounded.max(self.mlp.rounded_len());
+        let [of_inside, of_all] = [inside, tokens].map(|rows| rows * channels);
+        let lens = [of_inside, of_all, 3 * of_all, tokens * self.attended(), self.mlp.scratch_len()];
+        with_kept(E::kept(), [rounded], |[rounded]| {
+            with_scratch(lens, |[tokens, normal, qkv, attended, scratch]| {
+                let held = Held { tokens, normal, qkv, attended, scratch, rounded };
+                self.run_in(window, &places, values, held);
+            });
         });
+    }
+
+    /// The same with buffers for it.
+    fn run_in(
+        &self,
+        window: usize,
+        places: &[Option<usize>],
+        values: &SharedOutput<'_>,
+        mut held: Held<'_, E>,
+    ) {
+        let channels = self.geometry.windows.channels;
+        let rows = held.tokens.chunks_exact_mut(channels);
+        for (place, row) in places.iter().flatten().zip(rows) {
+            // SAFETY: each token is in one window, so no other task writes here.
+            unsafe { values.read(place * channels, row) };
+        }
+        self.attend(window, places, &mut held);
+        self.widen(&mut held);
+        let rows = held.tokens.chunks_exact(channels);
+        for (place, row) in places.iter().flatten().zip(rows) {
+            // SAFETY: as above, and no other task reads here.
+            unsafe { values.write(place * channels, row) };
+        }
     }
 
     /// Where each token of a window lies, counted over the tokens of all clips; `None` for those
@@ -226,21 +250,21 @@ impl<'a> Plan<'a> {
     }
 
     /// `tokens += proj(attention(norm(tokens)))`
-    fn attend(&self, window: usize, places: &[Option<usize>], held: &mut Held<'_>) {
+    fn attend(&self, window: usize, places: &[Option<usize>], held: &mut Held<'_, E>) {
         let g = &self.geometry.windows;
         let (channels, stride) = (g.channels, self.attended());
         self.normalise(places, held);
         let regions = g.window_regions(self.regions.as_deref(), window);
-        self.project(&self.qkv_self, held.normal, held.qkv);
+        self.qkv_self.apply_dense(held.normal, held.rounded, held.qkv);
         let mut own = Columns { values: &mut held.attended[stride - channels..], stride };
-        self.heads(false).attend(held.qkv, regions, held.scratch, &mut own);
+        self.heads(false).attend::<E>(held.qkv, regions, &mut own);
         if let (Some(qkv), Some(mutual)) = (&self.qkv_mutual, &self.weights.mutual) {
             for frame in held.normal.chunks_exact_mut(mutual.positions.len()) {
                 frame.iter_mut().zip(mutual.positions).for_each(|(value, code)| *value += code);
             }
-            self.project(qkv, held.normal, held.qkv);
+            qkv.apply_dense(held.normal, held.rounded, held.qkv);
             let mut found = Columns { values: &mut *held.attended, stride };
-            self.heads(true).attend(held.qkv, regions, held.scratch, &mut found);
+            self.heads(true).attend::<E>(held.qkv, regions, &mut found);
         }
         let inside = held.tokens.len() / channels;
         if inside < places.len() {
@@ -249,12 +273,12 @@ impl<'a> Plan<'a> {
                 held.attended.copy_within(from * stride..(from + 1) * stride, to * stride);
             }
         }
-        self.project(&self.proj, &held.attended[..inside * stride], held.normal);
+        self.proj.apply_dense(&held.attended[..inside * stride], held.rounded, held.normal);
         add(held.tokens, held.normal);
     }
 
     /// The norm before attention; zeros where a token completes the map.
-    fn normalise(&self, places: &[Option<usize>], held: &mut Held<'_>) {
+    fn normalise(&self, places: &[Option<usize>], held: &mut Held<'_, E>) {
         let (channels, norm) = (self.geometry.windows.channels, &self.weights.norm1);
         normalise(self.level, held.tokens, norm.weight, norm.bias, held.normal);
         let mut left = held.tokens.len() / channels;
@@ -274,23 +298,16 @@ impl<'a> Plan<'a> {
     }
 
     /// `tokens += mlp(norm(tokens))`
-    fn widen(&self, inside: usize, held: &mut Held<'_>) {
+    fn widen(&self, held: &mut Held<'_, E>) {
         let (channels, norm) = (self.geometry.windows.channels, &self.weights.norm2);
-        let found = &mut held.qkv[..MLP_ROWS.min(inside) * channels];
+        let found = &mut *held.qkv;
         for tokens in held.tokens.chunks_mut(MLP_ROWS * channels) {
             let normal = &mut held.normal[..tokens.len()];
             normalise(self.level, tokens, norm.weight, norm.bias, normal);
-            let rows = Rows::dense(normal, [tokens.len() / channels, channels]);
-            self.mlp.forward(rows, held.scratch, found);
+            let found = &mut found[..tokens.len()];
+            self.mlp.forward(normal, held.scratch, held.rounded, found);
             add(tokens, found);
         }
-    }
-
-    fn project(&self, layer: &Packed, rows: &[f32], out: &mut [f32]) {
-        let sizes = [rows.len() / layer.depth(), layer.depth()];
-        let rows = Rows::dense(rows, sizes);
-        let product = Product { rows, right: layer.right(), start: Start::Bias };
-        multiply(self.level, product, out, layer.columns());
     }
 }
 

@@ -7,7 +7,9 @@
 //! it the values that a row of the kernel sees from one pixel on follow each other, and those of
 //! the next pixel start `in_channels` later: the band is the left matrix of a product as it lies.
 
+use crate::element::{Element, Pair};
 use crate::level::{Level, at_every_level};
+use crate::precision::Precision;
 use crate::weights::{WeightSizes, bias_gradient};
 
 mod backward;
@@ -178,11 +180,12 @@ pub struct ConvWeights<'a> {
 /// padded frame, or the padding not smaller than the kernel.
 pub fn conv2d(geometry: &ConvGeometry, x: &[f32], weights: ConvWeights<'_>, out: &mut [f32]) {
     let source = Source { values: x, channels: geometry.in_channels };
-    conv2d_joined(geometry, &[source], weights, Activation::None, out);
+    let level = Level::current();
+    convolve_at::<f32>(level, geometry, &[source], weights, Activation::None, out);
 }
 
 /// Convolves an input whose channels are those of all `sources`, one behind the other, and applies
-/// `activation`.
+/// `activation`, in [`Precision::current`]; inputs with an odd number of channels in `f32`.
 ///
 /// # Panics
 ///
@@ -194,10 +197,16 @@ pub fn conv2d_joined(
     activation: Activation,
     out: &mut [f32],
 ) {
-    convolve_at(Level::current(), geometry, sources, weights, activation, out);
+    let level = Level::current();
+    match Precision::current() {
+        Precision::Bf16 if geometry.in_channels.is_multiple_of(Pair::TERMS) => {
+            convolve_at::<Pair>(level, geometry, sources, weights, activation, out);
+        }
+        _ => convolve_at::<f32>(level, geometry, sources, weights, activation, out),
+    }
 }
 
-fn convolve_at(
+fn convolve_at<E: Element>(
     level: Level,
     geometry: &ConvGeometry,
     sources: &[Source<'_>],
@@ -215,7 +224,7 @@ fn convolve_at(
     let bias_len = weights.bias.map_or(geometry.out_channels, <[f32]>::len);
     assert_eq!(bias_len, geometry.out_channels, "conv2d: the bias does not fit {geometry:?}");
     let matrix = geometry.weight_sizes().pack(weights.weight);
-    let packed = geometry.weight_sizes().packed(level, &matrix, weights.bias);
+    let packed = geometry.weight_sizes().packed::<E>(level, &matrix, weights.bias);
     forward::convolve(level, geometry, sources, &packed, activation, out);
 }
 

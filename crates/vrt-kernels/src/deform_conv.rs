@@ -10,7 +10,9 @@
 //! groups make a grouped convolution. One may cut the other.
 
 use crate::conv::out_size;
+use crate::element::Pair;
 use crate::level::Level;
+use crate::precision::Precision;
 use crate::weights::{WeightSizes, bias_gradient};
 
 mod backward;
@@ -228,11 +230,11 @@ pub fn deform_conv(
     );
     let places = Places::Given { offset: inputs.offset, mask: inputs.mask };
     let weights = [inputs.weight, bias];
-    forward::convolve(Level::current(), geometry, (inputs.x, places), weights, out);
+    forward::convolve::<f32>(Level::current(), geometry, (inputs.x, places), weights, out);
 }
 
 /// The same at places around flows: `offset = max_offset · tanh(answer) + flow`,
-/// `mask = sigmoid(answer)`, a few pixels at a time.
+/// `mask = sigmoid(answer)`, a few pixels at a time; the product in [`Precision::current`].
 ///
 /// # Panics
 ///
@@ -248,8 +250,11 @@ pub fn deform_conv_guided(
     geometry.check_guide(&guide);
     let channels = geometry.out_channels;
     assert_eq!(bias.len(), channels, "deform_conv: the bias does not fit {geometry:?}");
-    let places = Places::Guided(guide);
-    forward::convolve(Level::current(), geometry, (x, places), [weight, bias], out);
+    let (level, places) = (Level::current(), (x, Places::Guided(guide)));
+    match Precision::current() {
+        Precision::F32 => forward::convolve::<f32>(level, geometry, places, [weight, bias], out),
+        Precision::Bf16 => forward::convolve::<Pair>(level, geometry, places, [weight, bias], out),
+    }
 }
 
 /// The gradients that a backward pass of [`deform_conv`] is to write, each of the length of what

@@ -15,6 +15,8 @@ pub enum Level {
     Avx2,
     /// AVX-512 F, BW, DQ and VL.
     Avx512,
+    /// The same with BF16: products of pairs of bfloat16.
+    Avx512Bf16,
 }
 
 /// Held by [`CURRENT`] and [`DETECTED`] until they are set.
@@ -24,7 +26,7 @@ static DETECTED: AtomicU8 = AtomicU8::new(UNKNOWN);
 static CURRENT: AtomicU8 = AtomicU8::new(UNKNOWN);
 
 impl Level {
-    const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+    const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16];
 
     /// Whether the portable body may round a product and a sum once.
     ///
@@ -57,6 +59,11 @@ impl Level {
         Self::from_code(CURRENT.load(Ordering::Relaxed)).unwrap_or_else(Self::detect)
     }
 
+    /// Whether the level has instructions that multiply bfloat16; others widen them first.
+    pub fn multiplies_bf16(self) -> bool {
+        self >= Self::Avx512Bf16
+    }
+
     /// Makes every kernel of the process use `level` from now on.
     ///
     /// The products of backward passes come from a library that chooses for itself and are not
@@ -81,6 +88,7 @@ impl fmt::Display for Level {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Avx512Bf16 => "avx512-bf16",
         })
     }
 }
@@ -93,9 +101,11 @@ fn ask_processor() -> Level {
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl");
-    match (avx512, avx2) {
-        (true, _) => Level::Avx512,
-        (_, true) => Level::Avx2,
+    let bf16 = avx512 && is_x86_feature_detected!("avx512bf16");
+    match (bf16, avx512, avx2) {
+        (true, ..) => Level::Avx512Bf16,
+        (_, true, _) => Level::Avx512,
+        (.., true) => Level::Avx2,
         _ => Level::Portable,
     }
 }
@@ -141,7 +151,9 @@ macro_rules! at_every_level {
                 // SAFETY: the assertion above proves that this processor has AVX-512 F, BW, DQ
                 // and VL, AVX2 and FMA.
                 #[cfg(target_arch = "x86_64")]
-                $crate::level::Level::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::level::Level::Avx512 | $crate::level::Level::Avx512Bf16 => unsafe {
+                    avx512($($arg),*)
+                },
                 _ => $body::<{ $crate::level::Level::PORTABLE_FUSED }>($($arg),*),
             }
         }

@@ -22,6 +22,7 @@ pub mod block;
 pub mod composed;
 pub mod conv;
 pub mod deform_conv;
+mod element;
 mod exponential;
 #[cfg(feature = "burn")]
 pub mod fused;
@@ -34,6 +35,7 @@ mod norm;
 #[cfg(feature = "burn")]
 pub mod ops;
 pub mod parallel;
+mod precision;
 mod product;
 pub mod tokens;
 mod vector;
@@ -42,5 +44,6 @@ mod weights;
 pub mod window_attention;
 
 pub use level::Level;
+pub use precision::Precision;
 pub use warp::WarpMode;
 pub use window_attention::WindowGeometry;

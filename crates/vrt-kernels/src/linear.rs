@@ -4,7 +4,7 @@ use crate::level::Level;
 use crate::matmul::{Found, Matrix, MatrixMut, matmul};
 use crate::mlp::Affine;
 use crate::parallel::{for_each_part, sum_parts};
-use crate::product::{Product, Rows, Start, multiply};
+use crate::product::Packed;
 use crate::weights::bias_gradient;
 
 #[cfg(test)]
@@ -64,11 +64,10 @@ fn linear_at(
     let LinearGeometry { inputs, outputs, .. } = *geometry;
     geometry.check(x.len(), layer.weight.len(), out.len());
     assert_eq!(layer.bias.len(), outputs, "linear: the bias does not fit {geometry:?}");
-    let packed = layer.packed(level);
+    let packed: Packed<f32> = layer.packed(level);
     for_each_part(out, TASK_ROWS * outputs, |task, out| {
-        let x = &x[task * TASK_ROWS * inputs..];
-        let rows = Rows::dense(x, [out.len() / outputs, inputs]);
-        multiply(level, Product { rows, right: packed.right(), start: Start::Bias }, out, outputs);
+        let rows = out.len() / outputs;
+        packed.apply_dense(&x[task * TASK_ROWS * inputs..][..rows * inputs], &mut [], out);
     });
 }
 

@@ -1,8 +1,9 @@
 //! Gated MLP: `out = fc2(GELU(fc11 x) · fc12 x)`, a few rows at a time in the core's own cache.
 
+use crate::element::Element;
 use crate::gate;
 use crate::level::Level;
-use crate::product::{Packed, Product, Rows, Start, multiply};
+use crate::product::Packed;
 
 /// Rows whose hidden values are held at a time: whole tiles of every level's products.
 pub(crate) const MLP_ROWS: usize = 48;
@@ -26,8 +27,18 @@ impl Affine<'_> {
         );
     }
 
-    pub(crate) fn packed(&self, level: Level) -> Packed {
-        Packed::published(level, self.weight, self.bias)
+    pub(crate) fn packed<E: Element>(&self, level: Level) -> Packed<E> {
+        self.packed_scaled(level, 0, 1.0)
+    }
+
+    /// The layer with its first `outputs` outputs multiplied by `factor`.
+    pub(crate) fn packed_scaled<E: Element>(
+        &self,
+        level: Level,
+        outputs: usize,
+        factor: f32,
+    ) -> Packed<E> {
+        Packed::published(level, self.weight, self.bias, (outputs, factor))
     }
 }
 
@@ -53,15 +64,15 @@ impl MlpWeights<'_> {
 
 /// A gated MLP ready for many rows.
 #[derive(Debug)]
-pub(crate) struct PackedMlp {
+pub(crate) struct PackedMlp<E> {
     level: Level,
-    fc11: Packed,
-    fc12: Packed,
-    fc2: Packed,
+    fc11: Packed<E>,
+    fc12: Packed<E>,
+    fc2: Packed<E>,
     hidden: usize,
 }
 
-impl PackedMlp {
+impl<E: Element> PackedMlp<E> {
     pub(crate) fn new(level: Level, weights: &MlpWeights<'_>) -> Self {
         let MlpWeights { fc11, fc12, fc2 } = weights;
         let hidden = fc11.bias.len();
@@ -74,19 +85,26 @@ impl PackedMlp {
         3 * MLP_ROWS * self.hidden
     }
 
+    /// Elements of the buffer that [`Self::forward`] needs.
+    pub(crate) fn rounded_len(&self) -> usize {
+        self.fc11.rounded_len(MLP_ROWS).max(self.fc2.rounded_len(MLP_ROWS))
+    }
+
     /// Writes the MLP of at most [`MLP_ROWS`] rows to `out`, `[rows, outputs]`.
-    pub(crate) fn forward(&self, rows: Rows<'_>, scratch: &mut [f32], out: &mut [f32]) {
-        let (level, hidden, len) = (self.level, self.hidden, rows.count * self.hidden);
+    pub(crate) fn forward(
+        &self,
+        rows: &[f32],
+        scratch: &mut [f32],
+        rounded: &mut [E],
+        out: &mut [f32],
+    ) {
+        let len = out.len() / self.fc2.columns() * self.hidden;
         let (gates, rest) = scratch.split_at_mut(len);
         let (values, rest) = rest.split_at_mut(len);
         let gated = &mut rest[..len];
-        for (layer, out) in [(&self.fc11, &mut *gates), (&self.fc12, &mut *values)] {
-            let product = Product { rows, right: layer.right(), start: Start::Bias };
-            multiply(level, product, out, hidden);
-        }
-        gate::forward(level, gates, values, gated);
-        let rows = Rows::dense(gated, [rows.count, hidden]);
-        let stride = self.fc2.columns();
-        multiply(level, Product { rows, right: self.fc2.right(), start: Start::Bias }, out, stride);
+        self.fc11.apply_dense(rows, rounded, gates);
+        self.fc12.apply_dense(rows, rounded, values);
+        gate::forward(self.level, gates, values, gated);
+        self.fc2.apply_dense(gated, rounded, out);
     }
 }

@@ -271,10 +271,11 @@ impl<'a> SharedOutput<'a> {
     }
 }
 
+/// Buffers that a thread keeps between calls, the one to be taken next last.
+pub(crate) type Kept<T> = Cell<Vec<Vec<T>>>;
+
 thread_local! {
-    static SCRATCH: [Cell<Vec<f32>>; 4] = const {
-        [Cell::new(Vec::new()), Cell::new(Vec::new()), Cell::new(Vec::new()), Cell::new(Vec::new())]
-    };
+    static SCRATCH: Kept<f32> = const { Cell::new(Vec::new()) };
 }
 
 /// Calls `work` with buffers of the given lengths that this thread keeps between calls.
@@ -284,12 +285,23 @@ pub(crate) fn with_scratch<const N: usize, T>(
     lens: [usize; N],
     work: impl FnOnce([&mut [f32]; N]) -> T,
 ) -> T {
-    const { assert!(N <= 4, "there are four buffers a thread") };
-    // Taken out, not borrowed: a nested call finds them empty and works on its own.
-    let mut buffers: [Vec<f32>; N] = std::array::from_fn(|i| take(&SCRATCH, i));
+    with_kept(&SCRATCH, lens, work)
+}
+
+/// The same with buffers of `kept`.
+pub(crate) fn with_kept<E: Copy + Default + 'static, const N: usize, T>(
+    kept: &'static LocalKey<Kept<E>>,
+    lens: [usize; N],
+    work: impl FnOnce([&mut [E]; N]) -> T,
+) -> T {
+    // Taken out, not borrowed: a nested call takes those behind, and each depth of calls finds its
+    // own again.
+    let mut stack = kept.take();
+    let mut buffers: [Vec<E>; N] = std::array::from_fn(|_| stack.pop().unwrap_or_default());
+    kept.set(stack);
     for (buffer, len) in buffers.iter_mut().zip(lens) {
         if buffer.len() < len {
-            buffer.resize(len, 0.0);
+            buffer.resize(len, E::default());
         }
     }
     let mut lens = lens.into_iter();
@@ -297,14 +309,10 @@ pub(crate) fn with_scratch<const N: usize, T>(
         let len = lens.next().unwrap_or(0);
         &mut buffer[..len]
     }));
-    for (i, buffer) in buffers.into_iter().enumerate() {
-        SCRATCH.with(|cells| cells[i].set(buffer));
-    }
+    let mut stack = kept.take();
+    stack.extend(buffers.into_iter().rev());
+    kept.set(stack);
     result
-}
-
-fn take(cells: &'static LocalKey<[Cell<Vec<f32>>; 4]>, index: usize) -> Vec<f32> {
-    cells.with(|cells| cells[index].take())
 }
 
 #[cfg(test)]
@@ -359,7 +367,9 @@ mod tests {
         let sum = with_scratch([4, 2], |[a, b]| {
             a.fill(1.0);
             b.fill(2.0);
-            with_scratch([8], |[c]| c.fill(9.0));
+            for _ in 0..2 {
+                with_scratch([8], |[c]| c.fill(9.0));
+            }
             a.iter().sum::<f32>() + b.iter().sum::<f32>()
         });
         assert_eq!(sum, 8.0);

@@ -3,10 +3,11 @@
 //! The left matrix is read where it lies, row by row; the right one lies in panels of two vectors
 //! of columns. A tile of the output, a few rows of one panel, is summed in registers.
 
+use crate::element::Element;
 use crate::level::Level;
 #[cfg(target_arch = "x86_64")]
 use crate::vector::{Avx2, Avx512};
-use crate::vector::{Portable, Vector, at_every_vector};
+use crate::vector::{Portable, Step, Vector};
 
 /// Vectors of columns in a panel.
 const PANEL_VECTORS: usize = 2;
@@ -14,7 +15,8 @@ const PANEL_VECTORS: usize = 2;
 const MOST_COLUMNS: usize = 32;
 
 /// Sizes of a right matrix, `[depth, columns]`, that lies in panels: for each panel of some columns
-/// its rows one behind the other, columns beyond the last one zero.
+/// its rows one behind the other, columns beyond the last one zero. Where an element has two terms,
+/// a panel's row holds two rows of the matrix, the last one perhaps zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PanelSizes {
     depth: usize,
@@ -31,39 +33,50 @@ impl PanelSizes {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => Avx512::LANES,
+            Level::Avx512 | Level::Avx512Bf16 => Avx512::LANES,
             #[cfg(not(target_arch = "x86_64"))]
             _ => Portable::LANES,
         };
         Self { depth, columns, width: PANEL_VECTORS * lanes }
     }
 
-    /// Values of all panels.
-    pub(crate) fn len(&self) -> usize {
-        self.columns.next_multiple_of(self.width) * self.depth
+    /// Elements of all panels.
+    pub(crate) fn len<E: Element>(&self) -> usize {
+        self.columns.next_multiple_of(self.width) * E::units(self.depth)
     }
 
     /// Fills panels from the matrix, whose row `i` starts at `i · stride`.
-    pub(crate) fn pack(&self, values: &[f32], stride: usize, panels: &mut [f32]) {
-        for (index, panel) in panels[..self.len()].chunks_exact_mut(self.panel_len()).enumerate() {
+    pub(crate) fn pack<E: Element>(
+        &self,
+        level: Level,
+        values: &[f32],
+        stride: usize,
+        panels: &mut [E],
+    ) {
+        let panels = panels[..self.len::<E>()].chunks_exact_mut(self.panel_len::<E>());
+        for (index, panel) in panels.enumerate() {
             let (first, count) = self.panel_columns(index);
             for (i, row) in panel.chunks_exact_mut(self.width).enumerate() {
                 let (inside, beyond) = row.split_at_mut(count);
-                inside.copy_from_slice(&values[i * stride + first..][..count]);
-                beyond.fill(0.0);
+                let rows = E::TERMS.min(self.depth - i * E::TERMS);
+                let values = &values[i * E::TERMS * stride + first..];
+                E::write_across(level, values, rows, stride, inside);
+                beyond.fill(E::default());
             }
         }
     }
 
-    /// Fills panels from the transposed matrix, whose row `i` starts at `i · stride`.
-    pub(crate) fn pack_transposed(&self, transposed: &[f32], stride: usize, panels: &mut [f32]) {
-        for (index, panel) in panels[..self.len()].chunks_exact_mut(self.panel_len()).enumerate() {
+    /// Fills panels from the transposed matrix, whose rows are columns here.
+    pub(crate) fn pack_transposed<E: Element>(&self, transposed: Rows<'_, E>, panels: &mut [E]) {
+        let Rows { values, stride, .. } = transposed;
+        let panels = panels[..self.len::<E>()].chunks_exact_mut(self.panel_len::<E>());
+        for (index, panel) in panels.enumerate() {
             let (first, count) = self.panel_columns(index);
             if count < self.width {
-                panel.fill(0.0);
+                panel.fill(E::default());
             }
             for column in 0..count {
-                let source = &transposed[(first + column) * stride..][..self.depth];
+                let source = &values[(first + column) * stride..][..E::units(self.depth)];
                 for (row, value) in panel.chunks_exact_mut(self.width).zip(source) {
                     row[column] = *value;
                 }
@@ -71,8 +84,8 @@ impl PanelSizes {
         }
     }
 
-    fn panel_len(&self) -> usize {
-        (self.depth * self.width).max(1)
+    fn panel_len<E: Element>(&self) -> usize {
+        (E::units(self.depth) * self.width).max(1)
     }
 
     /// First column of a panel, and how many of the matrix's it has.
@@ -84,24 +97,31 @@ impl PanelSizes {
 
 /// A right matrix in panels, and what products with it start from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Right<'a> {
+pub(crate) struct Right<'a, E> {
     pub(crate) sizes: PanelSizes,
-    pub(crate) panels: &'a [f32],
+    pub(crate) panels: &'a [E],
     /// As long as all panels' columns; empty for none.
     pub(crate) bias: &'a [f32],
 }
 
 /// A weight in panels.
 #[derive(Clone, Debug)]
-pub(crate) struct Packed {
+pub(crate) struct Packed<E> {
+    level: Level,
     sizes: PanelSizes,
-    panels: Vec<f32>,
+    panels: Vec<E>,
     bias: Vec<f32>,
 }
 
-impl Packed {
-    /// The weight of a linear layer, `[columns, depth]` as published, and its bias.
-    pub(crate) fn published(level: Level, weight: &[f32], bias: &[f32]) -> Self {
+impl<E: Element> Packed<E> {
+    /// The weight of a linear layer, `[columns, depth]` as published, and its bias; the first
+    /// `scaled.0` columns, and their bias, multiplied by `scaled.1`.
+    pub(crate) fn published(
+        level: Level,
+        weight: &[f32],
+        bias: &[f32],
+        scaled: (usize, f32),
+    ) -> Self {
         let columns = bias.len().max(1);
         assert!(
             !weight.is_empty() && weight.len().is_multiple_of(columns),
@@ -110,7 +130,18 @@ impl Packed {
         );
         let depth = weight.len() / columns;
         let mut packed = Self::zero(level, [depth, columns], Some(bias));
-        packed.sizes.pack_transposed(weight, depth, &mut packed.panels);
+        let (count, factor) = scaled;
+        packed.bias.iter_mut().take(count).for_each(|value| *value *= factor);
+        let mut changed;
+        let mut weight = weight;
+        if count > 0 {
+            changed = weight.to_vec();
+            changed.iter_mut().take(count * depth).for_each(|value| *value *= factor);
+            weight = &changed;
+        }
+        let mut rounded = vec![E::default(); E::rounded_len([columns, depth])];
+        let rows = E::rows(level, weight, [columns, depth], depth, &mut rounded);
+        packed.sizes.pack_transposed(rows, &mut packed.panels);
         packed
     }
 
@@ -122,7 +153,7 @@ impl Packed {
         bias: Option<&[f32]>,
     ) -> Self {
         let mut packed = Self::zero(level, sizes, bias);
-        packed.sizes.pack(values, sizes[1], &mut packed.panels);
+        packed.sizes.pack(level, values, sizes[1], &mut packed.panels);
         packed
     }
 
@@ -131,25 +162,7 @@ impl Packed {
         let mut bias = bias.map_or_else(Vec::new, <[f32]>::to_vec);
         assert!(bias.is_empty() || bias.len() == columns, "product: the bias does not fit");
         bias.resize(bias.len().next_multiple_of(sizes.width), 0.0);
-        Self { sizes, panels: vec![0.0; sizes.len()], bias }
-    }
-
-    /// The same with the first `columns` columns, and their bias, multiplied by `factor`.
-    pub(crate) fn scaled(mut self, columns: usize, factor: f32) -> Self {
-        let (width, panel_len) = (self.sizes.width, self.sizes.panel_len());
-        for (index, panel) in self.panels.chunks_exact_mut(panel_len).enumerate() {
-            let count = columns.saturating_sub(index * width).min(width);
-            for row in panel.chunks_exact_mut(width) {
-                row[..count].iter_mut().for_each(|value| *value *= factor);
-            }
-        }
-        self.bias.iter_mut().take(columns).for_each(|value| *value *= factor);
-        self
-    }
-
-    /// Rows of the matrix: the values of a row that it is multiplied with.
-    pub(crate) fn depth(&self) -> usize {
-        self.sizes.depth
+        Self { level, sizes, panels: vec![E::default(); sizes.len::<E>()], bias }
     }
 
     /// Columns of the matrix.
@@ -158,16 +171,43 @@ impl Packed {
     }
 
     /// The weight as products take it.
-    pub(crate) fn right(&self) -> Right<'_> {
+    pub(crate) fn right(&self) -> Right<'_, E> {
         Right { sizes: self.sizes, panels: &self.panels, bias: &self.bias }
+    }
+
+    /// Elements of the buffer that [`Self::apply`] needs for so many rows.
+    pub(crate) fn rounded_len(&self, rows: usize) -> usize {
+        E::rounded_len([rows, self.sizes.depth])
+    }
+
+    /// Writes the product of `count` rows, `strides[0]` apart, and the weight, plus its bias, to
+    /// `out`, whose rows are `strides[1]` apart.
+    pub(crate) fn apply(
+        &self,
+        rows: &[f32],
+        count: usize,
+        strides: [usize; 2],
+        rounded: &mut [E],
+        out: &mut [f32],
+    ) {
+        let sizes = [count, self.sizes.depth];
+        let rows = E::rows(self.level, rows, sizes, strides[0], rounded);
+        let product = Product { rows, right: self.right(), start: Start::Bias };
+        multiply(self.level, product, out, strides[1]);
+    }
+
+    /// The same for rows that follow each other, as those of `out` do.
+    pub(crate) fn apply_dense(&self, rows: &[f32], rounded: &mut [E], out: &mut [f32]) {
+        let PanelSizes { depth, columns, .. } = self.sizes;
+        self.apply(rows, rows.len() / depth, [depth, columns], rounded, out);
     }
 }
 
-/// A left matrix whose rows lie somewhere in a slice, each in `parts` pieces of `part_len` values,
-/// `part_stride` apart. Rows may overlap, as the windows of a convolution do.
+/// A left matrix whose rows lie somewhere in a slice, each in `parts` pieces of `part_len`
+/// elements, `part_stride` apart. Rows may overlap, as the windows of a convolution do.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rows<'a> {
-    pub(crate) values: &'a [f32],
+pub(crate) struct Rows<'a, E> {
+    pub(crate) values: &'a [E],
     pub(crate) count: usize,
     /// Rows of a line: after so many, the next one starts at the next line.
     pub(crate) per_line: usize,
@@ -180,9 +220,9 @@ pub(crate) struct Rows<'a> {
     pub(crate) part_stride: usize,
 }
 
-impl<'a> Rows<'a> {
-    /// Rows of `len` values, `stride` apart.
-    pub(crate) fn strided(values: &'a [f32], [count, len]: [usize; 2], stride: usize) -> Self {
+impl<'a, E> Rows<'a, E> {
+    /// Rows of `len` elements, `stride` apart.
+    pub(crate) fn strided(values: &'a [E], [count, len]: [usize; 2], stride: usize) -> Self {
         Self {
             values,
             count,
@@ -195,8 +235,8 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Rows of `len` values that follow each other.
-    pub(crate) fn dense(values: &'a [f32], sizes: [usize; 2]) -> Self {
+    /// Rows of `len` elements that follow each other.
+    pub(crate) fn dense(values: &'a [E], sizes: [usize; 2]) -> Self {
         Self::strided(values, sizes, sizes[1])
     }
 
@@ -217,28 +257,64 @@ pub(crate) enum Start<'a> {
 
 /// A product before it is computed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Product<'a> {
-    pub(crate) rows: Rows<'a>,
-    pub(crate) right: Right<'a>,
+pub(crate) struct Product<'a, E> {
+    pub(crate) rows: Rows<'a, E>,
+    pub(crate) right: Right<'a, E>,
     pub(crate) start: Start<'a>,
 }
 
-at_every_vector! {
-    /// Writes `start + rows · right` to `out`, whose rows are `stride` apart.
-    pub(crate) fn multiply(product: Product<'_>, out: &mut [f32], stride: usize) = multiply_body;
+/// Writes `start + rows · right` to `out`, whose rows are `stride` apart.
+///
+/// Each level's products hold as many rows of two vectors as its registers take. The bodies, and
+/// all that they call, must be `#[inline(always)]`.
+pub(crate) fn multiply<E: Element>(
+    level: Level,
+    product: Product<'_, E>,
+    out: &mut [f32],
+    stride: usize,
+) {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn avx2<E: Element>(product: Product<'_, E>, out: &mut [f32], stride: usize) {
+        multiply_body::<E, E::Avx2, 6>(product, out, stride);
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+    fn avx512<E: Element>(product: Product<'_, E>, out: &mut [f32], stride: usize) {
+        multiply_body::<E, E::Avx512, 12>(product, out, stride);
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+    fn avx512_bf16<E: Element>(product: Product<'_, E>, out: &mut [f32], stride: usize) {
+        multiply_body::<E, E::Avx512Bf16, 12>(product, out, stride);
+    }
+    assert!(level.is_available(), "this processor does not run the level {level}");
+    match level {
+        // SAFETY: the assertion above proves that this processor has AVX2 and FMA.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { avx2(product, out, stride) },
+        // SAFETY: the assertion above proves that this processor has AVX-512 F, BW, DQ and VL,
+        // AVX2 and FMA.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { avx512(product, out, stride) },
+        // SAFETY: the same, and BF16.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512Bf16 => unsafe { avx512_bf16(product, out, stride) },
+        _ => multiply_body::<E, E::Portable, 4>(product, out, stride),
+    }
 }
 
 #[inline(always)]
-fn multiply_body<V: Vector, const ROWS: usize>(
-    product: Product<'_>,
+fn multiply_body<E: Element, S: Step<Element = E>, const ROWS: usize>(
+    product: Product<'_, E>,
     out: &mut [f32],
     stride: usize,
 ) {
     let Product { rows, right, .. } = product;
-    let (width, depth) = (PANEL_VECTORS * V::LANES, rows.parts * rows.part_len);
+    let (width, depth) = (PANEL_VECTORS * S::Sum::LANES, rows.parts * rows.part_len);
     assert!(
-        depth > 0 && right.sizes.depth == depth && right.sizes.width == width,
-        "product: rows of {depth} values and a right matrix of {:?}",
+        depth > 0 && E::units(right.sizes.depth) == depth && right.sizes.width == width,
+        "product: rows of {depth} elements and a right matrix of {:?}",
         right.sizes
     );
     for (index, panel) in right.panels.chunks_exact(depth * width).enumerate() {
@@ -246,10 +322,10 @@ fn multiply_body<V: Vector, const ROWS: usize>(
         for row in (0..rows.count).step_by(ROWS) {
             let tile = Tile { row, rows: ROWS.min(rows.count - row), first, columns };
             // The last panel may hold one vector only.
-            if columns <= V::LANES {
-                tile_body::<V, ROWS, 1>(&product, panel, tile, out, stride);
+            if columns <= S::Sum::LANES {
+                tile_body::<S, ROWS, 1>(&product, panel, tile, out, stride);
             } else {
-                tile_body::<V, ROWS, PANEL_VECTORS>(&product, panel, tile, out, stride);
+                tile_body::<S, ROWS, PANEL_VECTORS>(&product, panel, tile, out, stride);
             }
         }
     }
@@ -267,15 +343,15 @@ struct Tile {
 
 /// One tile of `VECTORS` vectors of columns, held in registers while the depth goes by.
 #[inline(always)]
-fn tile_body<V: Vector, const ROWS: usize, const VECTORS: usize>(
-    product: &Product<'_>,
-    panel: &[f32],
+fn tile_body<S: Step, const ROWS: usize, const VECTORS: usize>(
+    product: &Product<'_, S::Element>,
+    panel: &[S::Element],
     tile: Tile,
     out: &mut [f32],
     stride: usize,
 ) {
     let Product { rows, right, start } = product;
-    let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
+    let mut sums = [[S::Sum::splat(0.0); VECTORS]; ROWS];
     match start {
         Start::Bias if right.bias.is_empty() => {}
         Start::Bias => {
@@ -290,18 +366,18 @@ fn tile_body<V: Vector, const ROWS: usize, const VECTORS: usize>(
             }
         }
     }
-    let width = PANEL_VECTORS * V::LANES;
+    let width = PANEL_VECTORS * S::Sum::LANES;
     let mut starts = [0; ROWS];
     for (i, at) in starts.iter_mut().enumerate() {
         // Rows beyond the last are the last one again; they are not stored.
         *at = rows.start(tile.row + i.min(tile.rows - 1));
     }
     for (part, panel) in panel.chunks_exact(rows.part_len * width).enumerate() {
-        let mut values: [&[f32]; ROWS] = [&[]; ROWS];
+        let mut values: [&[S::Element]; ROWS] = [&[]; ROWS];
         for (values, at) in values.iter_mut().zip(&starts) {
             *values = &rows.values[at + part * rows.part_stride..][..rows.part_len];
         }
-        add_products::<V, ROWS, VECTORS>(&mut sums, values, panel);
+        add_products::<S, ROWS, VECTORS>(&mut sums, values, panel);
     }
     for (i, row) in sums.iter().enumerate().take(tile.rows) {
         let at = (tile.row + i) * stride + tile.first;
@@ -311,30 +387,31 @@ fn tile_body<V: Vector, const ROWS: usize, const VECTORS: usize>(
 
 /// `sums[i] += Σ_k values[i][k] · panel[k]`
 #[inline(always)]
-fn add_products<V: Vector, const ROWS: usize, const VECTORS: usize>(
-    sums: &mut [[V; VECTORS]; ROWS],
-    values: [&[f32]; ROWS],
-    panel: &[f32],
+fn add_products<S: Step, const ROWS: usize, const VECTORS: usize>(
+    sums: &mut [[S::Sum; VECTORS]; ROWS],
+    values: [&[S::Element]; ROWS],
+    panel: &[S::Element],
 ) {
-    let width = PANEL_VECTORS * V::LANES;
+    let lanes = S::Sum::LANES;
+    let width = PANEL_VECTORS * lanes;
     let depth = panel.len() / width;
     let mut own = *sums;
     let values = {
-        let mut cut: [&[f32]; ROWS] = [&[]; ROWS];
+        let mut cut: [&[S::Element]; ROWS] = [&[]; ROWS];
         for (cut, values) in cut.iter_mut().zip(values) {
             *cut = &values[..depth];
         }
         cut
     };
     for (k, right) in panel.chunks_exact(width).enumerate() {
-        let mut vectors = [V::splat(0.0); VECTORS];
-        for (j, vector) in vectors.iter_mut().enumerate() {
-            *vector = V::load(&right[j * V::LANES..]);
+        let mut vectors = [S::fetch(right); VECTORS];
+        for (j, vector) in vectors.iter_mut().enumerate().skip(1) {
+            *vector = S::fetch(&right[j * lanes..]);
         }
         for i in 0..ROWS {
-            let value = V::splat(values[i][k]);
+            let value = S::spread(values[i][k]);
             for j in 0..VECTORS {
-                own[i][j] = value.mul_add(vectors[j], own[i][j]);
+                own[i][j] = S::add_product(value, vectors[j], own[i][j]);
             }
         }
     }
@@ -383,90 +460,150 @@ mod tests {
     use vrt_testing::Random;
 
     use super::*;
+    use crate::element::Pair;
 
-    proptest! {
-        #[test]
-        fn equals_the_sum_of_products_at_every_level(
-            count in 1_usize..30, columns in 1_usize..70, part_len in 1_usize..20,
-            parts in 1_usize..4, gap in 0_usize..4, per_line in 1_usize..8, seed: u64,
-            matrix: bool,
-        ) {
-            let depth = parts * part_len;
-            let mut random = Random::new(seed);
-            let rows_len = 40 * (count + 1) + parts * (part_len + gap);
+    /// The value that a product sees.
+    fn seen<E: Element>(value: f32) -> f32 {
+        if E::TERMS == 1 { value } else { half::bf16::from_f32(value).to_f32() }
+    }
+
+    /// Sizes of a product, and a seed.
+    #[derive(Clone, Copy, Debug)]
+    struct Case {
+        count: usize,
+        columns: usize,
+        parts: usize,
+        part_len: usize,
+        gap: usize,
+        per_line: usize,
+        matrix: bool,
+        seed: u64,
+    }
+
+    /// Products of rows in parts equal the sum of products; all strides are multiples of `TERMS`.
+    fn check_parts<E: Element>(case: Case) -> Result<(), TestCaseError> {
+        let Case { count, columns, parts, gap, per_line, .. } = case;
+        let part_len = case.part_len * E::TERMS;
+        let depth = parts * part_len;
+        let mut random = Random::new(case.seed);
+        let line = 40 * E::TERMS;
+        let values =
+            random.values(line * (count + 1) + parts * (part_len + gap * E::TERMS), 1.0);
+        let stride = case.part_len.min(5);
+        let part_stride = case.part_len + gap;
+        let weight = random.values(columns * depth, 1.0);
+        let bias = random.values(columns, 1.0);
+        let begin = random.values(count * columns, 1.0);
+        for level in Level::available() {
+            let mut elements = vec![E::default(); E::units(values.len())];
+            E::write(level, &values, &mut elements);
             let rows = Rows {
-                values: &random.values(rows_len, 1.0),
+                values: elements.as_slice(),
                 count,
                 per_line,
                 line_stride: 40,
-                stride: part_len.min(5),
+                stride,
                 parts,
-                part_len,
-                part_stride: part_len + gap,
+                part_len: case.part_len,
+                part_stride,
             };
-            let weight = random.values(columns * depth, 1.0);
-            let bias = random.values(columns, 1.0);
-            let begin = random.values(count * columns, 1.0);
-            for level in Level::available() {
-                let right = Packed::published(level, &weight, &bias);
-                let right = right.right();
-                let start = if matrix { Start::Matrix(&begin) } else { Start::Bias };
-                let stride = columns + gap;
-                let mut out = vec![7.0; count * stride];
-                multiply(level, Product { rows, right, start }, &mut out, stride);
-                for (at, value) in out.iter().enumerate() {
-                    let (i, j) = (at / stride, at % stride);
-                    if j >= columns {
-                        prop_assert_eq!(*value, 7.0, "between rows");
-                        continue;
-                    }
-                    let mut expected = if matrix { begin[i * columns + j] } else { bias[j] };
-                    for k in 0..depth {
-                        let from = rows.start(i) + k / part_len * rows.part_stride + k % part_len;
-                        expected += rows.values[from] * weight[j * depth + k];
-                    }
-                    prop_assert!((value - expected).abs() < 2e-5, "{level}: ({i}, {j})");
+            let packed = Packed::published(level, &weight, &bias, (0, 1.0));
+            let right = packed.right();
+            let start = if case.matrix { Start::Matrix(&begin) } else { Start::Bias };
+            let out_stride = columns + gap;
+            let mut out = vec![7.0; count * out_stride];
+            multiply(level, Product { rows, right, start }, &mut out, out_stride);
+            for (at, value) in out.iter().enumerate() {
+                let (i, j) = (at / out_stride, at % out_stride);
+                if j >= columns {
+                    prop_assert_eq!(*value, 7.0, "between rows");
+                    continue;
                 }
+                let mut expected = if case.matrix { begin[i * columns + j] } else { bias[j] };
+                for k in 0..depth {
+                    let part = k / part_len * part_stride * E::TERMS;
+                    let from = rows.start(i) * E::TERMS + part + k % part_len;
+                    expected += seen::<E>(values[from]) * seen::<E>(weight[j * depth + k]);
+                }
+                prop_assert!((value - expected).abs() < 3e-5, "{level}: ({i}, {j})");
             }
+        }
+        Ok(())
+    }
+
+    /// Rows of any length, also odd ones, `gap` values apart.
+    fn check_rows<E: Element>(case: Case) -> Result<(), TestCaseError> {
+        let Case { count, columns, part_len: depth, gap, .. } = case;
+        let mut random = Random::new(case.seed);
+        let rows = random.values(count * (depth + gap), 1.0);
+        let weight = random.values(columns * depth, 1.0);
+        let bias = random.values(columns, 1.0);
+        for level in Level::available() {
+            let packed = Packed::<E>::published(level, &weight, &bias, (columns / 2, 2.0));
+            let mut rounded = vec![E::default(); packed.rounded_len(count)];
+            let mut out = vec![f32::NAN; count * columns];
+            packed.apply(&rows, count, [depth + gap, columns], &mut rounded, &mut out);
+            for (at, value) in out.iter().enumerate() {
+                let (i, j) = (at / columns, at % columns);
+                let row = &rows[i * (depth + gap)..][..depth];
+                let weights = weight[j * depth..][..depth].iter();
+                let products = row.iter().zip(weights).map(|(a, b)| seen::<E>(*a) * seen::<E>(*b));
+                let factor = if j < columns / 2 { 2.0 } else { 1.0 };
+                let expected = factor * (bias[j] + products.sum::<f32>());
+                prop_assert!((value - expected).abs() < 3e-5, "{level}: ({i}, {j})");
+            }
+        }
+        Ok(())
+    }
+
+    /// A matrix and its transpose fill panels alike, whatever those held before.
+    fn check_packing<E: Element>(depth: usize, columns: usize, seed: u64) -> Result<(), TestCaseError> {
+        let values = Random::new(seed).values(depth * columns, 1.0);
+        let transposed: Vec<f32> =
+            (0..depth * columns).map(|i| values[i % depth * columns + i / depth]).collect();
+        for level in Level::available() {
+            let sizes = PanelSizes::new(level, [depth, columns]);
+            let mut junk = vec![E::default(); sizes.len::<E>()];
+            E::write(level, &vec![5.0; junk.len() * E::TERMS], &mut junk);
+            let [mut a, mut b] = [junk.clone(), junk];
+            sizes.pack(level, &values, columns, &mut a);
+            let mut rounded = vec![E::default(); E::rounded_len([columns, depth])];
+            let rows = E::rows(level, &transposed, [columns, depth], depth, &mut rounded);
+            sizes.pack_transposed(rows, &mut b);
+            prop_assert_eq!(&a, &b);
+        }
+        Ok(())
+    }
+
+    prop_compose! {
+        fn cases()(
+            count in 1_usize..30, columns in 1_usize..70, parts in 1_usize..4,
+            part_len in 1_usize..20, gap in 0_usize..4, per_line in 1_usize..8, matrix: bool,
+            seed: u64,
+        ) -> Case {
+            Case { count, columns, parts, part_len, gap, per_line, matrix, seed }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn rows_in_parts_equal_the_sum_of_products(case in cases()) {
+            check_parts::<f32>(case)?;
+            check_parts::<Pair>(case)?;
+        }
+
+        #[test]
+        fn rows_of_any_length_equal_the_sum_of_products(case in cases()) {
+            check_rows::<f32>(case)?;
+            check_rows::<Pair>(case)?;
         }
 
         #[test]
         fn a_matrix_and_its_transpose_pack_alike(
             depth in 1_usize..20, columns in 1_usize..70, seed: u64,
         ) {
-            let values = Random::new(seed).values(depth * columns, 1.0);
-            let transposed: Vec<f32> =
-                (0..depth * columns).map(|i| values[i % depth * columns + i / depth]).collect();
-            for level in Level::available() {
-                let sizes = PanelSizes::new(level, [depth, columns]);
-                // What panels held before must not matter.
-                let (mut a, mut b) = (vec![f32::NAN; sizes.len()], vec![f32::NAN; sizes.len()]);
-                sizes.pack(&values, columns, &mut a);
-                sizes.pack_transposed(&transposed, depth, &mut b);
-                prop_assert_eq!(&a, &b);
-            }
-        }
-    }
-
-    #[test]
-    fn scaled_columns_scale_their_outputs() {
-        let (weight, bias) = (Random::new(1).values(50 * 3, 1.0), [1.0; 50]);
-        for level in Level::available() {
-            let plain = Packed::published(level, &weight, &bias);
-            let scaled = plain.clone().scaled(37, 2.0);
-            let rows = Rows::dense(&[0.5, -1.0, 2.0], [1, 3]);
-            let (mut a, mut b) = ([0.0; 50], [0.0; 50]);
-            multiply(level, Product { rows, right: plain.right(), start: Start::Bias }, &mut a, 50);
-            multiply(
-                level,
-                Product { rows, right: scaled.right(), start: Start::Bias },
-                &mut b,
-                50,
-            );
-            for (i, (a, b)) in a.iter().zip(b).enumerate() {
-                let factor = if i < 37 { 2.0 } else { 1.0 };
-                assert!((a * factor - b).abs() < 1e-5, "{level}: column {i}");
-            }
+            check_packing::<f32>(depth, columns, seed)?;
+            check_packing::<Pair>(depth, columns, seed)?;
         }
     }
 }

@@ -2,11 +2,13 @@
 //! a residual behind, inputs that are joined on the way.
 
 use crate::conv::Source;
+use crate::element::{Element, Pair};
 use crate::level::Level;
 use crate::mlp::{Affine, MLP_ROWS, MlpWeights, PackedMlp};
 use crate::norm::normalise;
-use crate::parallel::{for_each_part, with_scratch};
-use crate::product::{Product, Rows, Start, multiply};
+use crate::parallel::{for_each_part, with_kept, with_scratch};
+use crate::precision::Precision;
+use crate::product::Packed;
 
 #[cfg(test)]
 mod tests;
@@ -25,16 +27,25 @@ pub struct Projection<'a> {
     pub residual: Option<&'a [f32]>,
 }
 
-/// `out = residual + layer(norm(x))` for tokens of `x`.
+/// `out = residual + layer(norm(x))` for tokens of `x`, in [`Precision::current`].
 ///
 /// # Panics
 ///
 /// Panics if the sizes do not fit each other.
 pub fn project(projection: &Projection<'_>, x: &[f32], out: &mut [f32]) {
-    project_at(Level::current(), projection, x, out);
+    let level = Level::current();
+    match Precision::current() {
+        Precision::F32 => project_at::<f32>(level, projection, x, out),
+        Precision::Bf16 => project_at::<Pair>(level, projection, x, out),
+    }
 }
 
-fn project_at(level: Level, projection: &Projection<'_>, x: &[f32], out: &mut [f32]) {
+fn project_at<E: Element>(
+    level: Level,
+    projection: &Projection<'_>,
+    x: &[f32],
+    out: &mut [f32],
+) {
     let Projection { norm, layer, residual } = *projection;
     let outputs = layer.bias.len();
     assert!(outputs > 0 && out.len().is_multiple_of(outputs), "project: the output does not fit");
@@ -46,7 +57,7 @@ fn project_at(level: Level, projection: &Projection<'_>, x: &[f32], out: &mut [f
     residual.inspect(|residual| fits(residual, out.len()));
     norm.inspect(|norm| fits(norm.weight, inputs));
     norm.inspect(|norm| fits(norm.bias, inputs));
-    let packed = layer.packed(level);
+    let packed: Packed<E> = layer.packed(level);
     for_each_part(out, TASK_ROWS * outputs, |task, out| {
         let (rows, first) = (out.len() / outputs, task * TASK_ROWS);
         let x = &x[first * inputs..][..rows * inputs];
@@ -59,9 +70,9 @@ fn project_at(level: Level, projection: &Projection<'_>, x: &[f32], out: &mut [f
                 }
                 None => x,
             };
-            let rows = Rows::dense(x, [rows, inputs]);
-            let product = Product { rows, right: packed.right(), start: Start::Bias };
-            multiply(level, product, out, outputs);
+            with_kept(E::kept(), [packed.rounded_len(rows)], |[rounded]| {
+                packed.apply_dense(x, rounded, out);
+            });
         });
         if let Some(residual) = residual {
             let residual = &residual[first * outputs..];
@@ -90,16 +101,26 @@ pub fn norm(weights: Affine<'_>, x: &[f32], out: &mut [f32]) {
     });
 }
 
-/// The gated MLP of tokens whose values are those of all `sources`, one behind the other.
+/// The gated MLP of tokens whose values are those of all `sources`, one behind the other, in
+/// [`Precision::current`].
 ///
 /// # Panics
 ///
 /// Panics if the sizes do not fit each other.
 pub fn gated_mlp(sources: &[Source<'_>], weights: &MlpWeights<'_>, out: &mut [f32]) {
-    gated_mlp_at(Level::current(), sources, weights, out);
+    let level = Level::current();
+    match Precision::current() {
+        Precision::F32 => gated_mlp_at::<f32>(level, sources, weights, out),
+        Precision::Bf16 => gated_mlp_at::<Pair>(level, sources, weights, out),
+    }
 }
 
-fn gated_mlp_at(level: Level, sources: &[Source<'_>], weights: &MlpWeights<'_>, out: &mut [f32]) {
+fn gated_mlp_at<E: Element>(
+    level: Level,
+    sources: &[Source<'_>],
+    weights: &MlpWeights<'_>,
+    out: &mut [f32],
+) {
     let (hidden, outputs) = (weights.fc11.bias.len(), weights.fc2.bias.len());
     let inputs = sources.iter().map(|source| source.channels).sum();
     weights.check("gated_mlp", [inputs, hidden, outputs]);
@@ -107,13 +128,15 @@ fn gated_mlp_at(level: Level, sources: &[Source<'_>], weights: &MlpWeights<'_>, 
     for Source { values, channels } in sources {
         assert_eq!(values.len(), rows * channels, "gated_mlp: {rows} tokens of {channels} values");
     }
-    let packed = PackedMlp::new(level, weights);
+    let packed = PackedMlp::<E>::new(level, weights);
     for_each_part(out, MLP_ROWS * outputs, |task, out| {
         let rows = out.len() / outputs;
         let lens = [rows * inputs, packed.scratch_len()];
         with_scratch(lens, |[joined, scratch]| {
             join(sources, task * MLP_ROWS, inputs, joined);
-            packed.forward(Rows::dense(joined, [rows, inputs]), scratch, out);
+            with_kept(E::kept(), [packed.rounded_len()], |[rounded]| {
+                packed.forward(joined, scratch, rounded, out);
+            });
         });
     });
 }

@@ -1,10 +1,13 @@
-//! Vectors of `f32`, one type a level: what the inner loop of a product is written in.
+//! Vectors of `f32`, one type a level, and the step of a product's depth: what the inner loop of a
+//! product is written in.
+
+use crate::element::{Element, Pair};
 
 /// `LANES` values that one instruction works on.
 ///
 /// A value of a level's type may exist only where that level's instructions are allowed: inside
-/// the functions that [`at_every_vector`] makes, which ask the processor first. This is what makes
-/// the instructions in the implementations sound.
+/// the functions that [`multiply`](crate::product::multiply) chooses from after asking the
+/// processor. This is what makes the instructions in the implementations sound.
 pub(crate) trait Vector: Copy {
     /// Values of a vector.
     const LANES: usize;
@@ -118,40 +121,113 @@ intrinsics!(
     _mm512_fmadd_ps
 );
 
-/// Makes a function that runs `$body::<Vector, ROWS>` compiled for the level it is given, where
-/// `ROWS` rows of two vectors are what the level's registers hold of a product.
+/// One step of the depth of a product: what is multiplied, in registers, and how it is added.
 ///
-/// As in [`at_every_level`](crate::level::at_every_level), `$body` and all that it calls must be
-/// `#[inline(always)]`.
-macro_rules! at_every_vector {
-    (
-        $(#[$meta:meta])*
-        $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) = $body:ident;
-    ) => {
-        $(#[$meta])*
-        $vis fn $name(level: $crate::level::Level, $($arg: $type),*) {
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
-            fn avx2($($arg: $type),*) {
-                $body::<$crate::vector::Avx2, 6>($($arg),*);
-            }
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-            fn avx512($($arg: $type),*) {
-                $body::<$crate::vector::Avx512, 12>($($arg),*);
-            }
-            assert!(level.is_available(), "this processor does not run the level {level}");
-            match level {
-                // SAFETY: the assertion above proves that this processor has AVX2 and FMA.
-                #[cfg(target_arch = "x86_64")]
-                $crate::level::Level::Avx2 => unsafe { avx2($($arg),*) },
-                // SAFETY: the assertion above proves that this processor has AVX-512 F, BW, DQ
-                // and VL, AVX2 and FMA.
-                #[cfg(target_arch = "x86_64")]
-                $crate::level::Level::Avx512 => unsafe { avx512($($arg),*) },
-                _ => $body::<$crate::vector::Portable, 4>($($arg),*),
-            }
-        }
-    };
+/// As with [`Vector`], values of a level's types exist only where its instructions are allowed.
+pub(crate) trait Step {
+    /// What the matrices hold.
+    type Element: Element;
+    /// What sums are kept in.
+    type Sum: Vector;
+    /// Elements in registers, as many as a sum has lanes.
+    type Factor: Copy;
+
+    /// `element` in every lane.
+    fn spread(element: Self::Element) -> Self::Factor;
+
+    /// The first elements of a slice that has at least as many as a sum has lanes.
+    fn fetch(elements: &[Self::Element]) -> Self::Factor;
+
+    /// `sum` and, lane by lane, the products of the elements' terms.
+    fn add_product(a: Self::Factor, b: Self::Factor, sum: Self::Sum) -> Self::Sum;
 }
-pub(crate) use at_every_vector;
+
+impl<V: Vector> Step for V {
+    type Element = f32;
+    type Sum = V;
+    type Factor = V;
+
+    #[inline(always)]
+    fn spread(element: f32) -> V {
+        V::splat(element)
+    }
+
+    #[inline(always)]
+    fn fetch(elements: &[f32]) -> V {
+        V::load(elements)
+    }
+
+    #[inline(always)]
+    fn add_product(a: V, b: V, sum: V) -> V {
+        a.mul_add(b, sum)
+    }
+}
+
+/// Lanes of the widest vector.
+const MOST_LANES: usize = 16;
+
+/// Pairs on levels that have no instruction for them: widened to `f32`, term by term.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SplitPairs<V>(std::marker::PhantomData<V>);
+
+impl<V: Vector> Step for SplitPairs<V> {
+    type Element = Pair;
+    type Sum = V;
+    type Factor = [V; 2];
+
+    #[inline(always)]
+    fn spread(element: Pair) -> [V; 2] {
+        [V::splat(element.first()), V::splat(element.second())]
+    }
+
+    #[inline(always)]
+    fn fetch(elements: &[Pair]) -> [V; 2] {
+        let mut terms = [[0.0; MOST_LANES]; 2];
+        let elements = &elements[..V::LANES];
+        for (i, pair) in elements.iter().enumerate() {
+            terms[0][i] = pair.first();
+            terms[1][i] = pair.second();
+        }
+        [V::load(&terms[0]), V::load(&terms[1])]
+    }
+
+    #[inline(always)]
+    fn add_product(a: [V; 2], b: [V; 2], sum: V) -> V {
+        a[1].mul_add(b[1], a[0].mul_add(b[0], sum))
+    }
+}
+
+/// Sixteen lanes of AVX-512, and its instruction that adds products of pairs of bfloat16.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512Bf16;
+
+#[cfg(target_arch = "x86_64")]
+impl Step for Avx512Bf16 {
+    type Element = Pair;
+    type Sum = Avx512;
+    type Factor = std::arch::x86_64::__m512i;
+
+    #[inline(always)]
+    fn spread(element: Pair) -> Self::Factor {
+        // SAFETY: the level is allowed here, see the trait.
+        unsafe { std::arch::x86_64::_mm512_set1_epi32(element.bits() as i32) }
+    }
+
+    #[inline(always)]
+    fn fetch(elements: &[Pair]) -> Self::Factor {
+        let elements = &elements[..Avx512::LANES];
+        // SAFETY: the level is allowed here, see the trait; the slice has sixteen pairs of 32 bits
+        // each, and this load needs no alignment.
+        unsafe { std::arch::x86_64::_mm512_loadu_epi32(elements.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn add_product(a: Self::Factor, b: Self::Factor, sum: Avx512) -> Avx512 {
+        use std::arch::x86_64::{__m512bh, __m512i, _mm512_dpbf16_ps};
+        // SAFETY: two views of the same 512 bits, of which every pattern is a value.
+        let [a, b] = [a, b].map(|bits| unsafe { std::mem::transmute::<__m512i, __m512bh>(bits) });
+        // SAFETY: the level is allowed here, see the trait.
+        Avx512(unsafe { _mm512_dpbf16_ps(sum.0, a, b) })
+    }
+}

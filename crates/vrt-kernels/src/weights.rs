@@ -4,6 +4,7 @@
 //! that for each group `columns · packed` is the output, where a column holds the samples that
 //! one output pixel sees, tap by tap.
 
+use crate::element::Element;
 use crate::level::Level;
 use crate::parallel::{for_each_part, sum_parts};
 use crate::product::Packed;
@@ -65,7 +66,12 @@ impl WeightSizes {
     }
 
     /// A packed weight of one group as products take it.
-    pub(crate) fn packed(&self, level: Level, packed: &[f32], bias: Option<&[f32]>) -> Packed {
+    pub(crate) fn packed<E: Element>(
+        &self,
+        level: Level,
+        packed: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Packed<E> {
         let sizes = [self.taps * self.inputs, self.outputs];
         Packed::matrix(level, &packed[..self.group_len()], sizes, bias)
     }

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use vrt_kernels::Precision;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, account};
 use crate::config::VrtConfig;
@@ -17,6 +18,7 @@ use crate::volume::{Volume, VolumeError};
 pub struct Restorer {
     network: Vrt,
     device: Device,
+    precision: Precision,
 }
 
 /// Why a network could not be built or a clip not restored.
@@ -109,12 +111,17 @@ impl Restorer {
         if !named.missing.is_empty() {
             return Err(RestorerError::Missing(named.missing));
         }
-        Ok(Self { network: named.network, device: device.clone() })
+        Ok(Self::of(named.network, device))
     }
 
     /// A network on the device its parameters are on.
     pub fn of(network: Vrt, device: &Device) -> Self {
-        Self { network, device: device.clone() }
+        Self { network, device: device.clone(), precision: Precision::F32 }
+    }
+
+    /// The same with products in `precision`, on processors; other devices compute in `f32`.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// What the network is.
@@ -161,7 +168,8 @@ impl ClipModel for Restorer {
         let [d, h, w, c] = clip.dims();
         let data = TensorData::new(clip.into_samples(), [1, d, h, w, c]);
         let x = Tensor::<5>::from_data(data, &self.device);
-        let Some(y) = self.network.forward_watched(x, &mut Pass::Restore, watch) else {
+        let forward = || self.network.forward_watched(x, &mut Pass::Restore, watch);
+        let Some(y) = self.precision.scope(forward) else {
             return Ok(None);
         };
         let [_, d, h, w, c] = y.dims();

@@ -22,7 +22,7 @@ pub(super) fn grad_x(g: &ConvGeometry, weight: &[f32], grad_out: &[f32], grad_x:
     };
     let matrix = g.weight_sizes().pack_turned(weight);
     let level = Level::current();
-    let packed = turned.weight_sizes().packed(level, &matrix, None);
+    let packed = turned.weight_sizes().packed::<f32>(level, &matrix, None);
     let source = Source { values: grad_out, channels: turned.in_channels };
     convolve(level, &turned, &[source], &packed, Activation::None, grad_x);
 }

@@ -1,9 +1,10 @@
 //! Bands of rows as products.
 
 use super::{Activation, ConvGeometry, Source};
+use crate::element::Element;
 use crate::level::Level;
 use crate::matmul::Matrix;
-use crate::parallel::{for_each_band, with_scratch};
+use crate::parallel::{for_each_band, with_kept, with_scratch};
 use crate::product::{Packed, Product, Rows, Start, multiply};
 
 /// Output pixels that one product should have: enough that preparing the weight does not count.
@@ -33,46 +34,66 @@ impl BandSizes {
         (self.rows + g.kernel[0] - 1) * self.padded_width * g.in_channels
     }
 
-    /// Copies the rows that the band sees, and zeros around them, to `padded`.
-    pub(super) fn pad(&self, g: &ConvGeometry, frame: &[f32], padded: &mut [f32]) {
-        self.pad_joined(g, 0, &[Source { values: frame, channels: g.in_channels }], padded);
+    /// Values of a line of the padded input.
+    fn line_len(&self, g: &ConvGeometry) -> usize {
+        self.padded_width * g.in_channels
     }
 
-    /// The same for frame `frame` of sources whose channels are joined on the way.
-    fn pad_joined(
-        &self,
-        g: &ConvGeometry,
-        frame: usize,
-        sources: &[Source<'_>],
-        padded: &mut [f32],
-    ) {
-        let margin = g.padding[1] * g.in_channels;
-        let row_len = g.width * g.in_channels;
-        let lines = padded.chunks_exact_mut(self.padded_width * g.in_channels);
-        for (i, line) in lines.enumerate() {
-            let row = (self.row + i).checked_sub(g.padding[0]).filter(|row| *row < g.height);
-            let Some(row) = row else {
-                line.fill(0.0);
-                continue;
-            };
-            line[..margin].fill(0.0);
-            line[margin + row_len..].fill(0.0);
-            let inside = &mut line[margin..margin + row_len];
-            join_row(frame * g.height + row, g.width, sources, inside);
+    /// Copies the rows that the band sees, and zeros around them, to `padded`.
+    pub(super) fn pad(&self, g: &ConvGeometry, frame: &[f32], padded: &mut [f32]) {
+        let sources = [Source { values: frame, channels: g.in_channels }];
+        for (i, line) in padded.chunks_exact_mut(self.line_len(g)).enumerate() {
+            self.pad_line(g, [0, i], &sources, line);
         }
     }
 
+    /// The same for a frame of sources whose channels are joined on the way, as elements.
+    fn pad_joined<E: Element>(
+        &self,
+        (level, g): (Level, &ConvGeometry),
+        frame: usize,
+        sources: &[Source<'_>],
+        padded: &mut [E],
+    ) {
+        let len = self.line_len(g);
+        with_scratch([len], |[line]| {
+            for (i, out) in padded.chunks_exact_mut(E::units(len)).enumerate() {
+                self.pad_line(g, [frame, i], sources, line);
+                E::write(level, line, out);
+            }
+        });
+    }
+
+    /// One line of the padded input, counted from the band's first.
+    fn pad_line(
+        &self,
+        g: &ConvGeometry,
+        [frame, index]: [usize; 2],
+        sources: &[Source<'_>],
+        line: &mut [f32],
+    ) {
+        let (margin, len) = (g.padding[1] * g.in_channels, g.width * g.in_channels);
+        let row = (self.row + index).checked_sub(g.padding[0]).filter(|row| *row < g.height);
+        let Some(row) = row else {
+            line.fill(0.0);
+            return;
+        };
+        line[..margin].fill(0.0);
+        line[margin + len..].fill(0.0);
+        join_row(frame * g.height + row, g.width, sources, &mut line[margin..margin + len]);
+    }
+
     /// What each output pixel of the band sees.
-    fn rows<'a>(&self, g: &ConvGeometry, padded: &'a [f32]) -> Rows<'a> {
-        let line = self.padded_width * g.in_channels;
+    fn rows<'a, E: Element>(&self, g: &ConvGeometry, padded: &'a [E]) -> Rows<'a, E> {
+        let line = self.line_len(g) / E::TERMS;
         Rows {
             values: padded,
             count: self.rows * g.out_width(),
             per_line: g.out_width(),
             line_stride: line,
-            stride: g.in_channels,
+            stride: g.in_channels / E::TERMS,
             parts: g.kernel[0],
-            part_len: g.kernel[1] * g.in_channels,
+            part_len: g.kernel[1] * g.in_channels / E::TERMS,
             part_stride: line,
         }
     }
@@ -117,20 +138,22 @@ pub(super) fn band_rows(g: &ConvGeometry) -> usize {
     (BAND_PIXELS / (g.width + 2 * g.padding[1])).clamp(1, g.out_height())
 }
 
-/// The convolution with a packed weight; the input's channels are those of all `sources`.
-pub(super) fn convolve(
+/// The convolution with a packed weight; the input's channels are those of all `sources`, and a
+/// multiple of an element's terms.
+pub(super) fn convolve<E: Element>(
     level: Level,
     g: &ConvGeometry,
     sources: &[Source<'_>],
-    weight: &Packed,
+    weight: &Packed<E>,
     activation: Activation,
     out: &mut [f32],
 ) {
+    assert!(g.in_channels.is_multiple_of(E::TERMS), "conv2d: pairs of channels: {g:?}");
     let sizes = [g.out_height(), g.out_row_len()];
     for_each_band(out, sizes, band_rows(g), |part| {
         let band = BandSizes::new(g, part.row, part.values.len() / sizes[1]);
-        with_scratch([band.padded_len(g)], |[padded]| {
-            band.pad_joined(g, part.frame, sources, padded);
+        with_kept(E::kept(), [band.padded_len(g) / E::TERMS], |[padded]| {
+            band.pad_joined((level, g), part.frame, sources, padded);
             let product =
                 Product { rows: band.rows(g, padded), right: weight.right(), start: Start::Bias };
             multiply(level, product, part.values, g.out_channels);

@@ -64,7 +64,26 @@ proptest! {
         let source = Source { values: &v.x, channels: geometry.in_channels };
         for level in Level::available() {
             let mut out = vec![f32::NAN; geometry.out_len()];
-            convolve_at(level, &geometry, &[source], v.weights(), Activation::None, &mut out);
+            convolve_at::<f32>(level, &geometry, &[source], v.weights(), Activation::None, &mut out);
+            assert_close("output", &out, &expected, Tolerance::all(1e-5));
+        }
+    }
+
+    #[test]
+    fn in_pairs_it_is_the_convolution_of_what_was_rounded(geometry in geometries(), seed: u64) {
+        let geometry = ConvGeometry { in_channels: 2 * geometry.in_channels, ..geometry };
+        let v = values(&geometry, seed);
+        let rounded = |values: &[f32]| -> Vec<f32> {
+            values.iter().map(|value| half::bf16::from_f32(*value).to_f32()).collect()
+        };
+        let (x, weight) = (rounded(&v.x), rounded(&v.weight));
+        let expected = reference::conv2d(&geometry, &x, &weight, &v.bias);
+        let source = Source { values: &v.x, channels: geometry.in_channels };
+        for level in Level::available() {
+            let mut out = vec![f32::NAN; geometry.out_len()];
+            convolve_at::<Pair>(
+                level, &geometry, &[source], v.weights(), Activation::None, &mut out,
+            );
             assert_close("output", &out, &expected, Tolerance::all(1e-5));
         }
     }

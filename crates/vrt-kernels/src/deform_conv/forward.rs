@@ -3,21 +3,22 @@
 use super::columns::{Layout, Pixels, gather};
 use super::guided::decode;
 use super::{DeformGeometry, Places};
+use crate::element::Element;
 use crate::level::Level;
-use crate::parallel::{for_each_band, with_scratch};
-use crate::product::{Packed, Product, Rows, Start, multiply};
+use crate::parallel::{for_each_band, with_kept, with_scratch};
+use crate::product::Packed;
 
 /// Output pixels whose columns are made at a time: they stay in the second-level cache.
 pub(super) const BLOCK_PIXELS: usize = 96;
 
-pub(super) fn convolve(
+pub(super) fn convolve<E: Element>(
     level: Level,
     g: &DeformGeometry,
     (x, places): (&[f32], Places<'_>),
     [weight, bias]: [&[f32]; 2],
     out: &mut [f32],
 ) {
-    let groups = pack(level, g, weight, bias);
+    let groups: Vec<Packed<E>> = pack(level, g, weight, bias);
     let layout = Layout::new(g);
     for_each_band(out, [g.out_frame_pixels(), g.out_channels], BLOCK_PIXELS, |block| {
         let first = block.frame * g.out_frame_pixels() + block.row;
@@ -38,13 +39,18 @@ pub(super) fn convolve(
             };
             let frame = &x[block.frame * g.frame_len()..][..g.frame_len()];
             gather(level, Pixels::of_frame(g, &layout, frame, places, block.row), columns);
-            multiply_groups(level, g, columns, &groups, block.values);
+            multiply_groups(g, columns, &groups, block.values);
         });
     });
 }
 
 /// The weight and bias of each group.
-fn pack(level: Level, g: &DeformGeometry, weight: &[f32], bias: &[f32]) -> Vec<Packed> {
+fn pack<E: Element>(
+    level: Level,
+    g: &DeformGeometry,
+    weight: &[f32],
+    bias: &[f32],
+) -> Vec<Packed<E>> {
     let sizes = g.weight_sizes();
     let matrices = sizes.pack(weight);
     let groups = matrices.chunks_exact(sizes.group_len()).zip(bias.chunks_exact(sizes.outputs));
@@ -52,19 +58,20 @@ fn pack(level: Level, g: &DeformGeometry, weight: &[f32], bias: &[f32]) -> Vec<P
 }
 
 /// `out = columns · weight + bias`, group by group.
-fn multiply_groups(
-    level: Level,
+fn multiply_groups<E: Element>(
     g: &DeformGeometry,
     columns: &[f32],
-    groups: &[Packed],
+    groups: &[Packed<E>],
     out: &mut [f32],
 ) {
     let sizes = g.weight_sizes();
     let seen = sizes.taps * sizes.inputs;
     let count = out.len() / g.out_channels;
+    let strides = [g.column_len(), g.out_channels];
     for (group, weight) in groups.iter().enumerate() {
-        let rows = Rows::strided(&columns[group * seen..], [count, seen], g.column_len());
-        let product = Product { rows, right: weight.right(), start: Start::Bias };
-        multiply(level, product, &mut out[group * sizes.outputs..], g.out_channels);
+        with_kept(E::kept(), [weight.rounded_len(count)], |[rounded]| {
+            let out = &mut out[group * sizes.outputs..];
+            weight.apply(&columns[group * seen..], count, strides, rounded, out);
+        });
     }
 }

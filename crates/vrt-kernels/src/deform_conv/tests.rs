@@ -70,7 +70,7 @@ impl Values {
 fn run(level: Level, geometry: &DeformGeometry, v: &Values) -> Vec<f32> {
     let mut out = vec![f32::NAN; geometry.out_len()];
     let places = Places::Given { offset: &v.offset, mask: &v.mask };
-    forward::convolve(level, geometry, (&v.x, places), [&v.weight, &v.bias], &mut out);
+    forward::convolve::<f32>(level, geometry, (&v.x, places), [&v.weight, &v.bias], &mut out);
     out
 }
 
@@ -134,7 +134,7 @@ proptest! {
         for level in Level::available() {
             let mut out = vec![f32::NAN; geometry.out_len()];
             let places = (v.x.as_slice(), Places::Guided(guide));
-            forward::convolve(level, &geometry, places, [&v.weight, &v.bias], &mut out);
+            forward::convolve::<f32>(level, &geometry, places, [&v.weight, &v.bias], &mut out);
             // A place is rounded to a few units of its size, and so is what is read there.
             assert_close("output", &out, &run(level, &geometry, &v), Tolerance::all(1e-4));
         }

@@ -44,7 +44,7 @@ proptest! {
         let expected = reference::linear(&projection.layer, &seen);
         for level in Level::available() {
             let mut out = vec![f32::NAN; rows * outputs];
-            project_at(level, &projection, &x, &mut out);
+            project_at::<f32>(level, &projection, &x, &mut out);
             for (at, (out, expected)) in out.iter().zip(&expected).enumerate() {
                 let residual = if with_residual { f64::from(residual[at]) } else { 0.0 };
                 // One input: whatever it is, its norm is the bias, up to what the mean is rounded.
@@ -82,7 +82,7 @@ proptest! {
         let expected = reference::mlp(&weights, &joined);
         for level in Level::available() {
             let mut out = vec![f32::NAN; rows * outputs];
-            gated_mlp_at(level, &sources, &weights, &mut out);
+            gated_mlp_at::<f32>(level, &sources, &weights, &mut out);
             for (out, expected) in out.iter().zip(&expected) {
                 prop_assert!((f64::from(*out) - expected).abs() < 2e-5, "{level}");
             }

@@ -65,8 +65,8 @@ pub(super) fn attend(
     let (tokens, channels) = (geometry.tokens(), geometry.channels);
     let output = SharedOutput::new(out);
     for_each_index(geometry.batch * geometry.windows(), |window| {
-        let lens = [3 * tokens * channels, tokens * channels, heads.scratch_len()];
-        with_scratch(lens, |[gathered, found, scratch]| {
+        let lens = [3 * tokens * channels, tokens * channels];
+        with_scratch(lens, |[gathered, found]| {
             let places = geometry.token_places(window);
             for (place, row) in places.zip(gathered.chunks_exact_mut(3 * channels)) {
                 row.copy_from_slice(&qkv[place * 3 * channels..][..3 * channels]);
@@ -74,7 +74,7 @@ pub(super) fn attend(
             }
             let regions = geometry.window_regions(regions.as_deref(), window);
             let mut columns = Columns { values: found, stride: channels };
-            heads.attend(gathered, regions, scratch, &mut columns);
+            heads.attend::<f32>(gathered, regions, &mut columns);
             let rows = found.chunks_exact(channels);
             for (place, row) in geometry.token_places(window).zip(rows) {
                 // SAFETY: each token is in one window, so no other task writes here.

@@ -2,8 +2,10 @@
 
 use super::softmax::{Added, exponentials, scale_rows};
 use super::{Attention, Direction, WindowGeometry};
+use crate::element::Element;
 use crate::level::Level;
-use crate::product::{PanelSizes, Product, Right, Rows, Start, multiply};
+use crate::parallel::{with_kept, with_scratch};
+use crate::product::{PanelSizes, Product, Right, Start, multiply};
 
 /// Queries whose logits are held at a time: whole tiles of every level's products.
 const QUERY_ROWS: usize = 48;
@@ -20,9 +22,9 @@ pub(crate) struct Heads<'a> {
 
 /// Keys, or values, of one head as products take them.
 #[derive(Clone, Copy, Debug)]
-struct Asked<'a> {
-    keys: Right<'a>,
-    values: Right<'a>,
+struct Asked<'a, E> {
+    keys: Right<'a, E>,
+    values: Right<'a, E>,
 }
 
 /// Where a head's results go: its columns of rows `stride` apart.
@@ -32,76 +34,85 @@ pub(crate) struct Columns<'a> {
     pub(crate) stride: usize,
 }
 
+/// What one head of a window has to do.
+#[derive(Clone, Copy, Debug)]
+struct Task<'a> {
+    head: usize,
+    direction: Direction,
+    /// `[tokens, 3 · channels]`
+    qkv: &'a [f32],
+    regions: Option<&'a [u8]>,
+}
+
 impl Heads<'_> {
-    /// Values of the buffer that [`Self::attend`] needs.
-    pub(crate) fn scratch_len(&self) -> usize {
-        let tokens = self.geometry.tokens();
-        let [keys, values] = self.panels(tokens);
-        keys.len() + values.len() + QUERY_ROWS * (tokens + 1)
-    }
-
-    /// Sizes of the keys and values of `len` tokens.
-    fn panels(&self, len: usize) -> [PanelSizes; 2] {
-        let channels = self.geometry.head_channels();
-        [[channels, len], [len, channels]].map(|sizes| PanelSizes::new(self.level, sizes))
-    }
-
     /// Writes a window's attention, `[tokens, channels]` in the first columns of `out`.
     ///
     /// `qkv` is `[tokens, 3 · channels]` with the queries scaled, `regions` is one number a token
-    /// or `None` where all are of one region.
-    pub(crate) fn attend(
+    /// or `None` where all are of one region. Products are those of the element `E`.
+    pub(crate) fn attend<E: Element>(
         &self,
         qkv: &[f32],
         regions: Option<&[u8]>,
-        scratch: &mut [f32],
         out: &mut Columns<'_>,
     ) {
         for direction in self.attention.directions(self.geometry.tokens()) {
             for head in 0..self.geometry.heads {
-                self.attend_head(head, direction, (qkv, regions), scratch, out);
+                self.attend_head::<E>(Task { head, direction, qkv, regions }, out);
             }
         }
     }
 
-    fn attend_head(
+    fn attend_head<E: Element>(&self, task: Task<'_>, out: &mut Columns<'_>) {
+        let g = self.geometry;
+        let (channels, stride, len) = (g.head_channels(), 3 * g.channels, task.direction.len);
+        let [key_sizes, value_sizes] =
+            [[channels, len], [len, channels]].map(|sizes| PanelSizes::new(self.level, sizes));
+        // The same buffer holds the keys, then queries, then probabilities, rounded.
+        let rounded = E::rounded_len([len, channels]).max(E::rounded_len([QUERY_ROWS, len]));
+        let lens = [key_sizes.len::<E>(), value_sizes.len::<E>(), rounded];
+        with_kept(E::kept(), lens, |[keys, values, rounded]| {
+            let asked = &task.qkv[task.direction.key * stride + task.head * channels..];
+            let (level, sizes) = (self.level, [len, channels]);
+            let rows = E::rows(level, &asked[g.channels..], sizes, stride, rounded);
+            key_sizes.pack_transposed(rows, keys);
+            value_sizes.pack(level, &asked[2 * g.channels..], stride, values);
+            let asked = Asked {
+                keys: Right { sizes: key_sizes, panels: keys, bias: &[] },
+                values: Right { sizes: value_sizes, panels: values, bias: &[] },
+            };
+            for first in (0..len).step_by(QUERY_ROWS) {
+                self.answer(task, asked, first, rounded, out);
+            }
+        });
+    }
+
+    /// What some queries of a head find, from `first` on.
+    fn answer<E: Element>(
         &self,
-        head: usize,
-        direction: Direction,
-        (qkv, regions): (&[f32], Option<&[u8]>),
-        scratch: &mut [f32],
+        Task { head, direction, qkv, regions }: Task<'_>,
+        asked: Asked<'_, E>,
+        first: usize,
+        rounded: &mut [E],
         out: &mut Columns<'_>,
     ) {
-        let g = self.geometry;
-        let (channels, stride, len) = (g.head_channels(), 3 * g.channels, direction.len);
-        let [key_sizes, value_sizes] = self.panels(len);
-        let (keys, rest) = scratch.split_at_mut(key_sizes.len());
-        let (values, rest) = rest.split_at_mut(value_sizes.len());
-        let (logits, rest) = rest.split_at_mut(QUERY_ROWS * len);
-        let asked = direction.key * stride + head * channels;
-        key_sizes.pack_transposed(&qkv[asked + g.channels..], stride, keys);
-        value_sizes.pack(&qkv[asked + 2 * g.channels..], stride, values);
-        let asked = Asked {
-            keys: Right { sizes: key_sizes, panels: keys, bias: &[] },
-            values: Right { sizes: value_sizes, panels: values, bias: &[] },
-        };
-        for first in (0..len).step_by(QUERY_ROWS) {
-            let count = QUERY_ROWS.min(len - first);
+        let (g, level, len) = (self.geometry, self.level, direction.len);
+        let (channels, stride) = (g.head_channels(), 3 * g.channels);
+        let count = QUERY_ROWS.min(len - first);
+        with_scratch([count * len, count], |[logits, scales]| {
             let queries = &qkv[(direction.query + first) * stride + head * channels..];
-            let queries = Rows::strided(queries, [count, channels], stride);
             let bias = self.bias.map(|bias| &bias[(head * len + first) * len..][..count * len]);
+            let start = bias.map_or(Start::Bias, Start::Matrix);
+            let rows = E::rows(level, queries, [count, channels], stride, rounded);
+            multiply(level, Product { rows, right: asked.keys, start }, logits, len);
             // Mutual attention takes the first frame's regions for both frames.
             let regions = regions.map(|all| [&all[first..first + count], &all[..len]]);
-            let (logits, scales) = (&mut logits[..count * len], &mut rest[..count]);
-            let start = bias.map_or(Start::Bias, Start::Matrix);
-            multiply(self.level, Product { rows: queries, right: asked.keys, start }, logits, len);
-            exponentials(self.level, logits, Added { bias: None, regions }, scales);
+            exponentials(level, logits, Added { bias: None, regions }, scales);
             let at = (direction.out + first) * out.stride + head * channels;
             let out_rows = &mut out.values[at..];
-            let rows = Rows::dense(logits, [count, len]);
+            let rows = E::rows(level, logits, [count, len], len, rounded);
             let product = Product { rows, right: asked.values, start: Start::Bias };
-            multiply(self.level, product, out_rows, out.stride);
-            scale_rows(self.level, out_rows, [out.stride, channels], scales);
-        }
+            multiply(level, product, out_rows, out.stride);
+            scale_rows(level, out_rows, [out.stride, channels], scales);
+        });
     }
 }

@@ -1,7 +1,7 @@
 //! Flows between the frames of a clip, to neighbours one, two and three frames away.
 
 use burn::tensor::Tensor;
-use vrt_kernels::{WarpMode, fused, ops};
+use vrt_kernels::{Precision, WarpMode, fused, ops};
 
 use super::{SCALES, SpyNet};
 use crate::layers::{clips, frames};
@@ -50,7 +50,8 @@ impl ClipFlows {
 }
 
 /// Flow of pairs of pictures. Restoring takes one pair at a time: the network's activations are
-/// many times what it makes of them, and a pair fills all threads.
+/// many times what it makes of them, and a pair fills all threads. Flows are places, in pixels, of
+/// which 8 bits are too few: they are `f32` whatever the precision of the pass.
 fn between(spynet: &SpyNet, reference: Tensor<4>, other: Tensor<4>) -> [Tensor<4>; SCALES] {
     if !fused::serves(&reference.device()) {
         return spynet.forward(reference, other);
@@ -58,7 +59,8 @@ fn between(spynet: &SpyNet, reference: Tensor<4>, other: Tensor<4>) -> [Tensor<4
     let mut scales: [Vec<Tensor<4>>; SCALES] = Default::default();
     for pair in 0..reference.dims()[0] {
         let [reference, other] = [&reference, &other].map(|x| x.clone().narrow(0, pair, 1));
-        for (all, flow) in scales.iter_mut().zip(spynet.forward(reference, other)) {
+        let flows = Precision::F32.scope(|| spynet.forward(reference, other));
+        for (all, flow) in scales.iter_mut().zip(flows) {
             all.push(flow);
         }
     }

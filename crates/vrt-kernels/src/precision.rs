@@ -1,0 +1,78 @@
+//! How finely products see what they multiply.
+
+use std::cell::Cell;
+use std::fmt;
+
+use crate::level::Level;
+
+/// What the factors of products are rounded to when restoring.
+///
+/// Sums, norms, the softmax and all that is added to the residual streams are `f32` either way, and
+/// so are activations in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// 24 bits, as published.
+    #[default]
+    F32,
+    /// 8 bits (bfloat16): twice as fast where the processor multiplies pairs of them.
+    Bf16,
+}
+
+thread_local! {
+    static CURRENT: Cell<Precision> = const { Cell::new(Precision::F32) };
+}
+
+/// Puts the precision of before back, on whatever way the scope is left.
+struct Restore(Precision);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        CURRENT.set(self.0);
+    }
+}
+
+impl Precision {
+    /// The precision of the fused operations that this thread calls.
+    pub fn current() -> Self {
+        CURRENT.get()
+    }
+
+    /// Calls `work`, whose fused operations have this precision; those of `ops`, which training
+    /// uses, stay `f32`.
+    pub fn scope<T>(self, work: impl FnOnce() -> T) -> T {
+        let _restore = Restore(CURRENT.replace(self));
+        work()
+    }
+
+    /// The fastest one: [`Bf16`](Self::Bf16) where the processor multiplies it natively.
+    pub fn fastest() -> Self {
+        if Level::current().multiplies_bf16() { Self::Bf16 } else { Self::F32 }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_ends_as_it_began_even_by_a_panic() {
+        assert_eq!(Precision::current(), Precision::F32);
+        Precision::Bf16.scope(|| {
+            assert_eq!(Precision::current(), Precision::Bf16);
+            Precision::F32.scope(|| assert_eq!(Precision::current(), Precision::F32));
+            assert_eq!(Precision::current(), Precision::Bf16);
+        });
+        let panicked = std::panic::catch_unwind(|| Precision::Bf16.scope(|| panic!("on purpose")));
+        assert!(panicked.is_err());
+        assert_eq!(Precision::current(), Precision::F32);
+    }
+}

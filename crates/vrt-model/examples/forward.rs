@@ -1,0 +1,75 @@
+//! Times forward passes of a published network with random weights, and prints one line of JSON:
+//! `{"seconds": [4.1, 4.2], "peak_bytes": 240000000}`.
+//!
+//! ```sh
+//! cargo run --release --example forward -- --preset 006 --size 6x64x64 --threads 2 --runs 5
+//! ```
+
+use std::time::Instant;
+
+use burn::tensor::{Device, Tensor};
+use clap::Parser;
+use vrt_kernels::{Level, Precision};
+use vrt_model::presets::Preset;
+use vrt_model::{Pass, Vrt};
+
+// As in the program: fresh pages for every temporary cost as much as the arithmetic.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Times forward passes of a published network with random weights.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The network, 001 to 009.
+    #[arg(long, default_value = "006")]
+    preset: String,
+    /// Frames, rows and columns.
+    #[arg(long, default_value = "6x64x64")]
+    size: String,
+    /// Threads; one per processor by default.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Timed passes, behind one that is not.
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Compute in bf16 instead of f32.
+    #[arg(long)]
+    bf16: bool,
+    /// Vector instructions, such as avx2; the largest there are by default.
+    #[arg(long)]
+    level: Option<String>,
+}
+
+fn main() -> Result<(), String> {
+    let arguments = Arguments::parse();
+    vrt_kernels::parallel::configure(arguments.threads).map_err(|error| error.to_string())?;
+    if let Some(name) = &arguments.level {
+        let level = Level::available().find(|level| level.to_string() == *name);
+        Level::force(level.ok_or("this processor does not run such a level")?);
+    }
+    let size: Result<Vec<usize>, _> = arguments.size.split('x').map(str::parse).collect();
+    let [d, h, w] = size.ok().and_then(|size| size.try_into().ok()).ok_or("sizes are DxHxW")?;
+    let preset = Preset::parse(&arguments.preset).map_err(|error| error.to_string())?;
+    let (config, device) = (preset.config(), Device::flex());
+    let network = Vrt::with_seed(&config, 1, &device).network;
+    let x = Tensor::<5>::full([1, d, h, w, config.input_channels()], 0.5, &device);
+    let precision = if arguments.bf16 { Precision::Bf16 } else { Precision::F32 };
+    let pass = || {
+        let start = Instant::now();
+        let y = precision.scope(|| network.forward(x.clone(), &mut Pass::Restore)).into_data();
+        assert!(!y.shape().is_empty(), "the network made nothing");
+        start.elapsed().as_secs_f64()
+    };
+    pass();
+    let seconds: Vec<f64> = (0..arguments.runs).map(|_| pass()).collect();
+    let line = serde_json::json!({ "seconds": seconds, "peak_bytes": peak_bytes() });
+    serde_json::to_writer(std::io::stdout(), &line).map_err(|error| error.to_string())
+}
+
+/// The most memory that the process has had, where the system says so.
+fn peak_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
