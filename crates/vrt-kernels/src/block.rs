@@ -6,14 +6,16 @@
 //! are gathered by their places in the shifted map and scattered to the same places; activations
 //! cross memory once in and once out.
 
-use crate::element::{Element, Pair};
+use crate::element::Pair;
 use crate::level::Level;
 use crate::mlp::{Affine, MLP_ROWS, MlpWeights, PackedMlp};
 use crate::norm::normalise;
 use crate::parallel::{SharedOutput, for_each_index, with_kept, with_scratch};
 use crate::precision::Precision;
 use crate::product::Packed;
-use crate::window_attention::{Attention, Columns, Heads, WindowGeometry};
+use crate::window_attention::{
+    Attention, BiasPlanes, Columns, Heads, Probability, WindowGeometry,
+};
 
 #[cfg(test)]
 pub(crate) mod reference;
@@ -114,7 +116,7 @@ pub fn block(geometry: &BlockGeometry, weights: &BlockWeights<'_>, values: &mut 
     }
 }
 
-fn block_at<E: Element>(
+fn block_at<E: Probability>(
     level: Level,
     geometry: &BlockGeometry,
     weights: &BlockWeights<'_>,
@@ -133,8 +135,7 @@ struct Plan<'a, E> {
     level: Level,
     geometry: &'a BlockGeometry,
     weights: &'a BlockWeights<'a>,
-    /// `[heads, tokens, tokens]`
-    bias: Option<Vec<f32>>,
+    bias: Option<BiasPlanes>,
     /// `[windows, tokens]`
     regions: Option<Vec<u8>>,
     qkv_self: Packed<E>,
@@ -159,16 +160,16 @@ struct Held<'a, E> {
     rounded: &'a mut [E],
 }
 
-impl<'a, E: Element> Plan<'a, E> {
+impl<'a, E: Probability> Plan<'a, E> {
     fn new(level: Level, geometry: &'a BlockGeometry, weights: &'a BlockWeights<'a>) -> Self {
         let g = &geometry.windows;
         // The factor on the queries is in the weight that makes them.
-        let queries = |layer: &Affine<'_>| layer.packed_scaled(level, g.channels, g.scale());
+        let queries = |layer: &Affine<'_>| layer.packed_scaled(level, g.channels, Heads::scale(g));
         Self {
             level,
             geometry,
             weights,
-            bias: Attention::SelfBiased { table: weights.table }.bias(g),
+            bias: Attention::SelfBiased { table: weights.table }.planes(g),
             regions: g.regions(),
             qkv_self: queries(&weights.qkv_self),
             qkv_mutual: weights.mutual.as_ref().map(|mutual| queries(&mutual.qkv)),
@@ -182,7 +183,7 @@ impl<'a, E: Element> Plan<'a, E> {
             true => Attention::Mutual,
             false => Attention::SelfBiased { table: self.weights.table },
         };
-        let bias = self.bias.as_deref().filter(|_| !mutual);
+        let bias = self.bias.as_ref().filter(|_| !mutual);
         Heads { level: self.level, geometry: &self.geometry.windows, attention, bias }
     }
 

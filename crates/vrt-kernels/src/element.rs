@@ -108,6 +108,12 @@ impl Pair {
         Self([round(first), round(second)])
     }
 
+    /// The same of values that are not not-a-number, or are the processor's own.
+    #[inline(always)]
+    pub(crate) fn of_finite(first: f32, second: f32) -> Self {
+        Self([round_finite(first), round_finite(second)])
+    }
+
     /// The first value.
     #[inline(always)]
     pub(crate) fn first(self) -> f32 {
@@ -130,10 +136,13 @@ impl Pair {
 /// The nearest bfloat16, the even one of two; not-a-number stays so.
 #[inline(always)]
 fn round(value: f32) -> u16 {
+    if value.is_nan() { (value.to_bits() >> 16) as u16 | 0x40 } else { round_finite(value) }
+}
+
+#[inline(always)]
+fn round_finite(value: f32) -> u16 {
     let bits = value.to_bits();
-    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
-    let kept = if value.is_nan() { bits | 0x40_0000 } else { rounded };
-    (kept >> 16) as u16
+    (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16
 }
 
 at_every_level! {

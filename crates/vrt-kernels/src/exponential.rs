@@ -26,6 +26,46 @@ pub(crate) fn exp<const FUSED: bool>(x: f32) -> f32 {
     if x < SMALLEST_EXPONENT { 0.0 } else { sum * power }
 }
 
+/// Terms that make [`exp2`] exact to two units in the last place.
+pub(crate) const EXACT: usize = 7;
+/// Terms for results that are rounded to bfloat16: exact to 8e-5, a fiftieth of its steps.
+pub(crate) const ROUNDED: usize = 4;
+
+/// Below this the power of two is taken for zero; it is next to the smallest normal number there.
+const SMALLEST_TWOS: f32 = -126.0;
+
+/// `2ˣ` for `x` of at most 0 by a polynomial of so many `TERMS`; zero below −126.
+#[inline(always)]
+pub(crate) fn exp2<const FUSED: bool, const TERMS: usize>(x: f32) -> f32 {
+    // Both of least largest relative error on −½…½, where `x` lies from the nearest whole number;
+    // the longer one is 1 at 0.
+    const SHORT: [f32; ROUNDED] = [0.055_171_65, 0.242_611_14, 0.693_261, 0.999_928_1];
+    const LONG: [f32; EXACT] = [
+        1.535_336_1e-4,
+        1.339_887_5e-3,
+        9.618_437e-3,
+        5.550_332_5e-2,
+        0.240_226_48,
+        0.693_147_2,
+        1.0,
+    ];
+    const ROUNDER: f32 = 12_582_912.0;
+    let shifted = x + ROUNDER;
+    let rest = x - (shifted - ROUNDER);
+    let mut sum = 0.0;
+    if TERMS == ROUNDED {
+        for coefficient in SHORT {
+            sum = mul_add::<FUSED>(sum, rest, coefficient);
+        }
+    } else {
+        for coefficient in LONG {
+            sum = mul_add::<FUSED>(sum, rest, coefficient);
+        }
+    }
+    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0_f32.to_bits()));
+    if x < SMALLEST_TWOS { 0.0 } else { sum * power }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,5 +94,26 @@ mod tests {
         assert_eq!(exp::<true>(0.0), 1.0);
         assert_eq!(exp::<false>(f32::NEG_INFINITY), 0.0);
         assert!(exp::<false>(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn powers_of_two_are_within_their_bounds() {
+        let mut bits = (-0.0_f32).to_bits();
+        while f32::from_bits(bits) > -150.0 {
+            let x = f32::from_bits(bits);
+            let exact = [exp2::<true, EXACT>(x), exp2::<false, EXACT>(x)];
+            let rounded = [exp2::<true, ROUNDED>(x), exp2::<false, ROUNDED>(x)];
+            let expected = if x < SMALLEST_TWOS { 0.0 } else { f64::from(x).exp2() };
+            for (values, bound) in [(exact, BOUND), (rounded, 8e-5)] {
+                for value in values {
+                    let error = (f64::from(value) - expected).abs();
+                    assert!(error <= bound * expected, "2^{x} is {value}");
+                }
+            }
+            bits += 401;
+        }
+        assert_eq!(exp2::<true, EXACT>(0.0), 1.0);
+        assert_eq!(exp2::<true, ROUNDED>(f32::NEG_INFINITY), 0.0);
+        assert!(exp2::<false, EXACT>(f32::NAN).is_nan());
     }
 }

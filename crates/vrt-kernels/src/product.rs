@@ -84,7 +84,23 @@ impl PanelSizes {
         }
     }
 
-    fn panel_len<E: Element>(&self) -> usize {
+    /// The sizes of one panel as a matrix of its own.
+    pub(crate) fn panel(&self, index: usize) -> Self {
+        Self { columns: self.panel_columns(index).1, ..*self }
+    }
+
+    /// Columns of the matrix.
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Columns of a panel.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Elements of a panel.
+    pub(crate) fn panel_len<E: Element>(&self) -> usize {
         (E::units(self.depth) * self.width).max(1)
     }
 
@@ -240,9 +256,22 @@ impl<'a, E> Rows<'a, E> {
         Self::strided(values, sizes, sizes[1])
     }
 
+    /// Where each of `ROWS` rows from `first` on starts; those beyond the first `count` are the
+    /// last one again.
     #[inline(always)]
-    fn start(&self, row: usize) -> usize {
-        row / self.per_line * self.line_stride + row % self.per_line * self.stride
+    fn starts<const ROWS: usize>(&self, first: usize, count: usize) -> [usize; ROWS] {
+        let (mut line, mut column) = (first / self.per_line, first % self.per_line);
+        let mut starts = [0; ROWS];
+        for (i, start) in starts.iter_mut().enumerate() {
+            *start = line * self.line_stride + column * self.stride;
+            if i + 1 < count {
+                column += 1;
+            }
+            if column == self.per_line {
+                (line, column) = (line + 1, 0);
+            }
+        }
+        starts
     }
 }
 
@@ -251,8 +280,8 @@ impl<'a, E> Rows<'a, E> {
 pub(crate) enum Start<'a> {
     /// The bias of the right matrix, or nothing if it has none.
     Bias,
-    /// A matrix of the output's sizes, its rows one behind the other.
-    Matrix(&'a [f32]),
+    /// A matrix of the output's sizes, and from row to row of it.
+    Matrix(&'a [f32], usize),
 }
 
 /// A product before it is computed.
@@ -265,7 +294,7 @@ pub(crate) struct Product<'a, E> {
 
 /// Writes `start + rows · right` to `out`, whose rows are `stride` apart.
 ///
-/// Each level's products hold as many rows of two vectors as its registers take. The bodies, and
+/// Each level's products hold as many rows of two vectors as its registers take. Bodies, and
 /// all that they call, must be `#[inline(always)]`.
 pub(crate) fn multiply<E: Element>(
     level: Level,
@@ -276,17 +305,17 @@ pub(crate) fn multiply<E: Element>(
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
     fn avx2<E: Element>(product: Product<'_, E>, out: &mut [f32], stride: usize) {
-        multiply_body::<E, E::Avx2, 6>(product, out, stride);
+        multiply_body::<E, E::Avx2, 6, 5>(product, out, stride);
     }
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
     fn avx512<E: Element>(product: Product<'_, E>, out: &mut [f32], stride: usize) {
-        multiply_body::<E, E::Avx512, 12>(product, out, stride);
+        multiply_body::<E, E::Avx512, 12, 10>(product, out, stride);
     }
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
     fn avx512_bf16<E: Element>(product: Product<'_, E>, out: &mut [f32], stride: usize) {
-        multiply_body::<E, E::Avx512Bf16, 12>(product, out, stride);
+        multiply_body::<E, E::Avx512Bf16, 12, 10>(product, out, stride);
     }
     assert!(level.is_available(), "this processor does not run the level {level}");
     match level {
@@ -300,12 +329,27 @@ pub(crate) fn multiply<E: Element>(
         // SAFETY: the same, and BF16.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512Bf16 => unsafe { avx512_bf16(product, out, stride) },
-        _ => multiply_body::<E, E::Portable, 4>(product, out, stride),
+        _ => multiply_body::<E, E::Portable, 4, 4>(product, out, stride),
+    }
+}
+
+/// Tiles of `ROWS` rows, or of `FEWER` where those waste less on the last one.
+#[inline(always)]
+fn multiply_body<E: Element, S: Step<Element = E>, const ROWS: usize, const FEWER: usize>(
+    product: Product<'_, E>,
+    out: &mut [f32],
+    stride: usize,
+) {
+    let count = product.rows.count;
+    if count.next_multiple_of(FEWER) < count.next_multiple_of(ROWS) {
+        tiles_body::<E, S, FEWER>(product, out, stride);
+    } else {
+        tiles_body::<E, S, ROWS>(product, out, stride);
     }
 }
 
 #[inline(always)]
-fn multiply_body<E: Element, S: Step<Element = E>, const ROWS: usize>(
+fn tiles_body<E: Element, S: Step<Element = E>, const ROWS: usize>(
     product: Product<'_, E>,
     out: &mut [f32],
     stride: usize,
@@ -351,27 +395,34 @@ fn tile_body<S: Step, const ROWS: usize, const VECTORS: usize>(
     stride: usize,
 ) {
     let Product { rows, right, start } = product;
+    let lanes = S::Sum::LANES;
+    let whole = tile.rows == ROWS && tile.columns == VECTORS * lanes;
     let mut sums = [[S::Sum::splat(0.0); VECTORS]; ROWS];
     match start {
         Start::Bias if right.bias.is_empty() => {}
         Start::Bias => {
-            for row in &mut sums {
-                load_row(row, &right.bias[tile.first..]);
-            }
+            let mut bias = [S::Sum::splat(0.0); VECTORS];
+            load_row(&mut bias, &right.bias[tile.first..]);
+            sums = [bias; ROWS];
         }
-        Start::Matrix(values) => {
-            for (i, row) in sums.iter_mut().enumerate() {
-                let at = (tile.row + i.min(tile.rows - 1)) * right.sizes.columns + tile.first;
-                load_part(row, &values[at..at + tile.columns]);
+        Start::Matrix(values, stride) => {
+            let values = &values[tile.row * stride + tile.first..];
+            if whole {
+                for (i, row) in sums.iter_mut().enumerate() {
+                    load_row(row, &values[i * stride..]);
+                }
+            } else {
+                // By way of memory, so that the sums above stay in registers.
+                let mut some = sums;
+                for (i, row) in some.iter_mut().enumerate().take(tile.rows) {
+                    load_part(row, &values[i * stride..][..tile.columns]);
+                }
+                sums = some;
             }
         }
     }
-    let width = PANEL_VECTORS * S::Sum::LANES;
-    let mut starts = [0; ROWS];
-    for (i, at) in starts.iter_mut().enumerate() {
-        // Rows beyond the last are the last one again; they are not stored.
-        *at = rows.start(tile.row + i.min(tile.rows - 1));
-    }
+    let width = PANEL_VECTORS * lanes;
+    let starts: [usize; ROWS] = rows.starts(tile.row, tile.rows);
     for (part, panel) in panel.chunks_exact(rows.part_len * width).enumerate() {
         let mut values: [&[S::Element]; ROWS] = [&[]; ROWS];
         for (values, at) in values.iter_mut().zip(&starts) {
@@ -379,9 +430,19 @@ fn tile_body<S: Step, const ROWS: usize, const VECTORS: usize>(
         }
         add_products::<S, ROWS, VECTORS>(&mut sums, values, panel);
     }
-    for (i, row) in sums.iter().enumerate().take(tile.rows) {
-        let at = (tile.row + i) * stride + tile.first;
-        store_part(row, &mut out[at..at + tile.columns]);
+    let out = &mut out[tile.row * stride + tile.first..];
+    if whole {
+        for (i, row) in sums.iter().enumerate() {
+            let out = &mut out[i * stride..][..VECTORS * lanes];
+            for (j, vector) in row.iter().enumerate() {
+                vector.store(&mut out[j * lanes..]);
+            }
+        }
+    } else {
+        let some = sums;
+        for (i, row) in some.iter().enumerate().take(tile.rows) {
+            store_part(row, &mut out[i * stride..][..tile.columns]);
+        }
     }
 }
 
@@ -509,7 +570,7 @@ mod tests {
             };
             let packed = Packed::published(level, &weight, &bias, (0, 1.0));
             let right = packed.right();
-            let start = if case.matrix { Start::Matrix(&begin) } else { Start::Bias };
+            let start = if case.matrix { Start::Matrix(&begin, columns) } else { Start::Bias };
             let out_stride = columns + gap;
             let mut out = vec![7.0; count * out_stride];
             multiply(level, Product { rows, right, start }, &mut out, out_stride);
@@ -522,7 +583,8 @@ mod tests {
                 let mut expected = if case.matrix { begin[i * columns + j] } else { bias[j] };
                 for k in 0..depth {
                     let part = k / part_len * part_stride * E::TERMS;
-                    let from = rows.start(i) * E::TERMS + part + k % part_len;
+                    let [start] = rows.starts(i, 1);
+                    let from = start * E::TERMS + part + k % part_len;
                     expected += seen::<E>(values[from]) * seen::<E>(weight[j * depth + k]);
                 }
                 prop_assert!((value - expected).abs() < 3e-5, "{level}: ({i}, {j})");

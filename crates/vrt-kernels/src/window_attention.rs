@@ -9,6 +9,8 @@
 use crate::level::Level;
 
 mod backward;
+mod bias;
+mod down;
 mod forward;
 mod geometry;
 #[cfg(test)]
@@ -18,6 +20,8 @@ mod softmax;
 mod tests;
 mod window;
 
+pub(crate) use bias::BiasPlanes;
+pub(crate) use down::Probability;
 pub use geometry::WindowGeometry;
 pub(crate) use window::{Columns, Heads};
 

@@ -1,5 +1,6 @@
 //! The forward pass on a whole map, and what the backward pass computes again.
 
+use super::bias::BiasPlanes;
 use super::softmax::{Added, exponentials};
 use super::window::{Columns, Heads};
 use super::{Attention, Direction, WindowGeometry};
@@ -59,8 +60,8 @@ pub(super) fn attend(
     qkv: &[f32],
     out: &mut [f32],
 ) {
-    let bias = attention.bias(geometry);
-    let heads = Heads { level, geometry, attention, bias: bias.as_deref() };
+    let bias = attention.planes(geometry);
+    let heads = Heads { level, geometry, attention, bias: bias.as_ref() };
     let regions = geometry.regions();
     let (tokens, channels) = (geometry.tokens(), geometry.channels);
     let output = SharedOutput::new(out);
@@ -70,7 +71,7 @@ pub(super) fn attend(
             let places = geometry.token_places(window);
             for (place, row) in places.zip(gathered.chunks_exact_mut(3 * channels)) {
                 row.copy_from_slice(&qkv[place * 3 * channels..][..3 * channels]);
-                row[..channels].iter_mut().for_each(|query| *query *= geometry.scale());
+                row[..channels].iter_mut().for_each(|query| *query *= Heads::scale(geometry));
             }
             let regions = geometry.window_regions(regions.as_deref(), window);
             let mut columns = Columns { values: found, stride: channels };
@@ -137,8 +138,16 @@ impl<'a> Plan<'a> {
 }
 
 impl Attention<'_> {
+    /// The bias as the forward pass takes it.
+    pub(crate) fn planes(&self, g: &WindowGeometry) -> Option<BiasPlanes> {
+        match self {
+            Attention::SelfBiased { table } => Some(BiasPlanes::new(g, table)),
+            Attention::Mutual => None,
+        }
+    }
+
     /// The bias of every pair of tokens, `[heads, tokens, tokens]`.
-    pub(crate) fn bias(&self, g: &WindowGeometry) -> Option<Vec<f32>> {
+    fn bias(&self, g: &WindowGeometry) -> Option<Vec<f32>> {
         match self {
             Attention::SelfBiased { table } => Some(expand_bias(g, table)),
             Attention::Mutual => None,

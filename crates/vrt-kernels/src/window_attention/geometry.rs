@@ -58,6 +58,11 @@ impl WindowGeometry {
         self.full_window.iter().map(|size| 2 * size - 1).product()
     }
 
+    /// Tokens of a frame of a window.
+    pub(crate) fn plane(&self) -> usize {
+        self.window[1] * self.window[2]
+    }
+
     /// Channels of a head.
     pub(crate) fn head_channels(&self) -> usize {
         self.channels / self.heads

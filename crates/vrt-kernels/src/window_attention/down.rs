@@ -1,0 +1,253 @@
+//! The softmax of a window's attention: keys down the rows, queries side by side in lanes, so that
+//! maxima and sums need no step across lanes.
+//!
+//! Logits are in powers of two: the factor log₂ e is in the weight that makes the queries and in the
+//! bias.
+
+use std::f32::consts::LOG2_E;
+
+use super::MASKED;
+use crate::element::{Element, Pair};
+use crate::exponential::{EXACT, ROUNDED, exp2};
+use crate::level::{Level, at_every_level};
+
+/// What the mask adds to a logit.
+const MASKED_TWOS: f32 = MASKED * LOG2_E;
+
+/// Logits of some queries, `[keys, width]`, and the regions where a window has more than one.
+#[derive(Debug)]
+pub(crate) struct Logits<'a> {
+    pub(crate) values: &'a mut [f32],
+    /// Queries, those beyond the last one counted: a multiple of a vector.
+    pub(crate) width: usize,
+    /// Of the queries and of the keys.
+    pub(crate) regions: Option<[&'a [u8]; 2]>,
+}
+
+/// An element that probabilities are rounded to.
+pub(crate) trait Probability: Element {
+    /// Elements of the buffer that [`Self::of`] needs.
+    fn len(keys: usize, width: usize) -> usize;
+
+    /// `2^(logit − largest of its query)` as the rows of a panel, `[keys, width]`, and one over the
+    /// sums in `scales`, which makes them probabilities.
+    fn of<'a>(
+        level: Level,
+        logits: Logits<'a>,
+        scales: &mut [f32],
+        rounded: &'a mut [Self],
+    ) -> &'a [Self];
+}
+
+impl Probability for f32 {
+    fn len(_: usize, _: usize) -> usize {
+        0
+    }
+
+    fn of<'a>(
+        level: Level,
+        Logits { values, width, regions }: Logits<'a>,
+        scales: &mut [f32],
+        _: &'a mut [f32],
+    ) -> &'a [f32] {
+        exponentials(level, values, width, regions, scales);
+        values
+    }
+}
+
+impl Probability for Pair {
+    fn len(keys: usize, width: usize) -> usize {
+        Self::units(keys) * width
+    }
+
+    fn of<'a>(
+        level: Level,
+        Logits { values, width, regions }: Logits<'a>,
+        scales: &mut [f32],
+        rounded: &'a mut [Pair],
+    ) -> &'a [Pair] {
+        rounded_exponentials(level, values, (width, regions), scales, rounded);
+        rounded
+    }
+}
+
+at_every_level! {
+    fn exponentials(
+        values: &mut [f32],
+        width: usize,
+        regions: Option<[&[u8]; 2]>,
+        scales: &mut [f32],
+    ) = exponentials_body;
+}
+
+#[inline(always)]
+fn exponentials_body<const FUSED: bool>(
+    values: &mut [f32],
+    width: usize,
+    regions: Option<[&[u8]; 2]>,
+    scales: &mut [f32],
+) {
+    if width.is_multiple_of(16) {
+        for first in (0..width).step_by(16) {
+            lanes_body::<FUSED, 16>(values, (width, first), regions, scales);
+        }
+    } else {
+        for first in (0..width).step_by(4) {
+            lanes_body::<FUSED, 4>(values, (width, first), regions, scales);
+        }
+    }
+}
+
+#[inline(always)]
+fn lanes_body<const FUSED: bool, const L: usize>(
+    values: &mut [f32],
+    (width, first): (usize, usize),
+    regions: Option<[&[u8]; 2]>,
+    scales: &mut [f32],
+) {
+    let largest = largest::<L>(values, (width, first), regions);
+    let mut sums = [0.0; L];
+    for row in values.chunks_exact_mut(width) {
+        let Some(row) = row[first..].first_chunk_mut::<L>() else { continue };
+        for l in 0..L {
+            row[l] = exp2::<FUSED, EXACT>(row[l] - largest[l]);
+            sums[l] += row[l];
+        }
+    }
+    for l in 0..L {
+        scales[first + l] = 1.0 / sums[l];
+    }
+}
+
+at_every_level! {
+    fn rounded_exponentials(
+        values: &mut [f32],
+        layout: (usize, Option<[&[u8]; 2]>),
+        scales: &mut [f32],
+        rounded: &mut [Pair],
+    ) = rounded_body;
+}
+
+#[inline(always)]
+fn rounded_body<const FUSED: bool>(
+    values: &mut [f32],
+    (width, regions): (usize, Option<[&[u8]; 2]>),
+    scales: &mut [f32],
+    rounded: &mut [Pair],
+) {
+    if width.is_multiple_of(16) {
+        for first in (0..width).step_by(16) {
+            rounded_lanes::<FUSED, 16>(values, ((width, first), regions), scales, rounded);
+        }
+    } else {
+        for first in (0..width).step_by(4) {
+            rounded_lanes::<FUSED, 4>(values, ((width, first), regions), scales, rounded);
+        }
+    }
+}
+
+#[inline(always)]
+fn rounded_lanes<const FUSED: bool, const L: usize>(
+    values: &mut [f32],
+    ((width, first), regions): ((usize, usize), Option<[&[u8]; 2]>),
+    scales: &mut [f32],
+    rounded: &mut [Pair],
+) {
+    let largest = largest::<L>(values, (width, first), regions);
+    let mut sums = [0.0; L];
+    let pairs = values.chunks(2 * width).zip(rounded.chunks_exact_mut(width));
+    for (rows, out) in pairs {
+        let Some(out) = out[first..].first_chunk_mut::<L>() else { continue };
+        let Some(even) = rows[first..].first_chunk::<L>() else { continue };
+        // Behind an odd number of keys there is a zero.
+        let odd = if rows.len() > width { rows[width + first..].first_chunk::<L>() } else { None };
+        let odd = odd.unwrap_or(&[f32::NEG_INFINITY; L]);
+        for l in 0..L {
+            let a = exp2::<FUSED, ROUNDED>(even[l] - largest[l]);
+            let b = exp2::<FUSED, ROUNDED>(odd[l] - largest[l]);
+            sums[l] += a + b;
+            out[l] = Pair::of_finite(a, b);
+        }
+    }
+    for l in 0..L {
+        scales[first + l] = 1.0 / sums[l];
+    }
+}
+
+/// Adds the mask, and gives the largest logit of each of `L` queries.
+#[inline(always)]
+fn largest<const L: usize>(
+    values: &mut [f32],
+    (width, first): (usize, usize),
+    regions: Option<[&[u8]; 2]>,
+) -> [f32; L] {
+    let mut largest = [f32::NEG_INFINITY; L];
+    let Some([queries, keys]) = regions else {
+        for row in values.chunks_exact(width) {
+            let Some(row) = row[first..].first_chunk::<L>() else { continue };
+            for l in 0..L {
+                largest[l] = if row[l] > largest[l] { row[l] } else { largest[l] };
+            }
+        }
+        return largest;
+    };
+    let mut own = [0; L];
+    for l in 0..L.min(queries.len().saturating_sub(first)) {
+        own[l] = u32::from(queries[first + l]);
+    }
+    for (row, key) in values.chunks_exact_mut(width).zip(keys) {
+        let Some(row) = row[first..].first_chunk_mut::<L>() else { continue };
+        let key = u32::from(*key);
+        for l in 0..L {
+            row[l] += if own[l] == key { 0.0 } else { MASKED_TWOS };
+            largest[l] = if row[l] > largest[l] { row[l] } else { largest[l] };
+        }
+    }
+    largest
+}
+
+#[cfg(test)]
+mod tests {
+    use vrt_testing::Random;
+
+    use super::*;
+
+    /// Random logits, with regions and without, become probabilities; `value` reads one of a panel.
+    fn check<E: Probability>(value: impl Fn(&[E], [usize; 2]) -> f32, bound: f64) {
+        for (keys, width) in [(1, 8), (2, 16), (7, 8), (33, 32), (384, 32)] {
+            let logits = Random::new(keys as u64).values(keys * width, 40.0);
+            let regions: Vec<u8> = (0..keys.max(width)).map(|i| (i / 5 % 3) as u8).collect();
+            for regions in [None, Some([&regions[..width], &regions[..keys]])] {
+                let expected = |key: usize, query: usize| {
+                    let far = regions.is_some_and(|[own, asked]| own[query] != asked[key]);
+                    let mask = if far { f64::from(MASKED_TWOS) } else { 0.0 };
+                    (f64::from(logits[key * width + query]) + mask).exp2()
+                };
+                for level in Level::available() {
+                    let mut values = logits.clone();
+                    let mut scales = vec![f32::NAN; width];
+                    let mut rounded = vec![E::default(); E::len(keys, width)];
+                    let given = Logits { values: &mut values, width, regions };
+                    let made = E::of(level, given, &mut scales, &mut rounded);
+                    for query in 0..width {
+                        let sum: f64 = (0..keys).map(|key| expected(key, query)).sum();
+                        for key in 0..keys {
+                            let place = [key / E::TERMS * width + query, key % E::TERMS];
+                            let actual = f64::from(value(made, place) * scales[query]);
+                            let expected = expected(key, query) / sum;
+                            let close = (actual - expected).abs() <= bound * expected + 1e-12;
+                            assert!(close, "{level}: {actual}, not {expected}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn logits_become_probabilities_whatever_their_number_and_size() {
+        check::<f32>(|made, [place, _]| made[place], 3e-5);
+        let pair = |pair: Pair, term| if term == 0 { pair.first() } else { pair.second() };
+        check::<Pair>(|made, [place, term]| pair(made[place], term), 6e-3);
+    }
+}
