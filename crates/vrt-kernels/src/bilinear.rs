@@ -106,13 +106,38 @@ fn neighbours(low: f32, size: usize) -> ([usize; 2], [f32; 2]) {
 /// `out = Σ weight · corner`, channel by channel.
 #[inline(always)]
 pub(crate) fn blend<const FUSED: bool>(out: &mut [f32], corners: [&[f32]; 4], weights: [f32; 4]) {
+    match out.len() {
+        16.. => blend_lanes::<FUSED, 16>(out, corners, weights),
+        8.. => blend_lanes::<FUSED, 8>(out, corners, weights),
+        4.. => blend_lanes::<FUSED, 4>(out, corners, weights),
+        _ => blend_lanes::<FUSED, 1>(out, corners, weights),
+    }
+}
+
+/// The same for at least `L` channels; the last `L` of them may overlap those before, so that no
+/// channel is left for a slower loop.
+#[inline(always)]
+fn blend_lanes<const FUSED: bool, const L: usize>(
+    out: &mut [f32],
+    corners: [&[f32]; 4],
+    weights: [f32; 4],
+) {
     let len = out.len();
-    let [a, b, c, d] = corners;
-    let (a, b, c, d) = (&a[..len], &b[..len], &c[..len], &d[..len]);
-    for (i, out) in out.iter_mut().enumerate() {
-        let top = mul_add::<FUSED>(weights[1], b[i], weights[0] * a[i]);
-        let three = mul_add::<FUSED>(weights[2], c[i], top);
-        *out = mul_add::<FUSED>(weights[3], d[i], three);
+    for first in (0..len).step_by(L) {
+        let first = first.min(len - L);
+        let [Some(a), Some(b), Some(c), Some(d)] =
+            corners.map(|corner| corner[first..].first_chunk::<L>())
+        else {
+            return;
+        };
+        // Stored at once: the compiler does not know that no corner lies in `out`.
+        let mut found = [0.0; L];
+        for i in 0..L {
+            let top = mul_add::<FUSED>(weights[1], b[i], weights[0] * a[i]);
+            let three = mul_add::<FUSED>(weights[2], c[i], top);
+            found[i] = mul_add::<FUSED>(weights[3], d[i], three);
+        }
+        out[first..first + L].copy_from_slice(&found);
     }
 }
 

@@ -145,11 +145,7 @@ fn round_finite(value: f32) -> u16 {
     (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16
 }
 
-at_every_level! {
-    /// One row of values to pairs; a row of odd length ends with a zero.
-    fn round_row(values: &[f32], out: &mut [Pair]) = round_row_body;
-}
-
+/// A row of odd length ends with a zero.
 #[inline(always)]
 fn round_row_body<const FUSED: bool>(values: &[f32], out: &mut [Pair]) {
     let (body, tail) = values.as_chunks::<2>();
@@ -163,13 +159,74 @@ fn round_row_body<const FUSED: bool>(values: &[f32], out: &mut [Pair]) {
 }
 
 at_every_level! {
-    /// Rows `[count, len]` of values, `stride` apart, to rows of pairs that follow each other.
-    fn round_rows(
+    fn round_rows_widely(
         values: &[f32],
         sizes: [usize; 2],
         stride: usize,
         out: &mut [Pair],
     ) = round_rows_body;
+}
+
+/// Rows `[count, len]` of values, `stride` apart, to rows of pairs that follow each other.
+fn round_rows(
+    level: Level,
+    values: &[f32],
+    [count, len]: [usize; 2],
+    stride: usize,
+    out: &mut [Pair],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if level.multiplies_bf16() && level.is_available() {
+        // SAFETY: the condition above proves that this processor has AVX-512 F and BF16.
+        return unsafe { native::round_rows(values, [count, len], stride, out) };
+    }
+    round_rows_widely(level, values, [count, len], stride, out);
+}
+
+/// Rounding by the processor's own instruction.
+#[cfg(target_arch = "x86_64")]
+mod native {
+    use std::arch::x86_64::{
+        __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_mask_storeu_epi32, _mm512_maskz_loadu_ps,
+    };
+
+    use super::{Element, Pair};
+
+    /// Values of a vector.
+    const LANES: usize = 16;
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(super) fn round_rows(
+        values: &[f32],
+        [count, len]: [usize; 2],
+        stride: usize,
+        out: &mut [Pair],
+    ) {
+        if len == 0 {
+            return;
+        }
+        for (row, out) in (0..count).zip(out.chunks_exact_mut(Pair::units(len))) {
+            let values = values[row * stride..][..len].chunks(2 * LANES);
+            for (values, out) in values.zip(out.chunks_mut(LANES)) {
+                let (low, high) = values.split_at(values.len().min(LANES));
+                let [low, high] = [low, high].map(|half| {
+                    // SAFETY: only as many lanes are read as the slice has values.
+                    unsafe { _mm512_maskz_loadu_ps(first_lanes(half.len()), half.as_ptr()) }
+                });
+                let pairs = _mm512_cvtne2ps_pbh(high, low);
+                // SAFETY: two views of the same 512 bits, of which every pattern is a value.
+                let pairs = unsafe { std::mem::transmute::<__m512bh, __m512i>(pairs) };
+                let lanes = first_lanes(out.len());
+                // SAFETY: only as many lanes are written as the slice has pairs, of 32 bits each.
+                unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr().cast(), lanes, pairs) };
+            }
+        }
+    }
+
+    /// The mask of the first lanes, at most sixteen.
+    fn first_lanes(count: usize) -> u16 {
+        ((1_u32 << count) - 1) as u16
+    }
 }
 
 #[inline(always)]
@@ -249,7 +306,7 @@ impl Element for Pair {
     }
 
     fn write(level: Level, values: &[f32], out: &mut [Pair]) {
-        round_row(level, values, out);
+        round_rows(level, values, [1, values.len()], values.len(), out);
     }
 
     fn write_across(level: Level, values: &[f32], rows: usize, stride: usize, out: &mut [Pair]) {

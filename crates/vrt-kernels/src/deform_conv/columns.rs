@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{DeformGeometry, DeformInputs};
 use crate::bilinear::{Corners, add_scaled, blend, dot_blend};
-use crate::level::at_every_level;
+use crate::level::{at_every_level, mul_add};
 
 /// Input channels that share samples and lie together in a column.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,13 @@ pub(super) struct Run {
     first: usize,
     /// From tap to tap in a column.
     step: usize,
+    /// Whether [`WIDE`] channels may be read and written in place of the run's: those too many
+    /// belong to runs that are written later.
+    wide: bool,
 }
+
+/// Channels of a run that are blended at once where it is shorter.
+const WIDE: usize = 8;
 
 /// How the columns of all pixels are laid out.
 #[derive(Clone, Debug)]
@@ -47,12 +53,14 @@ fn runs(g: &DeformGeometry) -> Vec<Run> {
     while channel < g.in_channels {
         let (offset_group, weight_group) = (channel / per_offset, channel / per_weight);
         let end = ((offset_group + 1) * per_offset).min((weight_group + 1) * per_weight);
+        let (len, place) = (end - channel, channel % per_weight);
         runs.push(Run {
             offset_group,
             channel,
-            len: end - channel,
-            first: weight_group * g.taps() * per_weight + channel % per_weight,
+            len,
+            first: weight_group * g.taps() * per_weight + place,
             step: per_weight,
+            wide: len <= WIDE && place + WIDE <= per_weight,
         });
         channel = end;
     }
@@ -183,19 +191,115 @@ fn gather_body<const FUSED: bool>(pixels: Pixels<'_>, columns: &mut [f32]) {
     for (index, column) in columns.chunks_exact_mut(len).enumerate() {
         let pixel = pixels.pixel(index);
         for run in &pixels.layout.runs {
-            for (tap, place) in pixels.layout.taps.iter().enumerate() {
-                let sample = pixels.sample(&pixel, run, tap, *place);
-                let seen = &mut column[sample.column..][..run.len];
-                let Some(corners) = sample.corners else {
-                    seen.fill(0.0);
-                    continue;
-                };
-                let [a, b, c, d] = corners.weights();
-                let (mask, values) = (sample.mask, pixels.values(&corners, run));
-                blend::<FUSED>(seen, values, [a * mask, b * mask, c * mask, d * mask]);
+            let samples = run.offset_group * pixels.layout.taps.len();
+            let (offset, mask) = (&pixel.offset[samples..], &pixel.mask[samples..]);
+            let taps = pixels.layout.taps.chunks(BATCH);
+            for (batch, taps) in taps.enumerate() {
+                let first = batch * BATCH;
+                let (offset, mask) = (&offset[first..], &mask[first..]);
+                let places = Batch::of(pixels.geometry, pixel.corner, taps, (offset, mask));
+                let len = if run.wide { WIDE } else { run.len };
+                for tap in 0..taps.len() {
+                    let at = run.first + (first + tap) * run.step;
+                    let seen = &mut column[at..at + len];
+                    if !places.near[tap] {
+                        seen.fill(0.0);
+                        continue;
+                    }
+                    let corners = [0, 1, 2, 3].map(|corner| {
+                        let pixel = places.pixels[corner][tap] as usize;
+                        pixel * pixels.geometry.in_channels + run.channel
+                    });
+                    let weights = [0, 1, 2, 3].map(|corner| places.weights[corner][tap]);
+                    if run.wide {
+                        blend_wide::<FUSED>(seen, pixels.frame, corners, weights);
+                    } else {
+                        let values = corners.map(|at| &pixels.frame[at..at + run.len]);
+                        blend::<FUSED>(seen, values, weights);
+                    }
+                }
             }
         }
     }
+}
+
+/// [`blend`] of [`WIDE`] channels.
+#[inline(always)]
+fn blend_wide<const FUSED: bool>(
+    out: &mut [f32],
+    frame: &[f32],
+    corners: [usize; 4],
+    weights: [f32; 4],
+) {
+    let mut found = [0.0; WIDE];
+    for (at, weight) in corners.into_iter().zip(weights) {
+        let Some(values) = frame[at..].first_chunk::<WIDE>() else { return };
+        for i in 0..WIDE {
+            found[i] = mul_add::<FUSED>(weight, values[i], found[i]);
+        }
+    }
+    out.copy_from_slice(&found);
+}
+
+/// Taps whose places are computed side by side.
+const BATCH: usize = 16;
+
+/// What some taps of a pixel read of the map, each part side by side.
+struct Batch {
+    /// Whether any corner is inside.
+    near: [bool; BATCH],
+    /// Top left, top right, bottom left, bottom right, moved inside.
+    pixels: [[u32; BATCH]; 4],
+    /// The factor on each; zero outside.
+    weights: [[f32; BATCH]; 4],
+}
+
+impl Batch {
+    /// As [`Corners::around`], times the mask.
+    #[inline(always)]
+    fn of(
+        g: &DeformGeometry,
+        corner: [f32; 2],
+        taps: &[[f32; 2]],
+        (offset, mask): (&[[f32; 2]], &[f32]),
+    ) -> Self {
+        let (mut y, mut x, mut factor) = ([0.0; BATCH], [0.0; BATCH], [0.0; BATCH]);
+        for (tap, place) in taps.iter().enumerate() {
+            y[tap] = corner[0] + place[0] + offset[tap][0];
+            x[tap] = corner[1] + place[1] + offset[tap][1];
+            factor[tap] = mask[tap];
+        }
+        let (height, width) = (g.height as f32, g.width as f32);
+        let mut batch =
+            Self { near: [false; BATCH], pixels: [[0; BATCH]; 4], weights: [[0.0; BATCH]; 4] };
+        for i in 0..BATCH {
+            // The comparison fails for NaN too.
+            batch.near[i] = x[i] >= -1.0 && x[i] < width && y[i] >= -1.0 && y[i] < height;
+        }
+        for i in 0..BATCH {
+            let (left, top) = (x[i].floor(), y[i].floor());
+            let (to_right, to_bottom) = (x[i] - left, y[i] - top);
+            let columns = [inside(left, width), inside(left + 1.0, width)];
+            let rows = [inside(top, height), inside(top + 1.0, height)];
+            let across = [(1.0 - to_right) * columns[0].1, to_right * columns[1].1];
+            let down = [(1.0 - to_bottom) * rows[0].1, to_bottom * rows[1].1];
+            for corner in 0..4 {
+                let (row, column) = (corner / 2, corner % 2);
+                batch.pixels[corner][i] = rows[row].0 * g.width as u32 + columns[column].0;
+                batch.weights[corner][i] = across[column] * down[row] * factor[i];
+            }
+        }
+        batch
+    }
+}
+
+/// A whole place moved to 0…`size` − 1, and 1 if it was there, else 0.
+#[inline(always)]
+fn inside(place: f32, size: f32) -> (u32, f32) {
+    let last = size - 1.0;
+    let above = if place > 0.0 { place } else { 0.0 };
+    let moved = if above < last { above } else { last };
+    (moved as i32 as u32, if moved == place { 1.0 } else { 0.0 })
 }
 
 at_every_level! {
