@@ -89,15 +89,15 @@ def run_peer(setting, arguments, runs, reference):
     return output_of([*command, "--reference", str(reference)], arguments.limit, environment)
 
 
-def run_ours(arguments, runs):
-    """One turn of the program: its command with the placeholders filled in."""
+def run_ours(name, arguments, runs):
+    """One turn of a program: its command with the placeholders filled in."""
     values = {
         "preset": arguments.preset,
         "size": "x".join(map(str, arguments.size)),
         "threads": arguments.threads,
         "runs": runs,
     }
-    words = shlex.split(arguments.ours)
+    words = shlex.split(arguments.ours[name])
     for key, value in values.items():
         words = [word.replace("{" + key + "}", str(value)) for word in words]
     record = output_of(words, arguments.limit)
@@ -110,8 +110,8 @@ def run_ours(arguments, runs):
 
 def run_turn(name, arguments, runs, reference):
     """One turn of any contender."""
-    if name == OURS:
-        return run_ours(arguments, runs)
+    if name in arguments.ours:
+        return run_ours(name, arguments, runs)
     return run_peer(name, arguments, runs, reference)
 
 
@@ -196,9 +196,9 @@ def amount(value, unit=1.0, form=".2f"):
 
 
 def table(records, failures):
-    """The results in Markdown; ratios are to the program, or to the first setting without it."""
-    base = next((r for r in records if r["setting"] == OURS), records[0])
-    name = "this program" if base["setting"] == OURS else base["setting"]
+    """The results in Markdown; ratios are to the first program, or else to the first setting."""
+    base = next((r for r in records if r["setting"].startswith(OURS)), records[0])
+    name = base["setting"]
     columns = ["", "median s", "fastest–slowest", "runs", f"times {name}"]
     columns += ["peak GB (runs only)", "dB to eager f32"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
@@ -253,6 +253,14 @@ def settings(text):
     return names
 
 
+def program(text):
+    """A name and a command from a text such as ours-bf16=PROGRAM --bf16."""
+    name, equals, command = text.partition("=")
+    if not equals or not name.startswith(OURS) or " " in name:
+        return OURS, text
+    return name, command
+
+
 def parse_arguments():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -265,8 +273,10 @@ def parse_arguments():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=float, help="seconds after which a turn has failed")
     parser.add_argument("--jemalloc", help="the library to preload, or none")
-    parser.add_argument("--ours", help="a command with {preset} {size} {threads} {runs}")
+    form = "a command with {preset} {size} {threads} {runs}, or ours-NAME=COMMAND"
+    parser.add_argument("--ours", help=form, type=program, action="append", default=[])
     arguments = parser.parse_args()
+    arguments.ours = dict(arguments.ours)
     if arguments.rounds is None:
         arguments.rounds = arguments.runs if arguments.ours else 1
     if not 1 <= arguments.rounds <= arguments.runs:
@@ -281,7 +291,7 @@ def main():
     load = os.getloadavg()
     if load[0] > QUIET:
         print(f"the machine is busy (load {load[0]:.2f}): times will be too long", file=sys.stderr)
-    names = [*arguments.settings, *([OURS] if arguments.ours else [])]
+    names = [*arguments.settings, *arguments.ours]
     with tempfile.TemporaryDirectory() as folder:
         turns, failures = take_turns(arguments, names, Path(folder) / "reference.pt")
     done = [name for name in names if name not in failures]

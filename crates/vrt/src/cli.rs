@@ -10,6 +10,7 @@ mod failure;
 mod info;
 mod network;
 mod output;
+mod precision;
 mod progress;
 mod restore;
 mod stop;

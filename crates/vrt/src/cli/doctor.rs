@@ -96,6 +96,7 @@ fn processor(lines: &mut Lines, processor: &ProcessorReport) {
         "kernels",
         &format!("{} will be used (this processor runs {levels})", processor.level),
     );
+    lines.add("precision", &format!("{} will be used (--precision auto)", processor.precision));
     lines.add("threads", &format!("{threads} will be used"));
 }
 

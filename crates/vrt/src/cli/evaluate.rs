@@ -9,6 +9,7 @@ use vrt_model::Restorer;
 use vrt_video::{ClipScore, Scores};
 
 use super::network::NetworkOptions;
+use super::precision::PrecisionName;
 use super::table::{Table, bytes};
 use super::tile::{Recognised, TileOptions};
 use super::{Failure, GlobalOptions, output};
@@ -32,8 +33,9 @@ Examples:
   vrt eval --gt vimeo_septuplet/ --input bicubic/ --protocol vimeo-sr --weights 003.pth";
 
 /// Flags about restoring, which have no meaning for frames that are restored already.
-const NOT_WITH_RESTORED: [&str; 9] =
-    ["weights", "save", "sigma", "options", "preset", "flow", "tile", "overlap", "memory"];
+const NOT_WITH_RESTORED: [&str; 10] = [
+    "weights", "save", "sigma", "options", "preset", "flow", "tile", "overlap", "memory", "precision",
+];
 
 /// Flags of `vrt eval`.
 #[derive(Args, Clone, Debug)]
@@ -62,6 +64,9 @@ pub(crate) struct Arguments {
     sigma: Option<f64>,
     #[command(flatten)]
     tile: TileOptions,
+    /// Numbers to compute with
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: PrecisionName,
     /// Folder to write the restored frames that are scored to: clip/frame.png
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
@@ -133,7 +138,9 @@ fn restore(
         save: arguments.save.clone(),
         overwrite: arguments.overwrite,
     };
+    let precision = arguments.precision.choose(global.device, arguments.tile.tiling())?;
     let restorer = Restorer::new(&config, &checkpoint, &global.device.open()?)?;
+    let restorer = restorer.with_precision(precision);
     Ok(evaluate(&restorer, &config, folders, &options, on_event)?)
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use vrt::restore::{Event, Plan, Progress, Stage, Status};
+use vrt_kernels::Precision;
 use vrt_model::tiled::Tiling;
 
 use super::table::bytes;
@@ -26,6 +27,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// Tells how a run goes.
 pub(crate) struct Reporter {
     form: Form,
+    /// What the network is computed with.
+    precision: Precision,
     started: Instant,
     last: Option<(Instant, Stage)>,
 }
@@ -39,14 +42,14 @@ enum Form {
 
 impl Reporter {
     /// For a person at a terminal, a log, or a program, as the options and standard error are.
-    pub(crate) fn new(global: &GlobalOptions) -> Self {
+    pub(crate) fn new(global: &GlobalOptions, precision: Precision) -> Self {
         let form = match (global.json, global.quiet) {
             (true, _) => Form::Json,
             (false, true) => Form::Nothing,
             _ if io::stderr().is_terminal() => Form::Bar(bar()),
             _ => Form::Lines,
         };
-        Self { form, started: Instant::now(), last: None }
+        Self { form, precision, started: Instant::now(), last: None }
     }
 
     /// Something that a person should know and that does not end the run.
@@ -72,10 +75,10 @@ impl Reporter {
             Form::Nothing => {}
             Form::Bar(bar) => {
                 bar.enable_steady_tick(TICK);
-                bar.suspend(|| output::message(&plan_in_words(plan)));
+                bar.suspend(|| output::message(&plan_in_words(plan, self.precision)));
             }
-            Form::Lines => output::message(&plan_in_words(plan)),
-            Form::Json => send(&plan_as_json(plan)),
+            Form::Lines => output::message(&plan_in_words(plan, self.precision)),
+            Form::Json => send(&plan_as_json(plan, self.precision)),
         }
     }
 
@@ -185,7 +188,7 @@ fn clock(seconds: f64) -> String {
     }
 }
 
-fn plan_in_words(plan: &Plan) -> String {
+fn plan_in_words(plan: &Plan, precision: Precision) -> String {
     let Plan { input, output, tiling, tile } = plan;
     let spec = tile.spec;
     let frames = match spec.frames() {
@@ -201,7 +204,7 @@ fn plan_in_words(plan: &Plan) -> String {
         format!("; about {predicted} of memory, where {budget} may be used")
     });
     format!(
-        "{}×{} to {}×{}, {} tiles of {frames}, {size}{memory}",
+        "{}×{} to {}×{} in {precision}, {} tiles of {frames}, {size}{memory}",
         input.width,
         input.height,
         output.width,
@@ -217,12 +220,13 @@ fn tiling_name(tiling: Tiling) -> &'static str {
     }
 }
 
-fn plan_as_json(plan: &Plan) -> serde_json::Value {
+fn plan_as_json(plan: &Plan, precision: Precision) -> serde_json::Value {
     let spec = plan.tile.spec;
     json!({
         "event": "planned",
         "input": plan.input,
         "output": plan.output,
+        "precision": precision.to_string(),
         "tiling": tiling_name(plan.tiling),
         "tile": { "frames": spec.frames(), "size": spec.size() },
         "overlap": { "frames": spec.overlap_frames(), "size": spec.overlap_size() },

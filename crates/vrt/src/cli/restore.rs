@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use vrt::device::DeviceChoice;
 use vrt::restore::{RestoreOptions, Summary, restore_file};
 use vrt_model::Restorer;
 use vrt_video::BitDepth;
 
 use super::network::NetworkOptions;
+use super::precision::PrecisionName;
 use super::progress::Reporter;
 use super::stop::stop_on_signals;
 use super::tile::{Recognised, TileOptions, TilingName};
@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     tile: TileOptions,
     /// Numbers to compute with
     #[arg(long, value_enum, default_value_t)]
-    precision: Precision,
+    precision: PrecisionName,
     /// Bits per sample of written pictures [default: as the input]
     #[arg(long, value_enum, value_name = "BITS")]
     bit_depth: Option<Depth>,
@@ -74,18 +74,6 @@ pub(crate) struct Arguments {
     /// Replace the output if it exists
     #[arg(long)]
     overwrite: bool,
-}
-
-/// Names of the numbers that a network may be computed with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Precision {
-    /// The best that the device computes
-    #[default]
-    Auto,
-    /// 32-bit floats
-    F32,
-    /// 16-bit floats of 8 bits precision
-    Bf16,
 }
 
 /// Names of [`BitDepth`].
@@ -114,9 +102,9 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
             "--json and --output - both need standard output; write to a file".to_owned(),
         ));
     }
-    check_precision(arguments.precision, global.device)?;
+    let precision = arguments.precision.choose(global.device, arguments.tile.tiling())?;
     let device = global.device.open()?;
-    let mut reporter = Reporter::new(global);
+    let mut reporter = Reporter::new(global, precision);
     let (config, checkpoint) = arguments.network.load(&arguments.weights)?;
     let recognised = Recognised {
         weights: &arguments.weights,
@@ -128,7 +116,7 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
     options.tile = choice.choose(&recognised, global.device, &mut |text| reporter.warn(text))?;
     // What does not fit is said before a large network is built.
     options.check(&config).map_err(|error| Failure::Usage(error.to_string()))?;
-    let restorer = Restorer::new(&config, &checkpoint, &device)?;
+    let restorer = Restorer::new(&config, &checkpoint, &device)?.with_precision(precision);
     drop(checkpoint);
     options.stop = stop_on_signals()?;
     let (input, output) = (&arguments.input, &arguments.output);
@@ -156,15 +144,6 @@ impl Arguments {
             overwrite: self.overwrite,
             ..RestoreOptions::default()
         }
-    }
-}
-
-fn check_precision(precision: Precision, device: DeviceChoice) -> Result<(), Failure> {
-    match precision {
-        Precision::Auto | Precision::F32 => Ok(()),
-        Precision::Bf16 => Err(Failure::Failed(
-            format!("the device {device} computes in f32 only; use --precision f32 or auto").into(),
-        )),
     }
 }
 

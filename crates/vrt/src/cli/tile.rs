@@ -25,11 +25,11 @@ pub(crate) struct TileOptions {
     /// memory [default: auto; the published tiles with --tiling published]
     #[arg(long, value_name = "FRAMES,SIZE|auto")]
     pub(crate) tile: Option<Tile>,
-    /// Frames and pixels that neighbouring tiles share [default: 2,20]
+    /// Frames and pixels that neighbouring tiles share [default: 2,64; 2,20 with --tiling published]
     #[arg(long, value_name = "FRAMES,SIZE")]
     pub(crate) overlap: Option<FramesAndSize>,
-    /// Memory that --tile auto plans for, such as 4G or 512M [default: a safe share of what is
-    /// free]
+    /// Memory that tiles are planned for, such as 4G or 512M [default: a safe share of what is
+    /// free]; stated tiles that need more are refused
     #[arg(long, value_name = "BYTES")]
     pub(crate) memory: Option<Bytes>,
 }
@@ -87,7 +87,7 @@ impl TileOptions {
         };
         let spec =
             spec.map_err(|error| Failure::Usage(format!("--tile and --overlap: {error}")))?;
-        Ok(TileChoice::Given(spec))
+        Ok(TileChoice::Given { spec, memory: self.memory.map(|Bytes(bytes)| bytes) })
     }
 
     /// What tiles of `size` share if nothing else is stated.
@@ -166,7 +166,7 @@ mod tests {
     }
 
     fn given(frames: usize, size: usize, overlap_frames: usize, overlap_size: usize) -> TileChoice {
-        TileChoice::Given(TileSpec::new(frames, size, overlap_frames, overlap_size).unwrap())
+        TileChoice::given(TileSpec::new(frames, size, overlap_frames, overlap_size).unwrap())
     }
 
     #[test]

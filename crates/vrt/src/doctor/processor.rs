@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use sysinfo::{CpuRefreshKind, System};
-use vrt_kernels::Level;
+use vrt_kernels::{Level, Precision};
 
 /// Cores, instructions and threads.
 #[derive(Clone, Debug, Serialize)]
@@ -21,6 +21,8 @@ pub struct ProcessorReport {
     pub levels: Vec<String>,
     /// The level that the kernels use.
     pub level: String,
+    /// What `--precision auto` computes with.
+    pub precision: String,
     /// Threads that a run computes with.
     pub threads: usize,
 }
@@ -34,6 +36,7 @@ pub(super) fn examine() -> ProcessorReport {
         features: features(),
         levels: Level::available().map(|level| level.to_string()).collect(),
         level: Level::current().to_string(),
+        precision: Precision::fastest().to_string(),
         threads: rayon::current_num_threads(),
     }
 }

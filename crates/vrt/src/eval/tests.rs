@@ -65,7 +65,7 @@ fn write_clip(folder: &Path, codes: &[u8]) {
 fn options(protocol: Protocol) -> EvalOptions {
     EvalOptions {
         protocol,
-        tile: TileChoice::Given(TileSpec::WHOLE),
+        tile: TileChoice::given(TileSpec::WHOLE),
         tiling: Tiling::Seamless,
         save: None,
         overwrite: false,

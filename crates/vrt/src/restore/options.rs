@@ -69,7 +69,19 @@ pub enum TileChoice {
         overlap: Overlap,
     },
     /// These.
-    Given(TileSpec),
+    Given {
+        /// Sizes and overlaps.
+        spec: TileSpec,
+        /// Bytes that the run may take; nothing is refused if `None`.
+        memory: Option<u64>,
+    },
+}
+
+impl TileChoice {
+    /// These tiles, whatever they need.
+    pub fn given(spec: TileSpec) -> Self {
+        Self::Given { spec, memory: None }
+    }
 }
 
 impl Default for TileChoice {
@@ -159,7 +171,7 @@ impl RestoreOptions {
             return Err(OptionsError::Interpolation { frames, channels });
         }
         match self.tile {
-            TileChoice::Given(spec) if ![0, FRAMES_AROUND].contains(&spec.frames()) => {
+            TileChoice::Given { spec, .. } if ![0, FRAMES_AROUND].contains(&spec.frames()) => {
                 Err(OptionsError::InterpolationTile(spec.frames()))
             }
             _ => Ok(()),

@@ -28,7 +28,7 @@ const SAMPLE_BYTES: u64 = 4;
 pub struct TilePlan {
     /// Sizes and overlaps.
     pub spec: TileSpec,
-    /// Bytes that they may take, and are expected to; `None` if tiles were given.
+    /// Bytes that they may take, and are expected to; `None` where either is not known.
     pub memory: Option<PlannedMemory>,
 }
 
@@ -51,21 +51,28 @@ pub enum TilePlanError {
     /// The system does not say what is free.
     #[error("how much memory is free is not known here; state how much may be used (--memory)")]
     MemoryUnknown,
+    /// The stated tiles need more than what was stated.
+    #[error(
+        "the tiles of --tile need about {} MiB of memory, --memory allows {}; state smaller tiles, \
+         or leave --tile to be planned",
+        .0.predicted >> 20, .0.budget >> 20
+    )]
+    TooLarge(PlannedMemory),
 }
 
 /// The tiles of a run over a clip of this size.
 ///
 /// # Errors
 ///
-/// If not even the smallest tile fits into memory, the overlap leaves none, or it is not known how
-/// much memory is free.
+/// If not even the smallest tile fits into memory, or stated ones do not fit into what was stated;
+/// if the overlap leaves no tile, or it is not known how much memory is free.
 pub fn plan_tiles(
     config: &VrtConfig,
     clip: ClipSize,
     choice: TileChoice,
 ) -> Result<TilePlan, TilePlanError> {
     let (memory, overlap) = match choice {
-        TileChoice::Given(spec) => return Ok(TilePlan { spec, memory: None }),
+        TileChoice::Given { spec, memory } => return check_tiles(config, clip, spec, memory),
         TileChoice::Auto { memory, overlap } => (memory, overlap),
     };
     let budget = memory.or_else(|| Memory::now().map(|memory| memory.usable()));
@@ -80,11 +87,29 @@ pub fn plan_tiles(
         }
         None => plan(budget, clip, limits(config.window()[0], MAX_FRAMES, overlap), peak)?,
     };
-    let side = |side: usize| {
-        if spec.size() == 0 { side } else { spec.size().min(side) }
-    };
-    let predicted = peak(spec.frames(), side(clip.height), side(clip.width));
+    let predicted = needs.of(spec, spec.frames());
     Ok(TilePlan { spec, memory: Some(PlannedMemory { budget, predicted }) })
+}
+
+/// Stated tiles, and what they need.
+fn check_tiles(
+    config: &VrtConfig,
+    clip: ClipSize,
+    spec: TileSpec,
+    stated: Option<u64>,
+) -> Result<TilePlan, TilePlanError> {
+    let whole = config.fused_frames().map(|_| FRAMES_AROUND).or(clip.frames);
+    let frames = if spec.frames() == 0 { whole } else { Some(spec.frames()) };
+    let budget = stated.or_else(|| Memory::now().map(|memory| memory.usable()));
+    let (Some(frames), Some(budget)) = (frames, budget) else {
+        return Ok(TilePlan { spec, memory: None });
+    };
+    let predicted = Needs { config, clip }.of(spec, frames);
+    let memory = PlannedMemory { budget, predicted };
+    match stated {
+        Some(_) if predicted > budget => Err(TilePlanError::TooLarge(memory)),
+        _ => Ok(TilePlan { spec, memory: Some(memory) }),
+    }
 }
 
 fn limits(window_frames: usize, max_frames: usize, overlap: Overlap) -> PlanLimits {
@@ -103,6 +128,12 @@ struct Needs<'a> {
 }
 
 impl Needs<'_> {
+    /// Bytes for tiles that have so many frames.
+    fn of(&self, spec: TileSpec, frames: usize) -> u64 {
+        let side = |side: usize| if spec.size() == 0 { side } else { spec.size().min(side) };
+        self.bytes(frames, side(self.clip.height), side(self.clip.width))
+    }
+
     /// Bytes for tiles of so many frames, rows and columns: the network's and the frames' around.
     fn bytes(&self, frames: usize, height: usize, width: usize) -> u64 {
         let tile = cost::peak_bytes(self.config, [frames, height, width]);

@@ -109,5 +109,5 @@ pub(super) fn rgb() -> VrtFields {
 
 pub(super) fn tiles(frames: usize, size: usize) -> RestoreOptions {
     let spec = Overlap { frames: 1, size: 4 }.at_most_for(frames, size).of(frames, size).unwrap();
-    RestoreOptions { tile: TileChoice::Given(spec), scene_cuts: false, ..RestoreOptions::default() }
+    RestoreOptions { tile: TileChoice::given(spec), scene_cuts: false, ..RestoreOptions::default() }
 }
