@@ -48,8 +48,7 @@ fn main() {
         Level::force(level.expect("a level that this processor runs"));
     }
     let threads = vrt_kernels::parallel::configure(None).expect("threads");
-    let scale =
-        if bench { Scale { frames: 6, side: 64 } } else { Scale { frames: 4, side: 12 } };
+    let scale = if bench { Scale { frames: 6, side: 64 } } else { Scale { frames: 4, side: 12 } };
     let mut cases = cases(scale);
     if let Some(part) = value("--only") {
         cases.retain(|case| case.name.contains(&part));
@@ -90,8 +89,7 @@ fn table(cases: &[Case], threads: usize) {
         "|---|---|---|---|---|---|---|---|---|".to_owned(),
     ];
     for Case { name, flops, fused, composed } in cases {
-        let [f32, bf16] =
-            [Precision::F32, Precision::Bf16].map(|p| median(|| p.scope(|| fused())));
+        let [f32, bf16] = [Precision::F32, Precision::Bf16].map(|p| median(|| p.scope(|| fused())));
         let composed = median(composed);
         let gigaflops = *flops as f64 / 1e9;
         lines.push(format!(
@@ -152,10 +150,7 @@ fn layer(inputs: usize, outputs: usize, random: &mut Random) -> fused::Layer {
 
 fn norm(channels: usize, random: &mut Random) -> fused::Norm {
     let device = Device::flex();
-    fused::Norm {
-        weight: Tensor::ones([channels], &device),
-        bias: tensor([channels], 0.1, random),
-    }
+    fused::Norm { weight: Tensor::ones([channels], &device), bias: tensor([channels], 0.1, random) }
 }
 
 fn mlp([inputs, hidden, outputs]: [usize; 3], random: &mut Random) -> fused::Mlp {

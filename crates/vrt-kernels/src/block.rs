@@ -13,9 +13,7 @@ use crate::norm::normalise;
 use crate::parallel::{SharedOutput, for_each_index, with_kept, with_scratch};
 use crate::precision::Precision;
 use crate::product::Packed;
-use crate::window_attention::{
-    Attention, BiasPlanes, Columns, Heads, Probability, WindowGeometry,
-};
+use crate::window_attention::{Attention, BiasPlanes, Columns, Heads, Probability, WindowGeometry};
 
 #[cfg(test)]
 pub(crate) mod reference;
@@ -101,18 +99,32 @@ impl BlockGeometry {
     }
 }
 
-/// Runs the block on `values`, `[batch, d, h, w, channels]` of [`BlockGeometry::size`], in place, in
-/// [`Precision::current`].
+/// Where a block reads.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// Where it writes.
+    Output,
+    /// Elsewhere: as many values as it writes.
+    Values(&'a [f32]),
+}
+
+/// Runs the block on `input`, `[batch, d, h, w, channels]` of [`BlockGeometry::size`], and writes
+/// the same to `out`, in [`Precision::current`].
 ///
 /// # Panics
 ///
 /// Panics if a slice does not have the length that `geometry` says, or as
 /// [`window_attention`](crate::window_attention::window_attention).
-pub fn block(geometry: &BlockGeometry, weights: &BlockWeights<'_>, values: &mut [f32]) {
+pub fn block(
+    geometry: &BlockGeometry,
+    weights: &BlockWeights<'_>,
+    input: Input<'_>,
+    out: &mut [f32],
+) {
     let level = Level::current();
     match Precision::current() {
-        Precision::F32 => block_at::<f32>(level, geometry, weights, values),
-        Precision::Bf16 => block_at::<Pair>(level, geometry, weights, values),
+        Precision::F32 => block_at::<f32>(level, geometry, weights, input, out),
+        Precision::Bf16 => block_at::<Pair>(level, geometry, weights, input, out),
     }
 }
 
@@ -120,13 +132,17 @@ fn block_at<E: Probability>(
     level: Level,
     geometry: &BlockGeometry,
     weights: &BlockWeights<'_>,
-    values: &mut [f32],
+    input: Input<'_>,
+    out: &mut [f32],
 ) {
-    geometry.check(weights, values.len());
+    geometry.check(weights, out.len());
+    if let Input::Values(values) = input {
+        assert_eq!(values.len(), out.len(), "block: the input and the output differ in size");
+    }
     let plan = Plan::<E>::new(level, geometry, weights);
-    let shared = SharedOutput::new(values);
+    let shared = SharedOutput::new(out);
     let windows = geometry.windows.batch * geometry.windows.windows();
-    for_each_index(windows, |window| plan.run(window, &shared));
+    for_each_index(windows, |window| plan.run(window, input, &shared));
 }
 
 /// What all windows share.
@@ -194,7 +210,7 @@ impl<'a, E: Probability> Plan<'a, E> {
     }
 
     /// The block on one window, windows numbered over all clips.
-    fn run(&self, window: usize, values: &SharedOutput<'_>) {
+    fn run(&self, window: usize, input: Input<'_>, out: &SharedOutput<'_>) {
         let g = &self.geometry.windows;
         let (tokens, channels) = (g.tokens(), g.channels);
         let places = self.places(window);
@@ -205,36 +221,17 @@ impl<'a, E: Probability> Plan<'a, E> {
         let rounded = self.qkv_self.rounded_len(tokens).max(self.proj.rounded_len(tokens));
         let rounded = rounded.max(self.mlp.rounded_len());
         let [of_inside, of_all] = [inside, tokens].map(|rows| rows * channels);
-        let lens = [of_inside, of_all, 3 * of_all, tokens * self.attended(), self.mlp.scratch_len()];
+        let lens =
+            [of_inside, of_all, 3 * of_all, tokens * self.attended(), self.mlp.scratch_len()];
         with_kept(E::kept(), [rounded], |[rounded]| {
             with_scratch(lens, |[tokens, normal, qkv, attended, scratch]| {
-                let held = Held { tokens, normal, qkv, attended, scratch, rounded };
-                self.run_in(window, &places, values, held);
+                let mut held = Held { tokens, normal, qkv, attended, scratch, rounded };
+                gather(&places, input, out, (held.tokens, channels));
+                self.attend(window, &places, &mut held);
+                self.widen(&mut held);
+                scatter(&places, (held.tokens, channels), out);
             });
         });
-    }
-
-    /// The same with buffers for it.
-    fn run_in(
-        &self,
-        window: usize,
-        places: &[Option<usize>],
-        values: &SharedOutput<'_>,
-        mut held: Held<'_, E>,
-    ) {
-        let channels = self.geometry.windows.channels;
-        let rows = held.tokens.chunks_exact_mut(channels);
-        for (place, row) in places.iter().flatten().zip(rows) {
-            // SAFETY: each token is in one window, so no other task writes here.
-            unsafe { values.read(place * channels, row) };
-        }
-        self.attend(window, places, &mut held);
-        self.widen(&mut held);
-        let rows = held.tokens.chunks_exact(channels);
-        for (place, row) in places.iter().flatten().zip(rows) {
-            // SAFETY: as above, and no other task reads here.
-            unsafe { values.write(place * channels, row) };
-        }
     }
 
     /// Where each token of a window lies, counted over the tokens of all clips; `None` for those
@@ -309,6 +306,30 @@ impl<'a, E: Probability> Plan<'a, E> {
             self.mlp.forward(normal, held.scratch, held.rounded, found);
             add(tokens, found);
         }
+    }
+}
+
+/// Copies a window's tokens to `tokens`.
+fn gather(
+    places: &[Option<usize>],
+    input: Input<'_>,
+    out: &SharedOutput<'_>,
+    (tokens, channels): (&mut [f32], usize),
+) {
+    for (place, row) in places.iter().flatten().zip(tokens.chunks_exact_mut(channels)) {
+        match input {
+            Input::Values(values) => row.copy_from_slice(&values[place * channels..][..channels]),
+            // SAFETY: each token is in one window, so no other task writes here.
+            Input::Output => unsafe { out.read(place * channels, row) },
+        }
+    }
+}
+
+/// Copies a window's tokens back.
+fn scatter(places: &[Option<usize>], (tokens, channels): (&[f32], usize), out: &SharedOutput<'_>) {
+    for (place, row) in places.iter().flatten().zip(tokens.chunks_exact(channels)) {
+        // SAFETY: each token is in one window, so no other task reads or writes here.
+        unsafe { out.write(place * channels, row) };
     }
 }
 

@@ -13,7 +13,9 @@ use crate::vector::{Portable, SplitPairs, Step};
 
 /// An element of the matrices that products multiply: one or more values that follow each other
 /// along the depth.
-pub(crate) trait Element: Copy + Default + Debug + PartialEq + Send + Sync + 'static {
+pub(crate) trait Element:
+    Copy + Default + Debug + PartialEq + Send + Sync + 'static
+{
     /// Values of an element.
     const TERMS: usize;
 

@@ -8,7 +8,7 @@ use burn::backend::{DispatchTensor, DispatchTensorKind};
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 use burn_flex::FlexTensor;
 
-use crate::block::{BlockGeometry, BlockWeights, MutualWeights, block as block_slices};
+use crate::block::{BlockGeometry, BlockWeights, Input, MutualWeights, block as block_slices};
 use crate::conv::{Activation, ConvGeometry, ConvWeights, Source, conv2d_joined};
 use crate::deform_conv::{DeformGeometry, Guide, deform_conv_guided};
 use crate::mlp::{Affine, MlpWeights};
@@ -157,13 +157,15 @@ pub fn block(x: Tensor<5>, parameters: &Block, geometry: &BlockGeometry) -> Tens
         norm2: norm2.get(),
         mlp: mlp.get(),
     };
-    let mut x = Values::of(x).0;
+    let shape = x.dims();
+    let x = Values::of(x);
     // In place, unless somebody else holds the values, or they are part of something larger.
-    if x.storage::<f32>().len() != geometry.len() {
-        x = FlexTensor::from_data(x.into_data());
+    if x.0.is_unique() && x.0.storage::<f32>().len() == geometry.len() {
+        let mut x = x.0;
+        block_slices(geometry, &weights, Input::Output, x.storage_mut());
+        return tensor(x);
     }
-    block_slices(geometry, &weights, x.storage_mut());
-    tensor(x)
+    filled(shape, |out| block_slices(geometry, &weights, Input::Values(x.get()), out))
 }
 
 /// A linear layer and what stands around it; see [`project`].

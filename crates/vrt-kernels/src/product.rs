@@ -548,8 +548,7 @@ mod tests {
         let depth = parts * part_len;
         let mut random = Random::new(case.seed);
         let line = 40 * E::TERMS;
-        let values =
-            random.values(line * (count + 1) + parts * (part_len + gap * E::TERMS), 1.0);
+        let values = random.values(line * (count + 1) + parts * (part_len + gap * E::TERMS), 1.0);
         let stride = case.part_len.min(5);
         let part_stride = case.part_len + gap;
         let weight = random.values(columns * depth, 1.0);
@@ -619,7 +618,11 @@ mod tests {
     }
 
     /// A matrix and its transpose fill panels alike, whatever those held before.
-    fn check_packing<E: Element>(depth: usize, columns: usize, seed: u64) -> Result<(), TestCaseError> {
+    fn check_packing<E: Element>(
+        depth: usize,
+        columns: usize,
+        seed: u64,
+    ) -> Result<(), TestCaseError> {
         let values = Random::new(seed).values(depth * columns, 1.0);
         let transposed: Vec<f32> =
             (0..depth * columns).map(|i| values[i % depth * columns + i / depth]).collect();

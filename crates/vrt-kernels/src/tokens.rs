@@ -40,12 +40,7 @@ pub fn project(projection: &Projection<'_>, x: &[f32], out: &mut [f32]) {
     }
 }
 
-fn project_at<E: Element>(
-    level: Level,
-    projection: &Projection<'_>,
-    x: &[f32],
-    out: &mut [f32],
-) {
+fn project_at<E: Element>(level: Level, projection: &Projection<'_>, x: &[f32], out: &mut [f32]) {
     let Projection { norm, layer, residual } = *projection;
     let outputs = layer.bias.len();
     assert!(outputs > 0 && out.len().is_multiple_of(outputs), "project: the output does not fit");

@@ -36,8 +36,8 @@ fn bf16_restores_what_f32_does() {
     for (name, bound) in NETWORKS {
         let Some(fixture) = Fixture::try_load(&format!("models/{name}")) else { continue };
         let network = support::network(&fixture);
-        let [exact, rounded] =
-            [Precision::F32, Precision::Bf16].map(|precision| restored(&network, &fixture, precision));
+        let [exact, rounded] = [Precision::F32, Precision::Bf16]
+            .map(|precision| restored(&network, &fixture, precision));
         let mean = exact.iter().sum::<f32>() / exact.len() as f32;
         let answer = size(exact.iter().map(|value| value - mean));
         let error = size(exact.iter().zip(&rounded).map(|(a, b)| a - b)) / answer;

@@ -113,9 +113,9 @@ fn difference(model: &Restorer, clip: &Volume, gain: f64, spec: [usize; 4]) -> D
     let codes: Vec<f64> = pairs.map(|(a, b)| 255.0 * gain * f64::from(a - b)).collect();
     let largest = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, f64::max);
     let [_, _, width, channels] = whole.dims();
-    let mut steps = codes.chunks_exact(width * channels).flat_map(|row| {
-        row.iter().zip(&row[channels..]).map(|(left, right)| (left - right).abs())
-    });
+    let mut steps = codes
+        .chunks_exact(width * channels)
+        .flat_map(|row| row.iter().zip(&row[channels..]).map(|(left, right)| (left - right).abs()));
     Difference {
         psnr: -20.0 * (gain * rms(&whole, &tiled)).log10(),
         largest: largest(&mut codes.iter().map(|code| code.abs())),

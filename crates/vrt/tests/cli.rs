@@ -119,7 +119,8 @@ fn sixteen_bit_pictures_meet_the_fixture_and_events_tell_the_way() {
     let bench = Bench::new("deblur");
     let fixture = Fixture::load("models/deblur");
     write_clip(&bench.path("in"), fixture.tensor("in.x"), 0..3);
-    let events = bench.restore("in", "out", &["--json", "--tile", "0,0", "--precision", "f32"]).succeeded();
+    let events =
+        bench.restore("in", "out", &["--json", "--tile", "0,0", "--precision", "f32"]).succeeded();
 
     let events: Vec<Value> =
         events.lines().map(|line| serde_json::from_str(line).expect("one object a line")).collect();

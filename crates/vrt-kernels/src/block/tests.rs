@@ -68,14 +68,17 @@ fn check(g: &BlockGeometry, mutual: bool, seed: u64) -> Result<(), TestCaseError
     let expected = reference::block(g, &weights, &values);
     for level in Level::available() {
         let mut actual = values.clone();
-        block_at::<f32>(level, g, &weights, &mut actual);
+        block_at::<f32>(level, g, &weights, Input::Output, &mut actual);
+        let mut apart = vec![f32::NAN; values.len()];
+        block_at::<f32>(level, g, &weights, Input::Values(&values), &mut apart);
+        prop_assert_eq!(&actual, &apart, "in place and not");
         for (at, (actual, expected)) in actual.iter().zip(&expected).enumerate() {
             let close = (f64::from(*actual) - expected).abs() < 5e-5;
             prop_assert!(close, "{level}: value {at} is {actual}, not {expected}");
         }
         // Factors of 8 bits: each product is off by up to 0.4 %.
         let mut rounded = values.clone();
-        block_at::<Pair>(level, g, &weights, &mut rounded);
+        block_at::<Pair>(level, g, &weights, Input::Output, &mut rounded);
         let error = |(actual, expected): (&f32, &f64)| (f64::from(*actual) - expected).powi(2);
         let errors: f64 = rounded.iter().zip(&expected).map(error).sum();
         let size: f64 = expected.iter().map(|value| value.powi(2)).sum();
@@ -114,7 +117,7 @@ fn the_published_window_equals_the_definition_and_the_number_of_threads_does_not
     let run = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         let mut values = values.clone();
-        pool.install(|| block(&g, &parameters.weights(false), &mut values));
+        pool.install(|| block(&g, &parameters.weights(false), Input::Output, &mut values));
         values
     };
     assert_eq!(run(1), run(3));
@@ -124,5 +127,5 @@ fn the_published_window_equals_the_definition_and_the_number_of_threads_does_not
 #[should_panic(expected = "the values do not have the sizes")]
 fn values_of_another_size_are_refused() {
     let g = geometry([2, 2, 2], [2, 2, 2], false, 1);
-    block(&g, &Parameters::new(&g, false, 1).weights(false), &mut [0.0; 7]);
+    block(&g, &Parameters::new(&g, false, 1).weights(false), Input::Output, &mut [0.0; 7]);
 }

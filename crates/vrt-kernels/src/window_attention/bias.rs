@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn every_pair_of_tokens_starts_from_its_row_of_the_table() {
-        for (window, full) in [([3, 2, 4], [3, 2, 4]), ([2, 2, 4], [6, 2, 4]), ([3, 2, 2], [6, 2, 4])]
+        for (window, full) in
+            [([3, 2, 4], [3, 2, 4]), ([2, 2, 4], [6, 2, 4]), ([3, 2, 2], [6, 2, 4])]
         {
             let g = WindowGeometry {
                 batch: 1,

@@ -34,7 +34,16 @@ Examples:
 
 /// Flags about restoring, which have no meaning for frames that are restored already.
 const NOT_WITH_RESTORED: [&str; 10] = [
-    "weights", "save", "sigma", "options", "preset", "flow", "tile", "overlap", "memory", "precision",
+    "weights",
+    "save",
+    "sigma",
+    "options",
+    "preset",
+    "flow",
+    "tile",
+    "overlap",
+    "memory",
+    "precision",
 ];
 
 /// Flags of `vrt eval`.
