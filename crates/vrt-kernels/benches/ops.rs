@@ -89,7 +89,7 @@ fn table(cases: &[Case], threads: usize) {
         "|---|---|---|---|---|---|---|---|---|".to_owned(),
     ];
     for Case { name, flops, fused, composed } in cases {
-        let [f32, bf16] = [Precision::F32, Precision::Bf16].map(|p| median(|| p.scope(|| fused())));
+        let [f32, bf16] = [Precision::F32, Precision::Bf16].map(|p| median(|| p.scope(fused)));
         let composed = median(composed);
         let gigaflops = *flops as f64 / 1e9;
         lines.push(format!(

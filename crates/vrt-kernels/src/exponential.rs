@@ -41,12 +41,12 @@ pub(crate) fn exp2<const FUSED: bool, const TERMS: usize>(x: f32) -> f32 {
     // the longer one is 1 at 0.
     const SHORT: [f32; ROUNDED] = [0.055_171_65, 0.242_611_14, 0.693_261, 0.999_928_1];
     const LONG: [f32; EXACT] = [
-        1.535_336_1e-4,
+        1.535_336e-4,
         1.339_887_5e-3,
         9.618_437e-3,
         5.550_332_5e-2,
         0.240_226_48,
-        0.693_147_2,
+        std::f32::consts::LN_2,
         1.0,
     ];
     const ROUNDER: f32 = 12_582_912.0;

@@ -191,34 +191,46 @@ fn gather_body<const FUSED: bool>(pixels: Pixels<'_>, columns: &mut [f32]) {
     for (index, column) in columns.chunks_exact_mut(len).enumerate() {
         let pixel = pixels.pixel(index);
         for run in &pixels.layout.runs {
-            let samples = run.offset_group * pixels.layout.taps.len();
-            let (offset, mask) = (&pixel.offset[samples..], &pixel.mask[samples..]);
-            let taps = pixels.layout.taps.chunks(BATCH);
-            for (batch, taps) in taps.enumerate() {
-                let first = batch * BATCH;
-                let (offset, mask) = (&offset[first..], &mask[first..]);
-                let places = Batch::of(pixels.geometry, pixel.corner, taps, (offset, mask));
-                let len = if run.wide { WIDE } else { run.len };
-                for tap in 0..taps.len() {
-                    let at = run.first + (first + tap) * run.step;
-                    let seen = &mut column[at..at + len];
-                    if !places.near[tap] {
-                        seen.fill(0.0);
-                        continue;
-                    }
-                    let corners = [0, 1, 2, 3].map(|corner| {
-                        let pixel = places.pixels[corner][tap] as usize;
-                        pixel * pixels.geometry.in_channels + run.channel
-                    });
-                    let weights = [0, 1, 2, 3].map(|corner| places.weights[corner][tap]);
-                    if run.wide {
-                        blend_wide::<FUSED>(seen, pixels.frame, corners, weights);
-                    } else {
-                        let values = corners.map(|at| &pixels.frame[at..at + run.len]);
-                        blend::<FUSED>(seen, values, weights);
-                    }
-                }
+            for first in (0..pixels.layout.taps.len()).step_by(BATCH) {
+                gather_batch::<FUSED>(&pixels, &pixel, (run, first), column);
             }
+        }
+    }
+}
+
+/// What some taps of a pixel, from `first` on, see of a run of channels.
+#[inline(always)]
+fn gather_batch<const FUSED: bool>(
+    pixels: &Pixels<'_>,
+    pixel: &Pixel<'_>,
+    (run, first): (&Run, usize),
+    column: &mut [f32],
+) {
+    let (all, g) = (&pixels.layout.taps, pixels.geometry);
+    let samples = run.offset_group * all.len() + first;
+    let (offset, mask) = (&pixel.offset[samples..], &pixel.mask[samples..]);
+    let taps = &all[first..all.len().min(first + BATCH)];
+    let places = Batch::of(g, pixel.corner, taps, (offset, mask));
+    let len = if run.wide { WIDE } else { run.len };
+    for tap in 0..taps.len() {
+        let at = run.first + (first + tap) * run.step;
+        let seen = &mut column[at..at + len];
+        if !places.near[tap] {
+            seen.fill(0.0);
+            continue;
+        }
+        // Not `map`, which would copy all taps of all corners for each one.
+        let mut corners = [(0, 0.0); 4];
+        for (i, corner) in corners.iter_mut().enumerate() {
+            let pixel = places.pixels[i][tap] as usize;
+            *corner = (pixel * g.in_channels + run.channel, places.weights[i][tap]);
+        }
+        let weights = corners.map(|(_, weight)| weight);
+        if run.wide {
+            blend_wide::<FUSED>(seen, pixels.frame, corners.map(|(at, _)| at), weights);
+        } else {
+            let values = corners.map(|(at, _)| &pixels.frame[at..at + run.len]);
+            blend::<FUSED>(seen, values, weights);
         }
     }
 }

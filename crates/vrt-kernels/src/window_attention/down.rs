@@ -212,33 +212,55 @@ mod tests {
 
     use super::*;
 
-    /// Random logits, with regions and without, become probabilities; `value` reads one of a panel.
-    fn check<E: Probability>(value: impl Fn(&[E], [usize; 2]) -> f32, bound: f64) {
-        for (keys, width) in [(1, 8), (2, 16), (7, 8), (33, 32), (384, 32)] {
+    /// Logits of some keys and queries.
+    struct Case {
+        keys: usize,
+        width: usize,
+        logits: Vec<f32>,
+        /// Of each key; the queries have the first ones.
+        regions: Option<Vec<u8>>,
+    }
+
+    impl Case {
+        fn expected(&self, key: usize, query: usize) -> f64 {
+            let far = self.regions.as_ref().is_some_and(|all| all[query] != all[key]);
+            let mask = if far { f64::from(MASKED_TWOS) } else { 0.0 };
+            (f64::from(self.logits[key * self.width + query]) + mask).exp2()
+        }
+
+        /// The probabilities that are made, `[keys, width]`.
+        fn made<E: Probability>(&self, level: Level, value: impl Fn(&E, usize) -> f32) -> Vec<f32> {
+            let (keys, width) = (self.keys, self.width);
+            let mut values = self.logits.clone();
+            let mut scales = vec![f32::NAN; width];
+            let mut rounded = vec![E::default(); E::len(keys, width)];
+            let regions = self.regions.as_ref().map(|all| [&all[..width], &all[..keys]]);
+            let given = Logits { values: &mut values, width, regions };
+            let made = E::of(level, given, &mut scales, &mut rounded);
+            let places = (0..keys).flat_map(|key| (0..width).map(move |query| (key, query)));
+            let element = |(key, query): (usize, usize)| {
+                value(&made[key / E::TERMS * width + query], key % E::TERMS) * scales[query]
+            };
+            places.map(element).collect()
+        }
+    }
+
+    fn check<E: Probability>(value: impl Fn(&E, usize) -> f32 + Copy, bound: f64) {
+        let sizes = [(1, 8), (2, 16), (7, 8), (33, 32), (384, 32)];
+        for ((keys, width), masked) in sizes.iter().flat_map(|size| [(*size, false), (*size, true)])
+        {
             let logits = Random::new(keys as u64).values(keys * width, 40.0);
-            let regions: Vec<u8> = (0..keys.max(width)).map(|i| (i / 5 % 3) as u8).collect();
-            for regions in [None, Some([&regions[..width], &regions[..keys]])] {
-                let expected = |key: usize, query: usize| {
-                    let far = regions.is_some_and(|[own, asked]| own[query] != asked[key]);
-                    let mask = if far { f64::from(MASKED_TWOS) } else { 0.0 };
-                    (f64::from(logits[key * width + query]) + mask).exp2()
-                };
-                for level in Level::available() {
-                    let mut values = logits.clone();
-                    let mut scales = vec![f32::NAN; width];
-                    let mut rounded = vec![E::default(); E::len(keys, width)];
-                    let given = Logits { values: &mut values, width, regions };
-                    let made = E::of(level, given, &mut scales, &mut rounded);
-                    for query in 0..width {
-                        let sum: f64 = (0..keys).map(|key| expected(key, query)).sum();
-                        for key in 0..keys {
-                            let place = [key / E::TERMS * width + query, key % E::TERMS];
-                            let actual = f64::from(value(made, place) * scales[query]);
-                            let expected = expected(key, query) / sum;
-                            let close = (actual - expected).abs() <= bound * expected + 1e-12;
-                            assert!(close, "{level}: {actual}, not {expected}");
-                        }
-                    }
+            let regions = masked.then(|| (0..keys.max(width)).map(|i| (i / 5 % 3) as u8).collect());
+            let case = Case { keys, width, logits, regions };
+            let sums: Vec<f64> = (0..width)
+                .map(|query| (0..keys).map(|key| case.expected(key, query)).sum())
+                .collect();
+            for level in Level::available() {
+                let made = case.made(level, value);
+                for (at, actual) in made.into_iter().enumerate() {
+                    let expected = case.expected(at / width, at % width) / sums[at % width];
+                    let close = (f64::from(actual) - expected).abs() <= bound * expected + 1e-12;
+                    assert!(close, "{level}: {actual}, not {expected}");
                 }
             }
         }
@@ -246,8 +268,7 @@ mod tests {
 
     #[test]
     fn logits_become_probabilities_whatever_their_number_and_size() {
-        check::<f32>(|made, [place, _]| made[place], 3e-5);
-        let pair = |pair: Pair, term| if term == 0 { pair.first() } else { pair.second() };
-        check::<Pair>(|made, [place, term]| pair(made[place], term), 6e-3);
+        check::<f32>(|value, _| *value, 3e-5);
+        check::<Pair>(|pair, term| if term == 0 { pair.first() } else { pair.second() }, 6e-3);
     }
 }
