@@ -12,7 +12,7 @@ const TAPS: usize = KERNEL * KERNEL;
 const AXES: usize = 2;
 
 /// Bytes of the program itself and of what threads keep for their tasks.
-const FIXED: u64 = 60 << 20;
+const FIXED: u64 = 90 << 20;
 /// Values of weights that are in memory twice for a while, packed for products or just read: one in
 /// so many.
 const PACKED_SHARE: u128 = 4;

@@ -85,19 +85,22 @@ proptest! {
     }
 }
 
-/// Peaks of `vrt restore` in one tile, read from the system on a machine with two threads.
+/// Peaks of `vrt restore` in one tile, read from the system on machines with two threads: with AVX2,
+/// then with AVX-512 in f32 and in bf16.
 #[test]
 fn predicted_memory_is_near_what_was_measured() {
-    const MEASURED_KIB: [(&str, [usize; 3], u64); 3] = [
-        ("006", [6, 64, 64], 243_692),
-        ("006", [6, 128, 128], 508_772),
-        ("001", [6, 64, 64], 447_524),
+    const MEASURED_KIB: [(&str, [usize; 3], [u64; 3]); 3] = [
+        ("006", [6, 64, 64], [243_692, 279_892, 292_448]),
+        ("006", [6, 128, 128], [508_772, 566_980, 577_936]),
+        ("001", [6, 64, 64], [447_524, 500_212, 532_284]),
     ];
     for (preset, size, measured) in MEASURED_KIB {
         let config = Preset::parse(preset).expect("a preset").config();
         let predicted = peak_bytes(&config, size) as f64 / 1024.0;
-        let off = predicted / measured as f64 - 1.0;
-        assert!(off.abs() < 0.1, "{preset} at {size:?}: {predicted} KiB, off by {off}");
+        for measured in measured {
+            let off = predicted / measured as f64 - 1.0;
+            assert!(off.abs() < 0.15, "{preset} at {size:?}: {predicted} KiB, off by {off}");
+        }
     }
 }
 
