@@ -110,7 +110,7 @@ impl Pair {
         Self([round(first), round(second)])
     }
 
-    /// The same of values that are not not-a-number, or are the processor's own.
+    /// The same where what is not a number, if anything, is as processors make it.
     #[inline(always)]
     pub(crate) fn of_finite(first: f32, second: f32) -> Self {
         Self([round_finite(first), round_finite(second)])
@@ -149,7 +149,7 @@ fn round_finite(value: f32) -> u16 {
 
 /// A row of odd length ends with a zero.
 #[inline(always)]
-fn round_row_body<const FUSED: bool>(values: &[f32], out: &mut [Pair]) {
+fn round_row(values: &[f32], out: &mut [Pair]) {
     let (body, tail) = values.as_chunks::<2>();
     let (pairs, last) = out.split_at_mut(body.len());
     for (pair, values) in pairs.iter_mut().zip(body) {
@@ -243,7 +243,7 @@ fn round_rows_body<const FUSED: bool>(
     }
     let rows = out.chunks_exact_mut(Pair::units(len));
     for (row, out) in (0..count).zip(rows) {
-        round_row_body::<FUSED>(&values[row * stride..][..len], out);
+        round_row(&values[row * stride..][..len], out);
     }
 }
 

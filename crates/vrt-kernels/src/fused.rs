@@ -103,9 +103,9 @@ fn filled<const D: usize>(shape: [usize; D], fill: impl FnOnce(&mut [f32])) -> T
 }
 
 /// A weight and a bias in memory.
-struct Pair(Values, Values);
+struct WeightAndBias(Values, Values);
 
-impl Pair {
+impl WeightAndBias {
     fn layer(Layer { weight, bias }: &Layer) -> Self {
         Self(Values::of(weight.clone()), Values::of(bias.clone()))
     }
@@ -120,15 +120,15 @@ impl Pair {
 }
 
 /// The layers of an MLP in memory.
-struct MlpPairs([Pair; 3]);
+struct MlpValues([WeightAndBias; 3]);
 
-impl MlpPairs {
+impl MlpValues {
     fn of(Mlp { fc11, fc12, fc2 }: &Mlp) -> Self {
-        Self([fc11, fc12, fc2].map(Pair::layer))
+        Self([fc11, fc12, fc2].map(WeightAndBias::layer))
     }
 
     fn get(&self) -> MlpWeights<'_> {
-        let [fc11, fc12, fc2] = self.0.each_ref().map(Pair::get);
+        let [fc11, fc12, fc2] = self.0.each_ref().map(WeightAndBias::get);
         MlpWeights { fc11, fc12, fc2 }
     }
 }
@@ -140,12 +140,12 @@ impl MlpPairs {
 /// Panics if the sizes of `x`, `[b, d, h, w, c]`, and of the parameters are not those of
 /// `geometry`, or the device is not [served](serves).
 pub fn block(x: Tensor<5>, parameters: &Block, geometry: &BlockGeometry) -> Tensor<5> {
-    let [norm1, norm2] = [&parameters.norm1, &parameters.norm2].map(Pair::norm);
-    let [qkv, proj] = [&parameters.qkv_self, &parameters.proj].map(Pair::layer);
+    let [norm1, norm2] = [&parameters.norm1, &parameters.norm2].map(WeightAndBias::norm);
+    let [qkv, proj] = [&parameters.qkv_self, &parameters.proj].map(WeightAndBias::layer);
     let table = Values::of(parameters.table.clone());
-    let mlp = MlpPairs::of(&parameters.mlp);
+    let mlp = MlpValues::of(&parameters.mlp);
     let mutual = parameters.mutual.as_ref();
-    let mutual = mutual.map(|(qkv, code)| (Pair::layer(qkv), Values::of(code.clone())));
+    let mutual = mutual.map(|(qkv, code)| (WeightAndBias::layer(qkv), Values::of(code.clone())));
     let weights = BlockWeights {
         norm1: norm1.get(),
         qkv_self: qkv.get(),
@@ -185,10 +185,11 @@ pub struct Around<const D: usize> {
 pub fn project<const D: usize>(x: Tensor<D>, layer: &Layer, around: Around<D>) -> Tensor<D> {
     let mut shape = x.dims();
     shape[D - 1] = layer.bias.dims()[0];
-    let (layer, norm) = (Pair::layer(layer), around.norm.as_ref().map(Pair::norm));
+    let (layer, norm) =
+        (WeightAndBias::layer(layer), around.norm.as_ref().map(WeightAndBias::norm));
     let (x, residual) = (Values::of(x), around.residual.map(Values::of));
     let projection = Projection {
-        norm: norm.as_ref().map(Pair::get),
+        norm: norm.as_ref().map(WeightAndBias::get),
         layer: layer.get(),
         residual: residual.as_ref().map(Values::get),
     };
@@ -201,7 +202,7 @@ pub fn project<const D: usize>(x: Tensor<D>, layer: &Layer, around: Around<D>) -
 ///
 /// As [`project`].
 pub fn norm<const D: usize>(x: Tensor<D>, weights: &Norm) -> Tensor<D> {
-    let (shape, weights, x) = (x.dims(), Pair::norm(weights), Values::of(x));
+    let (shape, weights, x) = (x.dims(), WeightAndBias::norm(weights), Values::of(x));
     filled(shape, |out| norm_slices(weights.get(), x.get(), out))
 }
 
@@ -238,7 +239,7 @@ impl Joined {
 pub fn gated_mlp<const D: usize>(parts: Vec<Tensor<D>>, mlp: &Mlp) -> Tensor<D> {
     let mut shape = parts[0].dims();
     shape[D - 1] = mlp.fc2.bias.dims()[0];
-    let (joined, mlp) = (Joined::of(parts), MlpPairs::of(mlp));
+    let (joined, mlp) = (Joined::of(parts), MlpValues::of(mlp));
     filled(shape, |out| gated_mlp_slices(&joined.sources(), &mlp.get(), out))
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{DeformGeometry, DeformInputs};
 use crate::bilinear::{Corners, add_scaled, blend, dot_blend};
-use crate::level::{at_every_level, mul_add};
+use crate::level::at_every_level;
 
 /// Input channels that share samples and lie together in a column.
 #[derive(Clone, Copy, Debug)]
@@ -225,32 +225,9 @@ fn gather_batch<const FUSED: bool>(
             let pixel = places.pixels[i][tap] as usize;
             *corner = (pixel * g.in_channels + run.channel, places.weights[i][tap]);
         }
-        let weights = corners.map(|(_, weight)| weight);
-        if run.wide {
-            blend_wide::<FUSED>(seen, pixels.frame, corners.map(|(at, _)| at), weights);
-        } else {
-            let values = corners.map(|(at, _)| &pixels.frame[at..at + run.len]);
-            blend::<FUSED>(seen, values, weights);
-        }
+        let values = corners.map(|(at, _)| &pixels.frame[at..at + len]);
+        blend::<FUSED>(seen, values, corners.map(|(_, weight)| weight));
     }
-}
-
-/// [`blend`] of [`WIDE`] channels.
-#[inline(always)]
-fn blend_wide<const FUSED: bool>(
-    out: &mut [f32],
-    frame: &[f32],
-    corners: [usize; 4],
-    weights: [f32; 4],
-) {
-    let mut found = [0.0; WIDE];
-    for (at, weight) in corners.into_iter().zip(weights) {
-        let Some(values) = frame[at..].first_chunk::<WIDE>() else { return };
-        for i in 0..WIDE {
-            found[i] = mul_add::<FUSED>(weight, values[i], found[i]);
-        }
-    }
-    out.copy_from_slice(&found);
 }
 
 /// Taps whose places are computed side by side.

@@ -90,7 +90,7 @@ impl Backward<'_> {
                     let probabilities = &mut probabilities[..square];
                     let scales = &mut scales[..direction.len];
                     self.plan.exponentials(task, direction, gathered, probabilities, scales);
-                    scale_rows(self.plan.level, probabilities, [direction.len; 2], scales);
+                    scale_rows(self.plan.level, probabilities, scales);
                     let grads = &mut grads[..square];
                     self.one_direction(direction, gathered, &mut window, [probabilities, grads]);
                     add(&mut grad_bias[..square], grads);

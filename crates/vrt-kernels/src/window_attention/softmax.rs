@@ -84,18 +84,15 @@ fn exponential_sum<const FUSED: bool>(row: &mut [f32], largest: f32) -> f32 {
 }
 
 at_every_level! {
-    /// Multiplies each row by its scale; `layout` is from row to row, and the values of a row.
-    pub(super) fn scale_rows(
-        rows: &mut [f32],
-        layout: [usize; 2],
-        scales: &[f32],
-    ) = scale_rows_body;
+    /// Multiplies each row by its scale.
+    pub(super) fn scale_rows(rows: &mut [f32], scales: &[f32]) = scale_rows_body;
 }
 
 #[inline(always)]
-fn scale_rows_body<const FUSED: bool>(rows: &mut [f32], [stride, len]: [usize; 2], scales: &[f32]) {
-    for (row, scale) in rows.chunks_mut(stride).zip(scales) {
-        row[..len].iter_mut().for_each(|value| *value *= scale);
+fn scale_rows_body<const FUSED: bool>(rows: &mut [f32], scales: &[f32]) {
+    let len = rows.len() / scales.len();
+    for (row, scale) in rows.chunks_exact_mut(len).zip(scales) {
+        row.iter_mut().for_each(|value| *value *= scale);
     }
 }
 
@@ -148,7 +145,7 @@ mod tests {
                 let mut scales = [0.0; 3];
                 let added = Added { bias: None, regions: None };
                 exponentials(level, &mut logits, added, &mut scales);
-                scale_rows(level, &mut logits, [keys, keys], &scales);
+                scale_rows(level, &mut logits, &scales);
                 for row in logits.chunks_exact(keys) {
                     let sum: f32 = row.iter().sum();
                     assert!((sum - 1.0).abs() < 1e-6, "{level}, {keys} keys: {sum}");
