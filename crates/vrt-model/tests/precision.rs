@@ -1,4 +1,4 @@
-//! Whole networks in bf16 against the same in f32: the difference beside what the network answers.
+//! Whole networks in bf16 against the same in f32: the difference beside the output's spread.
 
 mod support;
 
@@ -7,7 +7,7 @@ use vrt_kernels::Precision;
 use vrt_model::{Pass, Vrt};
 use vrt_testing::Fixture;
 
-/// Fixtures, and how far bf16 may be from f32, of the answer's size.
+/// Fixtures, and how far bf16 may be from f32, of the output's distance to its mean.
 const NETWORKS: [(&str, f64); 8] = [
     ("deblur", 0.02),
     ("deblur_spike", 0.02),
@@ -39,8 +39,8 @@ fn bf16_restores_what_f32_does() {
         let [exact, rounded] = [Precision::F32, Precision::Bf16]
             .map(|precision| restored(&network, &fixture, precision));
         let mean = exact.iter().sum::<f32>() / exact.len() as f32;
-        let answer = size(exact.iter().map(|value| value - mean));
-        let error = size(exact.iter().zip(&rounded).map(|(a, b)| a - b)) / answer;
+        let spread = size(exact.iter().map(|value| value - mean));
+        let error = size(exact.iter().zip(&rounded).map(|(a, b)| a - b)) / spread;
         eprintln!("{name}: {:.2} %", 100.0 * error);
         assert!(error < bound, "{name}: {error}");
         assert!(error > 0.0, "{name}: bf16 has changed nothing");
