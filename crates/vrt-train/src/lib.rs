@@ -1,0 +1,3 @@
+//! How weights of the Video Restoration Transformer are made: from an option file to a checkpoint.
+
+#![forbid(unsafe_code)]
