@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::thread::LocalKey;
 
 use crate::level::{Level, at_every_level};
+use crate::outer::Lines;
 use crate::parallel::Kept;
 use crate::product::Rows;
 #[cfg(target_arch = "x86_64")]
@@ -54,6 +55,18 @@ pub(crate) trait Element:
     /// Writes elements across rows: `out[i]` holds value `i` of [`Self::TERMS`] rows of `values`,
     /// `stride` apart; of those beyond the first `rows` it holds zero.
     fn write_across(level: Level, values: &[f32], rows: usize, stride: usize, out: &mut [Self]);
+
+    /// Elements of the buffer that [`Self::lines`] needs.
+    fn lines_len(sizes: [usize; 2]) -> usize;
+
+    /// Rows of `sizes[1]` values that follow each other, as lines of elements across
+    /// [`Self::TERMS`] rows: where they are, or in `rounded`.
+    fn lines<'a>(
+        level: Level,
+        values: &'a [f32],
+        sizes: [usize; 2],
+        rounded: &'a mut [Self],
+    ) -> Lines<'a, Self>;
 }
 
 thread_local! {
@@ -96,6 +109,19 @@ impl Element for f32 {
 
     fn write_across(_: Level, values: &[f32], _: usize, _: usize, out: &mut [f32]) {
         out.copy_from_slice(&values[..out.len()]);
+    }
+
+    fn lines_len(_: [usize; 2]) -> usize {
+        0
+    }
+
+    fn lines<'a>(
+        _: Level,
+        values: &'a [f32],
+        sizes: [usize; 2],
+        _: &'a mut [f32],
+    ) -> Lines<'a, f32> {
+        Lines::dense(values, sizes)
     }
 }
 
@@ -313,6 +339,24 @@ impl Element for Pair {
 
     fn write_across(level: Level, values: &[f32], rows: usize, stride: usize, out: &mut [Pair]) {
         round_across(level, values, rows, stride, out);
+    }
+
+    fn lines_len([count, len]: [usize; 2]) -> usize {
+        Self::units(count) * len
+    }
+
+    fn lines<'a>(
+        level: Level,
+        values: &'a [f32],
+        [count, len]: [usize; 2],
+        rounded: &'a mut [Self],
+    ) -> Lines<'a, Self> {
+        let units = Self::units(count);
+        for (unit, line) in rounded[..units * len].chunks_exact_mut(len).enumerate() {
+            let rows = Self::TERMS.min(count - unit * Self::TERMS);
+            Self::write_across(level, &values[unit * Self::TERMS * len..], rows, len, line);
+        }
+        Lines::dense(rounded, [units, len])
     }
 }
 

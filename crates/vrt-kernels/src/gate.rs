@@ -96,6 +96,26 @@ pub fn gated_backward(
 }
 
 at_every_level! {
+    /// Replaces gates and values by their gradients, and `grad`, that of the gated values, by the
+    /// gated values themselves.
+    pub(crate) fn exchange(gates: &mut [f32], values: &mut [f32], grad: &mut [f32]) = exchange_body;
+}
+
+#[inline(always)]
+fn exchange_body<const FUSED: bool>(gates: &mut [f32], values: &mut [f32], grad: &mut [f32]) {
+    let len = gates.len();
+    let (values, grad) = (&mut values[..len], &mut grad[..len]);
+    for i in 0..len {
+        let (gate, value, slope) = (gates[i], values[i], grad[i]);
+        let [below, density] = normal::<FUSED>(gate);
+        let opened = gate * below;
+        gates[i] = mul_add::<FUSED>(gate, density, below) * value * slope;
+        values[i] = opened * slope;
+        grad[i] = opened * value;
+    }
+}
+
+at_every_level! {
     fn of_gate(gate: &[f32], x: &[f32], grad_out: &[f32], grad: &mut [f32]) = of_gate_body;
 }
 

@@ -34,6 +34,7 @@ pub mod mlp;
 mod norm;
 #[cfg(feature = "burn")]
 pub mod ops;
+mod outer;
 pub mod parallel;
 mod precision;
 mod product;

@@ -285,6 +285,8 @@ pub(crate) enum Start<'a> {
     Bias,
     /// A matrix of the output's sizes, and from row to row of it.
     Matrix(&'a [f32], usize),
+    /// What the output holds.
+    Output,
 }
 
 /// A product before it is computed.
@@ -402,6 +404,14 @@ fn tile_body<S: Step, const ROWS: usize, const VECTORS: usize>(
     let whole = tile.rows == ROWS && tile.columns == VECTORS * lanes;
     let mut sums = [[S::Sum::splat(0.0); VECTORS]; ROWS];
     match start {
+        Start::Output => {
+            let out = &out[tile.row * stride + tile.first..];
+            let mut some = sums;
+            for (i, row) in some.iter_mut().enumerate().take(tile.rows) {
+                load_part(row, &out[i * stride..][..tile.columns]);
+            }
+            sums = some;
+        }
         Start::Bias if right.bias.is_empty() => {}
         Start::Bias => {
             let mut bias = [S::Sum::splat(0.0); VECTORS];

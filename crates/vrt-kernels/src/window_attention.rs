@@ -13,16 +13,17 @@ mod bias;
 mod down;
 mod forward;
 mod geometry;
+mod gradient;
 #[cfg(test)]
 pub(crate) mod reference;
-mod softmax;
 #[cfg(test)]
 mod tests;
 mod window;
 
-pub(crate) use bias::BiasPlanes;
+pub(crate) use bias::{BiasLayout, BiasPlanes};
 pub(crate) use down::Probability;
 pub use geometry::WindowGeometry;
+pub(crate) use gradient::{Found, Sinks};
 pub(crate) use window::{Columns, Heads};
 
 /// What the mask adds between tokens of different regions.

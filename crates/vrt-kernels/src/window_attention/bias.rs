@@ -6,16 +6,17 @@ use super::WindowGeometry;
 use crate::parallel::for_each_part;
 use crate::product::Start;
 
-/// For each head rows of a frame of queries, one row for each key.
+/// Where the bias of a panel of queries lies: for each head rows of a frame of queries, one row for
+/// each key.
 ///
 /// The bias depends on the distance of two tokens. Where the window has the full one's rows and
 /// columns, keys of all frame distances lie one behind the other, `[2·Wd − 1, Wh · Ww]` rows, and
 /// the keys of a window are some of them, from a place that depends on the queries' frame. Other
 /// windows number their tokens in a way that mixes frames: there each frame of queries has rows of
 /// its own.
-#[derive(Debug)]
-pub(crate) struct BiasPlanes {
-    values: Vec<f32>,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BiasLayout {
+    heads: usize,
     /// Rows of a head.
     rows: usize,
     /// Queries of a frame.
@@ -24,40 +25,91 @@ pub(crate) struct BiasPlanes {
     by_distance: bool,
 }
 
-impl BiasPlanes {
-    /// From the table, with the factor of logits in powers of two.
-    pub(crate) fn new(g: &WindowGeometry, table: &[f32]) -> Self {
+impl BiasLayout {
+    pub(crate) fn new(g: &WindowGeometry) -> Self {
         let (frames, plane, tokens) = (g.window[0], g.plane(), g.tokens());
         let by_distance = g.window[1..] == g.full_window[1..];
         let rows = if by_distance { (2 * frames - 1) * plane } else { frames * tokens };
-        let (places, centre) = (g.table_places(), g.table_centre());
-        let mut values = vec![0.0; g.heads * rows * plane];
-        for_each_part(&mut values, plane, |index, out| {
-            let (head, row) = (index / rows, index % rows);
-            let (first, key) = if by_distance {
-                // The key's frame less the queries', plus the largest distance.
-                let (distance, key) = (row / plane, row % plane);
-                let behind = (frames - 1).saturating_sub(distance);
-                (behind * plane, (distance + behind + 1 - frames) * plane + key)
-            } else {
-                (row / tokens * plane, row % tokens)
-            };
-            for (value, query) in out.iter_mut().zip(&places[first..]) {
-                *value = LOG2_E * table[(query + centre - places[key]) * g.heads + head];
-            }
-        });
-        Self { values, rows, plane, frames, by_distance }
+        Self { heads: g.heads, rows, plane, frames, by_distance }
     }
 
-    /// What the logits of some queries of a head start from: those of a frame, from some place on.
-    pub(super) fn start(&self, head: usize, frame: usize, first: usize) -> Start<'_> {
+    /// Values of all heads.
+    pub(crate) fn len(&self) -> usize {
+        self.heads * self.rows * self.plane
+    }
+
+    /// Queries of a frame: from row to row.
+    pub(crate) fn plane(&self) -> usize {
+        self.plane
+    }
+
+    /// Where the first key's row is for some queries of a head: those of a frame, from some place
+    /// on.
+    pub(crate) fn at(&self, head: usize, frame: usize, first: usize) -> usize {
         let row = if self.by_distance {
             (self.frames - 1 - frame) * self.plane
         } else {
             frame * self.frames * self.plane
         };
-        let at = (head * self.rows + row) * self.plane + first;
-        Start::Matrix(&self.values[at..], self.plane)
+        (head * self.rows + row) * self.plane + first
+    }
+
+    /// First query's token and the key's token of a row of a head.
+    fn tokens(&self, row: usize) -> [usize; 2] {
+        if self.by_distance {
+            // The key's frame less the queries', plus the largest distance.
+            let (distance, key) = (row / self.plane, row % self.plane);
+            let behind = (self.frames - 1).saturating_sub(distance);
+            [behind * self.plane, (distance + behind + 1 - self.frames) * self.plane + key]
+        } else {
+            let tokens = self.frames * self.plane;
+            [row / tokens * self.plane, row % tokens]
+        }
+    }
+
+    /// Adds values in this layout to the rows of the table that they belong to.
+    pub(crate) fn fold(&self, g: &WindowGeometry, values: &[f32], table: &mut [f32]) {
+        let (places, centre) = (g.table_places(), g.table_centre());
+        for (index, row) in values.chunks_exact(self.plane).enumerate() {
+            let head = index / self.rows;
+            let [first, key] = self.tokens(index % self.rows);
+            for (value, query) in row.iter().zip(&places[first..]) {
+                table[(query + centre - places[key]) * self.heads + head] += value;
+            }
+        }
+    }
+}
+
+/// The bias of self attention, with the factor of logits in powers of two.
+#[derive(Debug)]
+pub(crate) struct BiasPlanes {
+    values: Vec<f32>,
+    layout: BiasLayout,
+}
+
+impl BiasPlanes {
+    /// From the table.
+    pub(crate) fn new(g: &WindowGeometry, table: &[f32]) -> Self {
+        let layout = BiasLayout::new(g);
+        let (places, centre) = (g.table_places(), g.table_centre());
+        let mut values = vec![0.0; layout.len()];
+        for_each_part(&mut values, layout.plane, |index, out| {
+            let head = index / layout.rows;
+            let [first, key] = layout.tokens(index % layout.rows);
+            for (value, query) in out.iter_mut().zip(&places[first..]) {
+                *value = LOG2_E * table[(query + centre - places[key]) * g.heads + head];
+            }
+        });
+        Self { values, layout }
+    }
+
+    pub(crate) fn layout(&self) -> &BiasLayout {
+        &self.layout
+    }
+
+    /// What the logits of some queries of a head start from.
+    pub(super) fn start(&self, head: usize, frame: usize, first: usize) -> Start<'_> {
+        Start::Matrix(&self.values[self.layout.at(head, frame, first)..], self.layout.plane)
     }
 }
 

@@ -10,6 +10,7 @@ use super::MASKED;
 use crate::element::{Element, Pair};
 use crate::exponential::{EXACT, ROUNDED, exp2};
 use crate::level::{Level, at_every_level};
+use crate::product::PanelSizes;
 
 /// What the mask adds to a logit.
 const MASKED_TWOS: f32 = MASKED * LOG2_E;
@@ -37,6 +38,14 @@ pub(crate) trait Probability: Element {
         scales: &mut [f32],
         rounded: &'a mut [Self],
     ) -> &'a [Self];
+
+    /// Values `[keys, width]` as the rows of a panel.
+    fn panel<'a>(
+        level: Level,
+        values: &'a [f32],
+        sizes: [usize; 2],
+        rounded: &'a mut [Self],
+    ) -> &'a [Self];
 }
 
 impl Probability for f32 {
@@ -51,6 +60,15 @@ impl Probability for f32 {
         _: &'a mut [f32],
     ) -> &'a [f32] {
         exponentials(level, values, width, regions, scales);
+        values
+    }
+
+    fn panel<'a>(
+        _: Level,
+        values: &'a [f32],
+        _: [usize; 2],
+        _: &'a mut [f32],
+    ) -> &'a [f32] {
         values
     }
 }
@@ -69,10 +87,22 @@ impl Probability for Pair {
         rounded_exponentials(level, values, (width, regions), scales, rounded);
         rounded
     }
+
+    fn panel<'a>(
+        level: Level,
+        values: &'a [f32],
+        [keys, width]: [usize; 2],
+        rounded: &'a mut [Pair],
+    ) -> &'a [Pair] {
+        let sizes = PanelSizes::new(level, [keys, width]);
+        sizes.pack(level, values, width, rounded);
+        &rounded[..sizes.len::<Self>()]
+    }
 }
 
 at_every_level! {
-    fn exponentials(
+    /// Replaces logits by `2^(logit − largest of its query)`; `scales` is one over their sums.
+    pub(super) fn exponentials(
         values: &mut [f32],
         width: usize,
         regions: Option<[&[u8]; 2]>,

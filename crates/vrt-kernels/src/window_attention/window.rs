@@ -32,12 +32,12 @@ pub(crate) struct Columns<'a> {
 
 /// What one head of a window has to do.
 #[derive(Clone, Copy, Debug)]
-struct Task<'a> {
-    head: usize,
-    direction: Direction,
+pub(super) struct Task<'a> {
+    pub(super) head: usize,
+    pub(super) direction: Direction,
     /// `[tokens, 3 · channels]`
-    qkv: &'a [f32],
-    regions: Option<&'a [u8]>,
+    pub(super) qkv: &'a [f32],
+    pub(super) regions: Option<&'a [u8]>,
 }
 
 /// What the queries of a head ask.
@@ -82,7 +82,7 @@ impl Heads<'_> {
     }
 
     /// The queries of a frame, side by side.
-    fn query_sizes(&self) -> PanelSizes {
+    pub(super) fn query_sizes(&self) -> PanelSizes {
         let g = self.geometry;
         PanelSizes::new(self.level, [g.head_channels(), g.plane()])
     }
@@ -111,7 +111,7 @@ impl Heads<'_> {
     }
 
     /// The values of a head, `[keys, channels]` in rows of `qkv`, as `[channels, keys]`.
-    fn turned<'a, E: Element>(
+    pub(super) fn turned<'a, E: Element>(
         &self,
         values: &[f32],
         len: usize,

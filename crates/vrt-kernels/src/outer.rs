@@ -1,0 +1,209 @@
+//! Sums of outer products, `out[i, j] += Σ_k left[k, i] · right[k, j]`: what the gradients of weights
+//! are made of, with tokens for the depth.
+//!
+//! Both matrices are read where they lie, along their rows; a tile of the sum is held in registers
+//! while some tokens go by.
+
+use crate::element::Element;
+use crate::level::Level;
+use crate::parallel::with_kept;
+use crate::vector::{Step, Vector};
+
+#[cfg(test)]
+mod tests;
+
+/// Vectors of columns of a tile.
+const TILE_VECTORS: usize = 2;
+/// Depth after which the right matrix's columns are taken anew: they stay in the smallest cache.
+const DEPTH: usize = 128;
+/// Columns of the widest tile.
+const MOST_COLUMNS: usize = 32;
+
+/// Lines of `len` elements, `stride` apart; a line holds [`Element::TERMS`] rows of values.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lines<'a, E> {
+    pub(crate) values: &'a [E],
+    pub(crate) count: usize,
+    pub(crate) len: usize,
+    pub(crate) stride: usize,
+}
+
+impl<'a, E> Lines<'a, E> {
+    /// Lines that follow each other.
+    pub(crate) fn dense(values: &'a [E], [count, len]: [usize; 2]) -> Self {
+        Self { values, count, len, stride: len }
+    }
+
+    /// Some lines of these, from `first` on.
+    fn some(&self, first: usize, count: usize) -> Self {
+        Self { values: &self.values[first * self.stride..], count, ..*self }
+    }
+
+    /// Some columns of these lines, from `first` on.
+    fn columns(&self, first: usize, len: usize) -> Self {
+        Self { values: &self.values[first..], len, ..*self }
+    }
+}
+
+/// Adds the outer products of the rows of two matrices of values, `[rows, m]` and `[rows, n]`, to
+/// `sum`, `[m, n]`; factors are those of `E`.
+pub(crate) fn add_outer<E: Element>(
+    level: Level,
+    [left, right]: [&[f32]; 2],
+    [m, n]: [usize; 2],
+    sum: &mut [f32],
+) {
+    let rows = left.len() / m;
+    assert_eq!([left.len(), right.len()], [rows * m, rows * n], "outer: {rows} rows");
+    assert_eq!(sum.len(), m * n, "outer: the sum does not fit");
+    if rows == 0 {
+        return;
+    }
+    let lens = [E::lines_len([rows, m]), E::lines_len([rows, n])];
+    with_kept(E::kept(), lens, |[of_left, of_right]| {
+        let left = E::lines(level, left, [rows, m], of_left);
+        let right = E::lines(level, right, [rows, n], of_right);
+        add_lines(level, [left, right], sum);
+    });
+}
+
+/// The same for lines of elements.
+fn add_lines<E: Element>(level: Level, lines: [Lines<'_, E>; 2], sum: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn avx2<E: Element>(lines: [Lines<'_, E>; 2], sum: &mut [f32]) {
+        add_body::<E, E::Avx2, 6>(lines, sum);
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+    fn avx512<E: Element>(lines: [Lines<'_, E>; 2], sum: &mut [f32]) {
+        add_body::<E, E::Avx512, 12>(lines, sum);
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+    fn avx512_bf16<E: Element>(lines: [Lines<'_, E>; 2], sum: &mut [f32]) {
+        add_body::<E, E::Avx512Bf16, 12>(lines, sum);
+    }
+    assert!(level.is_available(), "this processor does not run the level {level}");
+    match level {
+        // SAFETY: the assertion above proves that this processor has AVX2 and FMA.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { avx2(lines, sum) },
+        // SAFETY: the assertion above proves that this processor has AVX-512 F, BW, DQ and VL,
+        // AVX2 and FMA.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { avx512(lines, sum) },
+        // SAFETY: the same, and BF16.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512Bf16 => unsafe { avx512_bf16(lines, sum) },
+        _ => add_body::<E, E::Portable, 4>(lines, sum),
+    }
+}
+
+#[inline(always)]
+fn add_body<E: Element, S: Step<Element = E>, const ROWS: usize>(
+    [left, right]: [Lines<'_, E>; 2],
+    sum: &mut [f32],
+) {
+    let width = TILE_VECTORS * S::Sum::LANES;
+    let columns = right.len;
+    for first in (0..left.count).step_by(DEPTH) {
+        let depth = DEPTH.min(left.count - first);
+        let left = left.some(first, depth);
+        let right = right.some(first, depth);
+        for column in (0..columns).step_by(width) {
+            let len = width.min(columns - column);
+            let right = right.columns(column, len);
+            if len == width {
+                column_body::<E, S, ROWS>([left, right], sum, [column, columns]);
+            } else {
+                // By way of a copy with whole vectors.
+                let mut whole = [E::default(); DEPTH * MOST_COLUMNS];
+                for (k, line) in whole.chunks_exact_mut(width).take(depth).enumerate() {
+                    line[..len].copy_from_slice(&right.values[k * right.stride..][..len]);
+                }
+                let right = Lines { values: &whole, count: depth, len, stride: width };
+                column_body::<E, S, ROWS>([left, right], sum, [column, columns]);
+            }
+        }
+    }
+}
+
+/// A tile's width of columns, all rows.
+#[inline(always)]
+fn column_body<E: Element, S: Step<Element = E>, const ROWS: usize>(
+    [left, right]: [Lines<'_, E>; 2],
+    sum: &mut [f32],
+    [column, columns]: [usize; 2],
+) {
+    let whole = left.len / ROWS * ROWS;
+    for row in (0..whole).step_by(ROWS) {
+        let sum = &mut sum[row * columns + column..];
+        tile_body::<E, S, ROWS>([left.columns(row, ROWS), right], sum, columns);
+    }
+    for row in whole..left.len {
+        let sum = &mut sum[row * columns + column..];
+        tile_body::<E, S, 1>([left.columns(row, 1), right], sum, columns);
+    }
+}
+
+/// Adds to a tile whose rows are `stride` apart.
+#[inline(always)]
+fn tile_body<E: Element, S: Step<Element = E>, const ROWS: usize>(
+    [left, right]: [Lines<'_, E>; 2],
+    sum: &mut [f32],
+    stride: usize,
+) {
+    let lanes = S::Sum::LANES;
+    let whole = right.len == TILE_VECTORS * lanes;
+    let mut own = [[S::Sum::splat(0.0); TILE_VECTORS]; ROWS];
+    if whole {
+        for (i, row) in own.iter_mut().enumerate() {
+            for (j, vector) in row.iter_mut().enumerate() {
+                *vector = S::Sum::load(&sum[i * stride + j * lanes..]);
+            }
+        }
+    }
+    for k in 0..right.count {
+        let line = &right.values[k * right.stride..][..TILE_VECTORS * lanes];
+        let mut vectors = [S::fetch(line); TILE_VECTORS];
+        for (j, vector) in vectors.iter_mut().enumerate().skip(1) {
+            *vector = S::fetch(&line[j * lanes..]);
+        }
+        let values = &left.values[k * left.stride..][..ROWS];
+        for i in 0..ROWS {
+            let value = S::spread(values[i]);
+            for j in 0..TILE_VECTORS {
+                own[i][j] = S::add_product(value, vectors[j], own[i][j]);
+            }
+        }
+    }
+    if whole {
+        for (i, row) in own.iter().enumerate() {
+            for (j, vector) in row.iter().enumerate() {
+                vector.store(&mut sum[i * stride + j * lanes..]);
+            }
+        }
+    } else {
+        add_part(&own, &mut sum[..(ROWS - 1) * stride + right.len], (stride, right.len));
+    }
+}
+
+/// Adds the first `len` columns of a tile.
+#[inline(always)]
+fn add_part<V: Vector, const ROWS: usize>(
+    own: &[[V; TILE_VECTORS]; ROWS],
+    sum: &mut [f32],
+    (stride, len): (usize, usize),
+) {
+    for (i, row) in own.iter().enumerate() {
+        let mut values = [0.0; MOST_COLUMNS];
+        for (j, vector) in row.iter().enumerate() {
+            vector.store(&mut values[j * V::LANES..]);
+        }
+        let sum = &mut sum[i * stride..][..len];
+        for j in 0..len {
+            sum[j] += values[j];
+        }
+    }
+}
