@@ -6,7 +6,10 @@
 //! are gathered by their places in the shifted map and scattered to the same places; activations
 //! cross memory once in and once out.
 
+pub use backward::BlockValues;
+
 use crate::element::Pair;
+use crate::gate;
 use crate::level::Level;
 use crate::mlp::{Affine, MLP_ROWS, MlpWeights, PackedMlp};
 use crate::norm::normalise;
@@ -15,6 +18,7 @@ use crate::precision::Precision;
 use crate::product::Packed;
 use crate::window_attention::{Attention, BiasPlanes, Columns, Heads, Probability, WindowGeometry};
 
+mod backward;
 #[cfg(test)]
 pub(crate) mod reference;
 #[cfg(test)]
@@ -66,6 +70,11 @@ impl BlockGeometry {
         self.windows.batch * self.size.iter().product::<usize>() * self.windows.channels
     }
 
+    /// Channels of what attention finds, where it is mutual as well or not.
+    pub fn attended(&self, mutual: bool) -> usize {
+        self.windows.channels * if mutual { 2 } else { 1 }
+    }
+
     /// Whether there is nothing to compute.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -99,6 +108,10 @@ impl BlockGeometry {
     }
 }
 
+/// Factors on what attention and the MLP add, for each clip: drop path
+/// (arXiv:1603.09382). Empty for ones.
+pub type Branches<'a> = &'a [[f32; 2]];
+
 /// Where a block reads.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
@@ -108,49 +121,87 @@ pub enum Input<'a> {
     Values(&'a [f32]),
 }
 
-/// Runs the block on `input`, `[batch, d, h, w, channels]` of [`BlockGeometry::size`], and writes
-/// the same to `out`, in [`Precision::current`].
-///
-/// # Panics
-///
-/// Panics if a slice does not have the length that `geometry` says, or as
-/// [`window_attention`](crate::window_attention::window_attention).
-pub fn block(
-    geometry: &BlockGeometry,
-    weights: &BlockWeights<'_>,
-    input: Input<'_>,
-    out: &mut [f32],
-) {
-    let level = Level::current();
-    match Precision::current() {
-        Precision::F32 => block_at::<f32>(level, geometry, weights, input, out),
-        Precision::Bf16 => block_at::<Pair>(level, geometry, weights, input, out),
-    }
+/// What a block is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<'a> {
+    /// Its sizes.
+    pub geometry: &'a BlockGeometry,
+    /// Its parameters.
+    pub weights: &'a BlockWeights<'a>,
+    /// What it leaves out.
+    pub branches: Branches<'a>,
 }
 
-fn block_at<E: Probability>(
-    level: Level,
-    geometry: &BlockGeometry,
-    weights: &BlockWeights<'_>,
-    input: Input<'_>,
-    out: &mut [f32],
-) {
-    geometry.check(weights, out.len());
-    if let Input::Values(values) = input {
-        assert_eq!(values.len(), out.len(), "block: the input and the output differ in size");
+impl Block<'_> {
+    /// Runs the block on `input`, `[batch, d, h, w, channels]` of [`BlockGeometry::size`], and
+    /// writes the same to `out`, in [`Precision::current`].
+    ///
+    /// What attention found, `[batch, d, h, w, channels]` or twice the channels where it is mutual
+    /// as well, goes to `found`, unless that is empty: it spares the backward pass to find it again.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a slice does not have the length that the geometry says, or as
+    /// [`window_attention`](crate::window_attention::window_attention).
+    pub fn forward(&self, input: Input<'_>, out: &mut [f32], found: &mut [f32]) {
+        let level = Level::current();
+        match Precision::current() {
+            Precision::F32 => self.forward_at::<f32>(level, input, out, found),
+            Precision::Bf16 => self.forward_at::<Pair>(level, input, out, found),
+        }
     }
-    let plan = Plan::<E>::new(level, geometry, weights);
-    let shared = SharedOutput::new(out);
-    let windows = geometry.windows.batch * geometry.windows.windows();
-    for_each_index(windows, |window| plan.run(window, input, &shared));
+
+    fn forward_at<E: Probability>(
+        &self,
+        level: Level,
+        input: Input<'_>,
+        out: &mut [f32],
+        found: &mut [f32],
+    ) {
+        self.check(out.len());
+        if let Input::Values(values) = input {
+            assert_eq!(values.len(), out.len(), "block: the input and the output differ in size");
+        }
+        let plan = Plan::<E>::new(level, *self);
+        self.check_found(found.len());
+        let out = SharedOutput::new(out);
+        let found = (!found.is_empty()).then(|| SharedOutput::new(found));
+        for_each_index(self.windows(), |window| {
+            plan.run(window, input, (&out, found.as_ref()));
+        });
+    }
+
+    /// Windows of all clips.
+    fn windows(&self) -> usize {
+        self.geometry.windows.batch * self.geometry.windows.windows()
+    }
+
+    /// Channels of what attention finds.
+    fn attended(&self) -> usize {
+        self.geometry.attended(self.weights.mutual.is_some())
+    }
+
+    fn check(&self, values: usize) {
+        self.geometry.check(self.weights, values);
+        let clips = self.geometry.windows.batch;
+        assert!(
+            self.branches.is_empty() || self.branches.len() == clips,
+            "block: branches of {} clips, not {clips}",
+            self.branches.len()
+        );
+    }
+
+    fn check_found(&self, values: usize) {
+        let len = self.geometry.len() / self.geometry.windows.channels * self.attended();
+        assert!(values == 0 || values == len, "block: what attention found has {len} values");
+    }
 }
 
 /// What all windows share.
 #[derive(Debug)]
 struct Plan<'a, E> {
     level: Level,
-    geometry: &'a BlockGeometry,
-    weights: &'a BlockWeights<'a>,
+    block: Block<'a>,
     bias: Option<BiasPlanes>,
     /// `[windows, tokens]`
     regions: Option<Vec<u8>>,
@@ -158,6 +209,16 @@ struct Plan<'a, E> {
     qkv_mutual: Option<Packed<E>>,
     proj: Packed<E>,
     mlp: PackedMlp<E>,
+}
+
+/// A window, numbered over all clips, and where each of its tokens lies, counted over the tokens of
+/// all clips; `None` for those that complete the map.
+#[derive(Debug)]
+struct Window {
+    index: usize,
+    places: Vec<Option<usize>>,
+    /// Tokens of the map.
+    inside: usize,
 }
 
 /// Values of a window that a task holds.
@@ -177,14 +238,13 @@ struct Held<'a, E> {
 }
 
 impl<'a, E: Probability> Plan<'a, E> {
-    fn new(level: Level, geometry: &'a BlockGeometry, weights: &'a BlockWeights<'a>) -> Self {
-        let g = &geometry.windows;
+    fn new(level: Level, block: Block<'a>) -> Self {
+        let (g, weights) = (&block.geometry.windows, block.weights);
         // The factor on the queries is in the weight that makes them.
         let queries = |layer: &Affine<'_>| layer.packed_scaled(level, g.channels, Heads::scale(g));
         Self {
             level,
-            geometry,
-            weights,
+            block,
             bias: Attention::SelfBiased { table: weights.table }.planes(g),
             regions: g.regions(),
             qkv_self: queries(&weights.qkv_self),
@@ -194,117 +254,158 @@ impl<'a, E: Probability> Plan<'a, E> {
         }
     }
 
+    fn windows(&self) -> &'a WindowGeometry {
+        &self.block.geometry.windows
+    }
+
     fn heads(&self, mutual: bool) -> Heads<'_> {
         let attention = match mutual {
             true => Attention::Mutual,
-            false => Attention::SelfBiased { table: self.weights.table },
+            false => Attention::SelfBiased { table: self.block.weights.table },
         };
         let bias = self.bias.as_ref().filter(|_| !mutual);
-        Heads { level: self.level, geometry: &self.geometry.windows, attention, bias }
+        Heads { level: self.level, geometry: self.windows(), attention, bias }
     }
 
-    /// Channels of what attention finds.
-    fn attended(&self) -> usize {
-        let kinds = if self.qkv_mutual.is_some() { 2 } else { 1 };
-        kinds * self.geometry.windows.channels
+    /// Factors on what attention and the MLP of a window add.
+    fn branches(&self, window: &Window) -> [f32; 2] {
+        let clip = window.index / self.windows().windows();
+        self.block.branches.get(clip).copied().unwrap_or([1.0; 2])
     }
 
-    /// The block on one window, windows numbered over all clips.
-    fn run(&self, window: usize, input: Input<'_>, out: &SharedOutput<'_>) {
-        let g = &self.geometry.windows;
-        let (tokens, channels) = (g.tokens(), g.channels);
-        let places = self.places(window);
-        let inside = places.iter().flatten().count();
-        if inside == 0 {
+    /// The block on one window.
+    fn run(
+        &self,
+        window: usize,
+        input: Input<'_>,
+        (out, found): (&SharedOutput<'_>, Option<&SharedOutput<'_>>),
+    ) {
+        let g = self.windows();
+        let (tokens, channels, stride) = (g.tokens(), g.channels, self.block.attended());
+        let window = self.window(window);
+        if window.inside == 0 {
             return;
         }
         let rounded = self.qkv_self.rounded_len(tokens).max(self.proj.rounded_len(tokens));
-        let rounded = rounded.max(self.mlp.rounded_len());
-        let [of_inside, of_all] = [inside, tokens].map(|rows| rows * channels);
-        let lens =
-            [of_inside, of_all, 3 * of_all, tokens * self.attended(), self.mlp.scratch_len()];
+        let rounded = rounded.max(self.mlp.rounded_len(MLP_ROWS));
+        let [of_inside, of_all] = [window.inside, tokens].map(|rows| rows * channels);
+        let scratch = self.mlp.scratch_len();
+        let lens = [of_inside, of_all, 3 * of_all, tokens * stride, scratch];
         with_kept(E::kept(), [rounded], |[rounded]| {
             with_scratch(lens, |[tokens, normal, qkv, attended, scratch]| {
                 let mut held = Held { tokens, normal, qkv, attended, scratch, rounded };
-                gather(&places, input, out, (held.tokens, channels));
-                self.attend(window, &places, &mut held);
-                self.widen(&mut held);
-                scatter(&places, (held.tokens, channels), out);
+                gather(&window.places, input, out, (held.tokens, channels));
+                let [of_attention, of_mlp] = self.branches(&window);
+                // Where it is kept it is written, whatever becomes of it.
+                if of_attention != 0.0 || found.is_some() {
+                    self.attend(&window, of_attention, &mut held);
+                }
+                if let Some(found) = found {
+                    let attended = &held.attended[..window.inside * stride];
+                    scatter(&window.places, (attended, stride), found);
+                }
+                if of_mlp != 0.0 {
+                    self.widen(of_mlp, &mut held);
+                }
+                scatter(&window.places, (held.tokens, channels), out);
             });
         });
     }
 
-    /// Where each token of a window lies, counted over the tokens of all clips; `None` for those
-    /// that complete the map.
-    fn places(&self, window: usize) -> Vec<Option<usize>> {
-        let (g, size) = (&self.geometry.windows, self.geometry.size);
-        let clip = window / g.windows();
+    fn window(&self, index: usize) -> Window {
+        let (g, size) = (self.windows(), self.block.geometry.size);
+        let clip = index / g.windows();
         let place = |token: usize| {
-            let at = g.token_place(window, token);
+            let at = g.token_place(index, token);
             let inside = at.iter().zip(size).all(|(at, size)| *at < size);
             inside.then(|| at.iter().zip(size).fold(clip, |sum, (at, size)| sum * size + at))
         };
-        (0..g.tokens()).map(place).collect()
+        let places: Vec<_> = (0..g.tokens()).map(place).collect();
+        let inside = places.iter().flatten().count();
+        Window { index, places, inside }
     }
 
-    /// `tokens += proj(attention(norm(tokens)))`
-    fn attend(&self, window: usize, places: &[Option<usize>], held: &mut Held<'_, E>) {
-        let g = &self.geometry.windows;
-        let (channels, stride) = (g.channels, self.attended());
-        self.normalise(places, held);
-        let regions = g.window_regions(self.regions.as_deref(), window);
+    /// `tokens += factor · proj(attention(norm(tokens)))`; what attention found stays, without the
+    /// tokens that complete the map.
+    fn attend(&self, window: &Window, factor: f32, held: &mut Held<'_, E>) {
+        let stride = self.block.attended();
+        self.normalise(window, held.tokens, held.normal);
+        let own = &mut held.attended[stride - self.windows().channels..];
+        let mut own = Columns { values: own, stride };
         self.qkv_self.apply_dense(held.normal, held.rounded, held.qkv);
-        let mut own = Columns { values: &mut held.attended[stride - channels..], stride };
+        let regions = self.regions(window);
         self.heads(false).attend::<E>(held.qkv, regions, &mut own);
-        if let (Some(qkv), Some(mutual)) = (&self.qkv_mutual, &self.weights.mutual) {
-            for frame in held.normal.chunks_exact_mut(mutual.positions.len()) {
-                frame.iter_mut().zip(mutual.positions).for_each(|(value, code)| *value += code);
-            }
+        if let Some(qkv) = &self.qkv_mutual {
+            self.add_positions(held.normal);
             qkv.apply_dense(held.normal, held.rounded, held.qkv);
             let mut found = Columns { values: &mut *held.attended, stride };
             self.heads(true).attend::<E>(held.qkv, regions, &mut found);
         }
-        let inside = held.tokens.len() / channels;
-        if inside < places.len() {
-            let kept = places.iter().enumerate().filter(|(_, place)| place.is_some());
-            for (to, (from, _)) in kept.enumerate() {
-                held.attended.copy_within(from * stride..(from + 1) * stride, to * stride);
-            }
+        keep_inside(window, held.attended, stride);
+        let attended = &held.attended[..window.inside * stride];
+        self.proj.apply_dense(attended, held.rounded, held.normal);
+        add(held.tokens, factor, held.normal);
+    }
+
+    /// The regions of a window's tokens, where it has more than one.
+    fn regions(&self, window: &Window) -> Option<&[u8]> {
+        self.windows().window_regions(self.regions.as_deref(), window.index)
+    }
+
+    /// Adds the code of each token's place for mutual attention.
+    fn add_positions(&self, normal: &mut [f32]) {
+        let Some(mutual) = &self.block.weights.mutual else { return };
+        for frame in normal.chunks_exact_mut(mutual.positions.len()) {
+            add(frame, 1.0, mutual.positions);
         }
-        self.proj.apply_dense(&held.attended[..inside * stride], held.rounded, held.normal);
-        add(held.tokens, held.normal);
     }
 
     /// The norm before attention; zeros where a token completes the map.
-    fn normalise(&self, places: &[Option<usize>], held: &mut Held<'_, E>) {
-        let (channels, norm) = (self.geometry.windows.channels, &self.weights.norm1);
-        normalise(self.level, held.tokens, norm.weight, norm.bias, held.normal);
-        let mut left = held.tokens.len() / channels;
-        if left == places.len() {
-            return;
-        }
-        // From the end, so that nothing is overwritten before it has moved.
-        for (to, place) in places.iter().enumerate().rev() {
-            let to = to * channels;
-            if place.is_some() {
-                left -= 1;
-                held.normal.copy_within(left * channels..(left + 1) * channels, to);
-            } else {
-                held.normal[to..to + channels].fill(0.0);
-            }
-        }
+    fn normalise(&self, window: &Window, tokens: &[f32], normal: &mut [f32]) {
+        let (channels, norm) = (self.windows().channels, &self.block.weights.norm1);
+        normalise(self.level, tokens, norm.weight, norm.bias, normal);
+        spread(window, normal, channels);
     }
 
-    /// `tokens += mlp(norm(tokens))`
-    fn widen(&self, held: &mut Held<'_, E>) {
-        let (channels, norm) = (self.geometry.windows.channels, &self.weights.norm2);
+    /// `tokens += factor · mlp(norm(tokens))`
+    fn widen(&self, factor: f32, held: &mut Held<'_, E>) {
+        let (channels, norm) = (self.windows().channels, &self.block.weights.norm2);
         let found = &mut *held.qkv;
         for tokens in held.tokens.chunks_mut(MLP_ROWS * channels) {
             let normal = &mut held.normal[..tokens.len()];
             normalise(self.level, tokens, norm.weight, norm.bias, normal);
             let found = &mut found[..tokens.len()];
             self.mlp.forward(normal, held.scratch, held.rounded, found);
-            add(tokens, found);
+            add(tokens, factor, found);
+        }
+    }
+}
+
+/// Moves the rows of the map's tokens to the front.
+fn keep_inside(window: &Window, rows: &mut [f32], stride: usize) {
+    if window.inside == window.places.len() {
+        return;
+    }
+    let kept = window.places.iter().enumerate().filter(|(_, place)| place.is_some());
+    for (to, (from, _)) in kept.enumerate() {
+        rows.copy_within(from * stride..(from + 1) * stride, to * stride);
+    }
+}
+
+/// The inverse of [`keep_inside`]; rows of tokens that complete the map become zero.
+fn spread(window: &Window, rows: &mut [f32], stride: usize) {
+    let mut left = window.inside;
+    if left == window.places.len() {
+        return;
+    }
+    // From the end, so that nothing is overwritten before it has moved.
+    for (to, place) in window.places.iter().enumerate().rev() {
+        let to = to * stride;
+        if place.is_some() {
+            left -= 1;
+            rows.copy_within(left * stride..(left + 1) * stride, to);
+        } else {
+            rows[to..to + stride].fill(0.0);
         }
     }
 }
@@ -333,6 +434,6 @@ fn scatter(places: &[Option<usize>], (tokens, channels): (&[f32], usize), out: &
     }
 }
 
-fn add(sum: &mut [f32], values: &[f32]) {
-    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+fn add(sum: &mut [f32], factor: f32, values: &[f32]) {
+    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value);
 }

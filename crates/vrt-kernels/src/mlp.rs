@@ -66,8 +66,8 @@ impl MlpWeights<'_> {
 #[derive(Debug)]
 pub(crate) struct PackedMlp<E> {
     level: Level,
-    fc11: Packed<E>,
-    fc12: Packed<E>,
+    pub(crate) fc11: Packed<E>,
+    pub(crate) fc12: Packed<E>,
     fc2: Packed<E>,
     hidden: usize,
 }
@@ -85,9 +85,9 @@ impl<E: Element> PackedMlp<E> {
         3 * MLP_ROWS * self.hidden
     }
 
-    /// Elements of the buffer that [`Self::forward`] needs.
-    pub(crate) fn rounded_len(&self) -> usize {
-        self.fc11.rounded_len(MLP_ROWS).max(self.fc2.rounded_len(MLP_ROWS))
+    /// Elements of the buffer that [`Self::forward`] needs for so many rows.
+    pub(crate) fn rounded_len(&self, rows: usize) -> usize {
+        self.fc11.rounded_len(rows).max(self.fc2.rounded_len(rows))
     }
 
     /// Writes the MLP of at most [`MLP_ROWS`] rows to `out`, `[rows, outputs]`.

@@ -5,7 +5,7 @@
 //! while some tokens go by.
 
 use crate::element::Element;
-use crate::level::Level;
+use crate::level::{Level, at_every_level};
 use crate::parallel::with_kept;
 use crate::vector::{Step, Vector};
 
@@ -67,7 +67,38 @@ pub(crate) fn add_outer<E: Element>(
     });
 }
 
-/// The same for lines of elements.
+/// The gradients of a linear layer's weight, `[outputs, inputs]`, and bias, to be added to.
+#[derive(Debug)]
+pub(crate) struct LayerSums<'a> {
+    pub(crate) weight: &'a mut [f32],
+    pub(crate) bias: &'a mut [f32],
+}
+
+impl LayerSums<'_> {
+    /// Adds what rows of the input, and the gradients of the rows of the output, contribute.
+    pub(crate) fn add<E: Element>(&mut self, level: Level, grad: &[f32], x: &[f32]) {
+        let outputs = self.bias.len();
+        add_outer::<E>(level, [grad, x], [outputs, self.weight.len() / outputs], self.weight);
+        add_rows(level, grad, self.bias);
+    }
+}
+
+at_every_level! {
+    /// Adds all rows to `sum`.
+    pub(crate) fn add_rows(rows: &[f32], sum: &mut [f32]) = add_rows_body;
+}
+
+#[inline(always)]
+fn add_rows_body<const FUSED: bool>(rows: &[f32], sum: &mut [f32]) {
+    let len = sum.len();
+    for row in rows.chunks_exact(len) {
+        for i in 0..len {
+            sum[i] += row[i];
+        }
+    }
+}
+
+/// As [`add_outer`], for lines of elements.
 fn add_lines<E: Element>(level: Level, lines: [Lines<'_, E>; 2], sum: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]

@@ -220,6 +220,14 @@ impl<E: Element> Packed<E> {
         let PanelSizes { depth, columns, .. } = self.sizes;
         self.apply(rows, rows.len() / depth, [depth, columns], rounded, out);
     }
+
+    /// Adds the product of rows that follow each other and the weight to `out`.
+    pub(crate) fn add_dense(&self, rows: &[f32], rounded: &mut [E], out: &mut [f32]) {
+        let PanelSizes { depth, columns, .. } = self.sizes;
+        let rows = E::rows(self.level, rows, [rows.len() / depth, depth], depth, rounded);
+        let product = Product { rows, right: self.right(), start: Start::Output };
+        multiply(self.level, product, out, columns);
+    }
 }
 
 /// A left matrix whose rows lie somewhere in a slice, each in `parts` pieces of `part_len`

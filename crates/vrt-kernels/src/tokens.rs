@@ -129,7 +129,7 @@ fn gated_mlp_at<E: Element>(
         let lens = [rows * inputs, packed.scratch_len()];
         with_scratch(lens, |[joined, scratch]| {
             join(sources, task * MLP_ROWS, inputs, joined);
-            with_kept(E::kept(), [packed.rounded_len()], |[rounded]| {
+            with_kept(E::kept(), [packed.rounded_len(MLP_ROWS)], |[rounded]| {
                 packed.forward(joined, scratch, rounded, out);
             });
         });

@@ -1,11 +1,12 @@
 //! A block by its definition, on whole maps, in `f64`.
 
-use super::{BlockGeometry, BlockWeights};
+use super::{Block, BlockGeometry};
 use crate::mlp::{Affine, MlpWeights};
 use crate::norm::EPSILON;
 use crate::window_attention::reference::window_attention;
 
-pub(crate) fn block(g: &BlockGeometry, weights: &BlockWeights<'_>, values: &[f32]) -> Vec<f64> {
+pub(crate) fn block(block: &Block<'_>, values: &[f32]) -> Vec<f64> {
+    let (g, weights) = (block.geometry, block.weights);
     let values: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
     let normal = pad(g, &norm(&weights.norm1, &values));
     let table: Vec<f64> = weights.table.iter().map(|value| f64::from(*value)).collect();
@@ -20,9 +21,18 @@ pub(crate) fn block(g: &BlockGeometry, weights: &BlockWeights<'_>, values: &[f32
         }
     };
     let attended = crop(g, &linear(&weights.proj, &attended));
-    let values = sum(&values, &attended);
+    let values = sum(&values, &scaled(block, 0, attended));
     let widened = mlp(&weights.mlp, &norm(&weights.norm2, &values));
-    sum(&values, &widened)
+    sum(&values, &scaled(block, 1, widened))
+}
+
+/// What a branch adds, times its factor for each clip.
+fn scaled(block: &Block<'_>, branch: usize, mut values: Vec<f64>) -> Vec<f64> {
+    let clip = values.len() / block.geometry.windows.batch;
+    for (values, factors) in values.chunks_exact_mut(clip).zip(block.branches) {
+        values.iter_mut().for_each(|value| *value *= f64::from(factors[branch]));
+    }
+    values
 }
 
 pub(crate) fn mlp(MlpWeights { fc11, fc12, fc2 }: &MlpWeights<'_>, x: &[f64]) -> Vec<f64> {

@@ -61,16 +61,28 @@ impl Parameters {
     }
 }
 
+/// None, or what drop path might draw.
+fn branches(g: &BlockGeometry, seed: u64) -> Vec<[f32; 2]> {
+    let clip = |clip: usize| {
+        let drawn = (seed as usize).wrapping_add(clip) % 4;
+        [[1.25, 1.25], [0.0, 1.25], [1.25, 0.0], [0.0, 0.0]][drawn]
+    };
+    let clips = if seed.is_multiple_of(3) { 0 } else { g.windows.batch };
+    (0..clips).map(clip).collect()
+}
+
 fn check(g: &BlockGeometry, mutual: bool, seed: u64) -> Result<(), TestCaseError> {
     let parameters = Parameters::new(g, mutual, seed);
     let weights = parameters.weights(mutual);
     let values = Random::new(seed ^ 1).values(g.len(), 1.0);
-    let expected = reference::block(g, &weights, &values);
+    let branches = branches(g, seed);
+    let block = Block { geometry: g, weights: &weights, branches: &branches };
+    let expected = reference::block(&block, &values);
     for level in Level::available() {
         let mut actual = values.clone();
-        block_at::<f32>(level, g, &weights, Input::Output, &mut actual);
+        block.forward_at::<f32>(level, Input::Output, &mut actual, &mut []);
         let mut apart = vec![f32::NAN; values.len()];
-        block_at::<f32>(level, g, &weights, Input::Values(&values), &mut apart);
+        block.forward_at::<f32>(level, Input::Values(&values), &mut apart, &mut []);
         prop_assert_eq!(&actual, &apart, "in place and not");
         for (at, (actual, expected)) in actual.iter().zip(&expected).enumerate() {
             let close = (f64::from(*actual) - expected).abs() < 5e-5;
@@ -78,13 +90,104 @@ fn check(g: &BlockGeometry, mutual: bool, seed: u64) -> Result<(), TestCaseError
         }
         // Factors of 8 bits: each product is off by up to 0.4 %.
         let mut rounded = values.clone();
-        block_at::<Pair>(level, g, &weights, Input::Output, &mut rounded);
+        block.forward_at::<Pair>(level, Input::Output, &mut rounded, &mut []);
         let error = |(actual, expected): (&f32, &f64)| (f64::from(*actual) - expected).powi(2);
         let errors: f64 = rounded.iter().zip(&expected).map(error).sum();
         let size: f64 = expected.iter().map(|value| value.powi(2)).sum();
         prop_assert!(errors < 1e-4 * size, "{level}: bf16 is off by {}", (errors / size).sqrt());
     }
     Ok(())
+}
+
+/// The outputs weighted by `probe`, by the definition.
+fn weighted(block: &Block<'_>, x: &[f32], probe: &[f32]) -> f64 {
+    let out = reference::block(block, x);
+    out.iter().zip(probe).map(|(out, probe)| out * f64::from(*probe)).sum()
+}
+
+/// The parameters in the order of their gradients.
+const ORDER: [usize; 17] = [0, 1, 2, 3, 4, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 6, 7];
+
+/// Each gradient along a direction, against what the definition says on both sides.
+fn check_gradients(g: &BlockGeometry, mutual: bool, seed: u64) -> Result<(), TestCaseError> {
+    let mut random = Random::new(seed ^ 2);
+    let mut parameters = Parameters::new(g, mutual, seed);
+    let mut x = random.values(g.len(), 1.0);
+    let (probe, branches) = (random.values(g.len(), 1.0), branches(g, seed));
+    let backward = |parameters: &Parameters, x: &[f32], level, kept: bool| {
+        let weights = parameters.weights(mutual);
+        let block = Block { geometry: g, weights: &weights, branches: &branches };
+        let mut found = vec![];
+        if kept {
+            found.resize(g.len() / g.windows.channels * g.attended(mutual), f32::NAN);
+            let mut out = vec![0.0; x.len()];
+            block.forward_at::<f32>(level, Input::Values(x), &mut out, &mut found);
+        }
+        let mut grads = vec![vec![f32::NAN; x.len()]];
+        let values = BlockValues { x, found: &found, grad: &probe };
+        let of_parameters = block.backward_at::<f32>(level, values, &mut grads[0]);
+        grads.extend(of_parameters);
+        grads
+    };
+    let found: Vec<_> = Level::available()
+        .flat_map(|level| [(level, false), (level, true)])
+        .map(|(level, kept)| (level, backward(&parameters, &x, level, kept)))
+        .collect();
+    let count = if mutual { 17 } else { 15 };
+    for index in 0..=count {
+        let direction_of = |values: &[f32], random: &mut Random| random.values(values.len(), 1e-3);
+        let value = |parameters: &Parameters, x: &[f32]| {
+            let weights = parameters.weights(mutual);
+            let block = Block { geometry: g, weights: &weights, branches: &branches };
+            weighted(&block, x, &probe)
+        };
+        let place = |parameters: &mut Parameters, x: &mut Vec<f32>, values: Vec<f32>| match index {
+            0 => std::mem::replace(x, values),
+            _ => std::mem::replace(&mut parameters.0[ORDER[index - 1]], values),
+        };
+        let now = if index == 0 { x.clone() } else { parameters.0[ORDER[index - 1]].clone() };
+        let direction = direction_of(&now, &mut random);
+        let moved = |sign: f32| -> Vec<f32> {
+            now.iter().zip(&direction).map(|(now, step)| now + sign * step).collect()
+        };
+        let (up, down) = (moved(1.0), moved(-1.0));
+        place(&mut parameters, &mut x, up.clone());
+        let above = value(&parameters, &x);
+        place(&mut parameters, &mut x, down.clone());
+        let below = value(&parameters, &x);
+        place(&mut parameters, &mut x, now);
+        for (level, grads) in &found {
+            let steps = up.iter().zip(&down).map(|(up, down)| f64::from(up - down));
+            let along: Vec<f64> =
+                steps.zip(&grads[index]).map(|(step, grad)| step * f64::from(*grad)).collect();
+            let size = along.iter().map(|term| term.powi(2)).sum::<f64>().sqrt();
+            let along = along.iter().sum::<f64>();
+            let close = (along - (above - below)).abs() <= 2e-3 * size + 1e-6;
+            prop_assert!(close, "{level}: parameter {index}: {along}, not {}", above - below);
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn gradients_of_clips_are_slopes(
+        d in 1_usize..8, h in 1_usize..8, w in 1_usize..8, full in [1_usize..7, 1..5, 1..5],
+        shifted: bool, batch in 1_usize..3, seed: u64,
+    ) {
+        check_gradients(&geometry([d, h, w], full, shifted, batch), false, seed)?;
+    }
+
+    #[test]
+    fn gradients_of_pairs_are_slopes(
+        d in 2_usize..5, h in 1_usize..8, w in 1_usize..8, full in [1_usize..6, 1..6],
+        shifted: bool, batch in 1_usize..3, seed: u64,
+    ) {
+        let full = [2, full[0], full[1]];
+        check_gradients(&geometry([d, h, w], full, shifted, batch), true, seed)?;
+    }
 }
 
 proptest! {
@@ -117,8 +220,13 @@ fn the_published_window_equals_the_definition_and_the_number_of_threads_does_not
     let run = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         let mut values = values.clone();
-        pool.install(|| block(&g, &parameters.weights(false), Input::Output, &mut values));
-        values
+        let weights = parameters.weights(false);
+        let block = Block { geometry: &g, weights: &weights, branches: &[] };
+        let mut grad_x = vec![f32::NAN; values.len()];
+        let before = BlockValues { x: &values.clone(), found: &[], grad: &values.clone() };
+        let grads = pool.install(|| block.backward(before, &mut grad_x));
+        pool.install(|| block.forward(Input::Output, &mut values, &mut []));
+        (values, grad_x, grads)
     };
     assert_eq!(run(1), run(3));
 }
@@ -127,5 +235,8 @@ fn the_published_window_equals_the_definition_and_the_number_of_threads_does_not
 #[should_panic(expected = "the values do not have the sizes")]
 fn values_of_another_size_are_refused() {
     let g = geometry([2, 2, 2], [2, 2, 2], false, 1);
-    block(&g, &Parameters::new(&g, false, 1).weights(false), Input::Output, &mut [0.0; 7]);
+    let parameters = Parameters::new(&g, false, 1);
+    let weights = parameters.weights(false);
+    let block = Block { geometry: &g, weights: &weights, branches: &[] };
+    block.forward(Input::Output, &mut [0.0; 7], &mut []);
 }

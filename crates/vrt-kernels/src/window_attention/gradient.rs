@@ -196,8 +196,7 @@ impl Heads<'_> {
         (elements, values): (&mut Elements<'_, E>, &mut Values<'_>),
     ) {
         let (g, level, width) = (self.geometry, self.level, panel.width);
-        let (channels, padded) = (g.head_channels(), self.padded());
-        let len = head.task.direction.len;
+        let (padded, len) = (self.padded(), head.task.direction.len);
         let token = panel.frame * g.plane() + panel.first;
         let start = if token == 0 { Start::Bias } else { Start::Output };
 
