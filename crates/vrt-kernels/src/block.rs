@@ -9,7 +9,6 @@
 pub use backward::BlockValues;
 
 use crate::element::Pair;
-use crate::gate;
 use crate::level::Level;
 use crate::mlp::{Affine, MLP_ROWS, MlpWeights, PackedMlp};
 use crate::norm::normalise;

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::thread::LocalKey;
 
 use crate::level::{Level, at_every_level};
-use crate::outer::Lines;
+use crate::outer::{Lines, Table};
 use crate::parallel::Kept;
 use crate::product::Rows;
 #[cfg(target_arch = "x86_64")]
@@ -59,14 +59,8 @@ pub(crate) trait Element:
     /// Elements of the buffer that [`Self::lines`] needs.
     fn lines_len(sizes: [usize; 2]) -> usize;
 
-    /// Rows of `sizes[1]` values that follow each other, as lines of elements across
-    /// [`Self::TERMS`] rows: where they are, or in `rounded`.
-    fn lines<'a>(
-        level: Level,
-        values: &'a [f32],
-        sizes: [usize; 2],
-        rounded: &'a mut [Self],
-    ) -> Lines<'a, Self>;
+    /// Rows as lines of elements across [`Self::TERMS`] rows: where they are, or in `rounded`.
+    fn lines<'a>(level: Level, table: Table<'a>, rounded: &'a mut [Self]) -> Lines<'a, Self>;
 }
 
 thread_local! {
@@ -115,13 +109,9 @@ impl Element for f32 {
         0
     }
 
-    fn lines<'a>(
-        _: Level,
-        values: &'a [f32],
-        sizes: [usize; 2],
-        _: &'a mut [f32],
-    ) -> Lines<'a, f32> {
-        Lines::dense(values, sizes)
+    fn lines<'a>(_: Level, table: Table<'a>, _: &'a mut [f32]) -> Lines<'a, f32> {
+        let Table { values, rows: count, len, stride } = table;
+        Lines { values, count, len, stride }
     }
 }
 
@@ -345,18 +335,15 @@ impl Element for Pair {
         Self::units(count) * len
     }
 
-    fn lines<'a>(
-        level: Level,
-        values: &'a [f32],
-        [count, len]: [usize; 2],
-        rounded: &'a mut [Self],
-    ) -> Lines<'a, Self> {
+    fn lines<'a>(level: Level, table: Table<'a>, rounded: &'a mut [Self]) -> Lines<'a, Self> {
+        let Table { values, rows: count, len, stride } = table;
         let units = Self::units(count);
         for (unit, line) in rounded[..units * len].chunks_exact_mut(len).enumerate() {
-            let rows = Self::TERMS.min(count - unit * Self::TERMS);
-            Self::write_across(level, &values[unit * Self::TERMS * len..], rows, len, line);
+            let first = unit * Self::TERMS;
+            let rows = Self::TERMS.min(count - first);
+            Self::write_across(level, &values[first * stride..], rows, stride, line);
         }
-        Lines::dense(rounded, [units, len])
+        Lines { values: rounded, count: units, len, stride: len }
     }
 }
 

@@ -5,6 +5,10 @@ use crate::gate;
 use crate::level::Level;
 use crate::product::Packed;
 
+pub(crate) use backward::{MlpBuffers, MlpSums, PackedMlpBackward};
+
+mod backward;
+
 /// Rows whose hidden values are held at a time: whole tiles of every level's products.
 pub(crate) const MLP_ROWS: usize = 48;
 
@@ -66,8 +70,8 @@ impl MlpWeights<'_> {
 #[derive(Debug)]
 pub(crate) struct PackedMlp<E> {
     level: Level,
-    pub(crate) fc11: Packed<E>,
-    pub(crate) fc12: Packed<E>,
+    fc11: Packed<E>,
+    fc12: Packed<E>,
     fc2: Packed<E>,
     hidden: usize,
 }

@@ -28,12 +28,7 @@ pub(crate) struct Lines<'a, E> {
     pub(crate) stride: usize,
 }
 
-impl<'a, E> Lines<'a, E> {
-    /// Lines that follow each other.
-    pub(crate) fn dense(values: &'a [E], [count, len]: [usize; 2]) -> Self {
-        Self { values, count, len, stride: len }
-    }
-
+impl<E> Lines<'_, E> {
     /// Some lines of these, from `first` on.
     fn some(&self, first: usize, count: usize) -> Self {
         Self { values: &self.values[first * self.stride..], count, ..*self }
@@ -45,25 +40,38 @@ impl<'a, E> Lines<'a, E> {
     }
 }
 
-/// Adds the outer products of the rows of two matrices of values, `[rows, m]` and `[rows, n]`, to
-/// `sum`, `[m, n]`; factors are those of `E`.
+/// Rows of `len` values, `stride` apart; they may overlap, as the windows of a convolution do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Table<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) rows: usize,
+    pub(crate) len: usize,
+    pub(crate) stride: usize,
+}
+
+impl<'a> Table<'a> {
+    /// Rows that follow each other.
+    pub(crate) fn dense(values: &'a [f32], len: usize) -> Self {
+        Self { values, rows: values.len() / len, len, stride: len }
+    }
+}
+
+/// Adds the outer products of the rows of two tables to `sum`, `[left.len, right.len]`; factors are
+/// those of `E`.
 pub(crate) fn add_outer<E: Element>(
     level: Level,
-    [left, right]: [&[f32]; 2],
-    [m, n]: [usize; 2],
+    [left, right]: [Table<'_>; 2],
     sum: &mut [f32],
 ) {
-    let rows = left.len() / m;
-    assert_eq!([left.len(), right.len()], [rows * m, rows * n], "outer: {rows} rows");
-    assert_eq!(sum.len(), m * n, "outer: the sum does not fit");
-    if rows == 0 {
+    assert_eq!(left.rows, right.rows, "outer: rows");
+    assert_eq!(sum.len(), left.len * right.len, "outer: the sum does not fit");
+    if left.rows == 0 {
         return;
     }
-    let lens = [E::lines_len([rows, m]), E::lines_len([rows, n])];
+    let lens = [left, right].map(|table| E::lines_len([table.rows, table.len]));
     with_kept(E::kept(), lens, |[of_left, of_right]| {
-        let left = E::lines(level, left, [rows, m], of_left);
-        let right = E::lines(level, right, [rows, n], of_right);
-        add_lines(level, [left, right], sum);
+        let lines = [E::lines(level, left, of_left), E::lines(level, right, of_right)];
+        add_lines(level, lines, sum);
     });
 }
 
@@ -78,7 +86,9 @@ impl LayerSums<'_> {
     /// Adds what rows of the input, and the gradients of the rows of the output, contribute.
     pub(crate) fn add<E: Element>(&mut self, level: Level, grad: &[f32], x: &[f32]) {
         let outputs = self.bias.len();
-        add_outer::<E>(level, [grad, x], [outputs, self.weight.len() / outputs], self.weight);
+        let inputs = self.weight.len() / outputs;
+        let tables = [Table::dense(grad, outputs), Table::dense(x, inputs)];
+        add_outer::<E>(level, tables, self.weight);
         add_rows(level, grad, self.bias);
     }
 }

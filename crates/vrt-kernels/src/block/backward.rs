@@ -1,10 +1,11 @@
 //! The gradients of an attention block, window by window: what is in between is computed again from
 //! the block's input, while the window is in the core's own cache.
 
-use super::{Block, BlockGeometry, Plan, Window, add, gather, keep_inside, scatter, spread};
-use super::{Input, gate};
+use super::{Block, BlockGeometry, Input, Plan, Window};
+use super::{add, gather, keep_inside, scatter, spread};
 use crate::element::Pair;
 use crate::level::Level;
+use crate::mlp::{MlpBuffers, MlpSums, PackedMlpBackward};
 use crate::norm::{NormSums, add_gradients, normalise};
 use crate::outer::LayerSums;
 use crate::parallel::{SharedOutput, sum_parts, with_kept, with_scratch};
@@ -12,8 +13,6 @@ use crate::precision::Precision;
 use crate::product::Packed;
 use crate::window_attention::{BiasLayout, Columns, Found, Probability, Sinks};
 
-/// Tokens whose hidden values are held at a time: whole tiles of every level's products.
-const ROWS: usize = 96;
 /// Runs of windows that the work is cut into, each with sums of its own.
 const RUNS: usize = 16;
 
@@ -113,9 +112,7 @@ struct Sums<'a> {
     bias: &'a mut [f32],
     proj: LayerSums<'a>,
     norm2: NormSums<'a>,
-    fc11: LayerSums<'a>,
-    fc12: LayerSums<'a>,
-    fc2: LayerSums<'a>,
+    mlp: MlpSums<'a>,
     mutual: LayerSums<'a>,
 }
 
@@ -134,9 +131,11 @@ impl<'a> Sums<'a> {
             bias: next(),
             proj: LayerSums { weight: next(), bias: next() },
             norm2: NormSums { weight: next(), bias: next() },
-            fc11: LayerSums { weight: next(), bias: next() },
-            fc12: LayerSums { weight: next(), bias: next() },
-            fc2: LayerSums { weight: next(), bias: next() },
+            mlp: MlpSums {
+                fc11: LayerSums { weight: next(), bias: next() },
+                fc12: LayerSums { weight: next(), bias: next() },
+                fc2: LayerSums { weight: next(), bias: next() },
+            },
             mutual: LayerSums { weight: next(), bias: next() },
         }
     }
@@ -151,9 +150,7 @@ struct Backward<'a, E> {
     qkv_self: Packed<E>,
     qkv_mutual: Option<Packed<E>>,
     proj: Packed<E>,
-    fc11: Packed<E>,
-    fc12: Packed<E>,
-    fc2: Packed<E>,
+    mlp: PackedMlpBackward<E>,
 }
 
 /// Values of a window that a task holds.
@@ -178,7 +175,7 @@ struct Held<'a, E> {
     inside: &'a mut [f32],
     /// The gradient of what attention found.
     grad_attended: &'a mut [f32],
-    /// Hidden values, `[ROWS, hidden]` three times.
+    /// For the MLP.
     hidden: &'a mut [f32],
     /// For products.
     rounded: &'a mut [E],
@@ -189,7 +186,7 @@ impl<'a, E: Probability> Backward<'a, E> {
         let (g, weights) = (block.geometry, block.weights);
         let mut lens = g.parameters(weights.mutual.is_some());
         lens[TABLE] = BiasLayout::new(&g.windows).len();
-        let (c, attended, hidden) = (g.windows.channels, block.attended(), g.hidden);
+        let (c, attended) = (g.windows.channels, block.attended());
         let matrix = |weight: &[f32], sizes| Packed::matrix(level, weight, sizes, None);
         Self {
             forward: Plan::new(level, block),
@@ -197,9 +194,7 @@ impl<'a, E: Probability> Backward<'a, E> {
             qkv_self: matrix(weights.qkv_self.weight, [3 * c, c]),
             qkv_mutual: weights.mutual.as_ref().map(|m| matrix(m.qkv.weight, [3 * c, c])),
             proj: matrix(weights.proj.weight, [c, attended]),
-            fc11: matrix(weights.mlp.fc11.weight, [hidden, c]),
-            fc12: matrix(weights.mlp.fc12.weight, [hidden, c]),
-            fc2: matrix(weights.mlp.fc2.weight, [c, hidden]),
+            mlp: PackedMlpBackward::new(level, &weights.mlp),
         }
     }
 
@@ -210,10 +205,8 @@ impl<'a, E: Probability> Backward<'a, E> {
     /// Elements of the buffer for products.
     fn rounded_len(&self, tokens: usize) -> usize {
         let of_tokens = [&self.forward.qkv_self, &self.forward.proj, &self.qkv_self, &self.proj];
-        let of_rows = [&self.forward.mlp.fc11, &self.fc11, &self.fc2];
         let of_tokens = of_tokens.into_iter().map(|packed| packed.rounded_len(tokens));
-        let of_rows = of_rows.into_iter().map(|packed| packed.rounded_len(ROWS));
-        of_tokens.chain(of_rows).fold(0, usize::max)
+        of_tokens.fold(self.mlp.rounded_len(), usize::max)
     }
 
     /// Writes the gradient of a window's tokens and adds those of the parameters.
@@ -238,7 +231,7 @@ impl<'a, E: Probability> Backward<'a, E> {
             [of_inside, of_inside, of_inside],
             [of_all, of_all, 3 * of_all],
             [mutual, 3 * of_all, tokens * stride],
-            [cut, tokens * stride, 3 * ROWS * plan.block.geometry.hidden],
+            [cut, tokens * stride, self.mlp.hidden_len()],
         ];
         with_kept(E::kept(), [self.rounded_len(tokens)], |[rounded]| {
             with_scratch::<12, _>(std::array::from_fn(|i| lens[i / 3][i % 3]), |buffers| {
@@ -333,30 +326,19 @@ impl<'a, E: Probability> Backward<'a, E> {
         let (level, plan) = (self.level(), &self.forward);
         let channels = plan.windows().channels;
         let norm = plan.block.weights.norm2;
-        let rows = held.middle.chunks(ROWS * channels).zip(held.grad.chunks_mut(ROWS * channels));
-        for (middle, grad) in rows {
-            let len = middle.len() / channels * plan.block.geometry.hidden;
-            let (gates, rest) = held.hidden.split_at_mut(len);
-            let (values, rest) = rest.split_at_mut(len);
-            let slopes = &mut rest[..len];
+        let len = PackedMlpBackward::<E>::ROWS * channels;
+        for (middle, grad) in held.middle.chunks(len).zip(held.grad.chunks_mut(len)) {
             // Buffers that attention needs later.
             let normal = &mut held.grad_normal[..middle.len()];
-            let normal_grad = &mut held.grad_qkv[..middle.len()];
+            let grad_normal = &mut held.grad_qkv[..middle.len()];
             let scaled = &mut held.grad_attended[..middle.len()];
             normalise(level, middle, norm.weight, norm.bias, normal);
-            plan.mlp.fc11.apply_dense(normal, held.rounded, gates);
-            plan.mlp.fc12.apply_dense(normal, held.rounded, values);
             for (scaled, grad) in scaled.iter_mut().zip(&*grad) {
                 *scaled = factor * grad;
             }
-            self.fc2.apply_dense(scaled, held.rounded, slopes);
-            gate::exchange(level, gates, values, slopes);
-            sums.fc2.add::<E>(level, scaled, slopes);
-            sums.fc11.add::<E>(level, gates, normal);
-            sums.fc12.add::<E>(level, values, normal);
-            self.fc11.apply_dense(gates, held.rounded, normal_grad);
-            self.fc12.add_dense(values, held.rounded, normal_grad);
-            add_gradients(level, middle, norm.weight, normal_grad, grad, &mut sums.norm2);
+            let buffers = MlpBuffers { hidden: &mut *held.hidden, rounded: &mut *held.rounded };
+            self.mlp.rows([normal, scaled], buffers, grad_normal, &mut sums.mlp);
+            add_gradients(level, middle, norm.weight, grad_normal, grad, &mut sums.norm2);
         }
     }
 
