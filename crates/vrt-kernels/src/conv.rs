@@ -255,17 +255,87 @@ pub fn conv2d_backward(
     wanted: ConvGradients<'_>,
 ) {
     geometry.check(x.len(), weight.len(), grad_out.len());
+    let level = Level::current();
     if let Some(grad_x) = wanted.x {
         assert_eq!(grad_x.len(), x.len(), "conv2d: the input and its gradient differ in size");
-        backward::grad_x(geometry, weight, grad_out, grad_x);
+        backward::grad_x::<f32>(level, geometry, weight, grad_out, grad_x);
     }
     if let Some(grad) = wanted.weight {
         assert_eq!(grad.len(), weight.len(), "conv2d: the weight and its gradient differ in size");
-        backward::grad_weight(geometry, x, grad_out, grad);
+        let source = Source { values: x, channels: geometry.in_channels };
+        backward::grad_weight::<f32>(level, geometry, &[source], grad_out, grad);
     }
     if let Some(grad) = wanted.bias {
         let channels = geometry.out_channels;
         assert_eq!(grad.len(), channels, "conv2d: the gradient of the bias does not fit");
         bias_gradient(grad_out, grad);
     }
+}
+
+/// What the gradients of [`conv2d_joined`] are computed from.
+#[derive(Clone, Copy, Debug)]
+pub struct ConvValues<'a> {
+    /// The inputs.
+    pub sources: &'a [Source<'a>],
+    /// The weight.
+    pub weight: &'a [f32],
+    /// The output, behind the activation.
+    pub out: &'a [f32],
+    /// The gradient of the output.
+    pub grad: &'a [f32],
+}
+
+/// The gradients of [`conv2d_joined`].
+#[derive(Clone, Debug)]
+pub struct JoinedGradients {
+    /// Of each source; empty where none is wanted.
+    pub sources: Vec<Vec<f32>>,
+    /// Of the weight.
+    pub weight: Vec<f32>,
+    /// Of the bias.
+    pub bias: Vec<f32>,
+}
+
+/// The gradients of [`conv2d_joined`], in [`Precision::current`]; those of the sources only if
+/// `of_sources`.
+///
+/// The result does not depend on the number of threads.
+///
+/// # Panics
+///
+/// As [`conv2d_joined`].
+pub fn conv2d_joined_backward(
+    geometry: &ConvGeometry,
+    values: ConvValues<'_>,
+    activation: Activation,
+    of_sources: bool,
+) -> JoinedGradients {
+    let ConvValues { sources, weight, out, grad } = values;
+    geometry.check(geometry.x_len(), weight.len(), grad.len());
+    assert_eq!(out.len(), grad.len(), "conv2d: the output and its gradient differ in size");
+    let level = Level::current();
+    let mut before = vec![0.0; grad.len()];
+    backward::activate(activation, out, grad, &mut before);
+    let (mut of_weight, mut bias) = (vec![0.0; weight.len()], vec![0.0; geometry.out_channels]);
+    bias_gradient(&before, &mut bias);
+    let rounded = Precision::current() == Precision::Bf16;
+    if rounded {
+        backward::grad_weight::<Pair>(level, geometry, sources, &before, &mut of_weight);
+    } else {
+        backward::grad_weight::<f32>(level, geometry, sources, &before, &mut of_weight);
+    }
+    let mut found = Vec::new();
+    if of_sources {
+        let mut joined = vec![0.0; geometry.x_len()];
+        if rounded && geometry.out_channels.is_multiple_of(Pair::TERMS) {
+            backward::grad_x::<Pair>(level, geometry, weight, &before, &mut joined);
+        } else {
+            backward::grad_x::<f32>(level, geometry, weight, &before, &mut joined);
+        }
+        found = match sources {
+            [_] => vec![joined],
+            _ => backward::cut(sources, &joined, geometry.batch * geometry.height * geometry.width),
+        };
+    }
+    JoinedGradients { sources: found, weight: of_weight, bias }
 }

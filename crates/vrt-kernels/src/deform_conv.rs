@@ -12,6 +12,7 @@
 use crate::conv::out_size;
 use crate::element::Pair;
 use crate::level::Level;
+use crate::parallel::for_each_part;
 use crate::precision::Precision;
 use crate::weights::{WeightSizes, bias_gradient};
 
@@ -325,4 +326,82 @@ fn backward_at(
     if let Some(grad) = bias {
         bias_gradient(grad_out, grad);
     }
+}
+
+/// The gradients of [`deform_conv_guided`].
+#[derive(Clone, Debug)]
+pub struct GuidedGradients {
+    /// Of the input.
+    pub x: Vec<f32>,
+    /// Of the answers.
+    pub answers: Vec<f32>,
+    /// Of each flow.
+    pub flows: Vec<Vec<f32>>,
+    /// Of the weight, in its published layout.
+    pub weight: Vec<f32>,
+    /// Of the bias.
+    pub bias: Vec<f32>,
+}
+
+/// Values of answers that one task computes the gradient of.
+const TASK_ANSWERS: usize = 1 << 14;
+
+/// The gradients of [`deform_conv_guided`] from `grad_out`, that of the output. Places and masks
+/// are made again; products are those of `f32`.
+///
+/// The result does not depend on the number of threads.
+///
+/// # Panics
+///
+/// As [`deform_conv_guided`].
+pub fn deform_conv_guided_backward(
+    geometry: &DeformGeometry,
+    x: &[f32],
+    guide: Guide<'_>,
+    weight: &[f32],
+    grad_out: &[f32],
+) -> GuidedGradients {
+    geometry.check_common(x, weight, grad_out.len());
+    geometry.check_guide(&guide);
+    let level = Level::current();
+    let samples = geometry.samples();
+    let [mut offset, mut grad_offset] = [(); 2].map(|()| vec![0.0; geometry.offset_len()]);
+    let [mut mask, mut grad_mask] = [(); 2].map(|()| vec![0.0; geometry.mask_len()]);
+    guided::decode_all(level, &guide, samples, [&mut offset, &mut mask]);
+    let mut found = GuidedGradients {
+        x: vec![0.0; x.len()],
+        answers: vec![0.0; guide.answers.len()],
+        flows: Vec::with_capacity(guide.flows.len()),
+        weight: vec![0.0; weight.len()],
+        bias: vec![0.0; geometry.out_channels],
+    };
+    let wanted = DeformGradients {
+        x: Some(&mut found.x),
+        offset: Some(&mut grad_offset),
+        mask: Some(&mut grad_mask),
+        weight: Some(&mut found.weight),
+        bias: Some(&mut found.bias),
+    };
+    let inputs = DeformInputs { x, offset: &offset, mask: &mask, weight };
+    backward_at(level, geometry, inputs, grad_out, wanted);
+    let pixels = (TASK_ANSWERS / (3 * samples)).max(1);
+    for_each_part(&mut found.answers, pixels * 3 * samples, |task, out| {
+        let (first, count) = (task * pixels, out.len() / (3 * samples));
+        let grads = guided::PlaceGradients {
+            offset: &grad_offset[2 * samples * first..][..2 * samples * count],
+            mask: &grad_mask[samples * first..][..samples * count],
+        };
+        let answers = &guide.answers[3 * samples * first..][..out.len()];
+        guided::answer_gradients(level, answers, grads, (samples, guide.max_offset), out);
+    });
+    for (part, flow) in guide.flows.iter().enumerate() {
+        let mut grad = vec![0.0; flow.len()];
+        for_each_part(&mut grad, 2 * pixels, |task, out| {
+            let len = out.len() / 2 * 2 * samples;
+            let offset = &grad_offset[2 * samples * pixels * task..][..len];
+            guided::flow_gradient(offset, samples, [part, guide.flows.len()], out);
+        });
+        found.flows.push(grad);
+    }
+    found
 }

@@ -66,9 +66,6 @@ impl Level {
 
     /// Makes every kernel of the process use `level` from now on.
     ///
-    /// The products of backward passes come from a library that chooses for itself and are not
-    /// affected.
-    ///
     /// # Panics
     ///
     /// Panics if this processor does not run `level`; see [`Level::available`].

@@ -29,7 +29,6 @@ pub mod fused;
 pub mod gate;
 mod level;
 pub mod linear;
-mod matmul;
 pub mod mlp;
 mod norm;
 #[cfg(feature = "burn")]
@@ -38,6 +37,8 @@ mod outer;
 pub mod parallel;
 mod precision;
 mod product;
+#[cfg(test)]
+mod slopes;
 pub mod tokens;
 mod vector;
 pub mod warp;

@@ -1,8 +1,8 @@
 //! Linear layer: `out[i, o] = bias[o] + Σ_c weight[o, c] · x[i, c]`.
 
 use crate::level::Level;
-use crate::matmul::{Found, Matrix, MatrixMut, matmul};
 use crate::mlp::Affine;
+use crate::outer::{Table, add_outer};
 use crate::parallel::{for_each_part, sum_parts};
 use crate::product::Packed;
 use crate::weights::bias_gradient;
@@ -98,13 +98,14 @@ pub fn linear_backward(
 ) {
     geometry.check(x.len(), weight.len(), grad_out.len());
     let LinearGeometry { rows, inputs, outputs } = *geometry;
+    let level = Level::current();
     if let Some(grad) = wanted.x {
         assert_eq!(grad.len(), x.len(), "linear: the input and its gradient differ in size");
+        let back = Packed::<f32>::matrix(level, weight, [outputs, inputs], None);
         for_each_part(grad, TASK_ROWS * inputs, |task, grad| {
             let rows = grad.len() / inputs;
-            let grad_out = Matrix::dense(&grad_out[task * TASK_ROWS * outputs..], [rows, outputs]);
-            let weight = Matrix::dense(weight, [outputs, inputs]);
-            matmul(MatrixMut::dense(grad, [rows, inputs]), Found::Replaced, grad_out, weight);
+            let grad_out = &grad_out[task * TASK_ROWS * outputs..][..rows * outputs];
+            back.apply_dense(grad_out, &mut [], grad);
         });
     }
     if let Some(grad) = wanted.weight {
@@ -113,10 +114,9 @@ pub fn linear_backward(
         let parts = rows.div_ceil(TASK_ROWS).min(WEIGHT_PARTS);
         sum_parts(grad, parts, |part, sum| {
             let (first, last) = (part * rows / parts, (part + 1) * rows / parts);
-            let grad_out = Matrix::dense(&grad_out[first * outputs..], [last - first, outputs]);
-            let x = Matrix::dense(&x[first * inputs..], [last - first, inputs]);
-            let sum = MatrixMut::dense(sum, [outputs, inputs]);
-            matmul(sum, Found::AddedTo, grad_out.transposed(), x);
+            let grad_out = Table::dense(&grad_out[first * outputs..last * outputs], outputs);
+            let x = Table::dense(&x[first * inputs..last * inputs], inputs);
+            add_outer::<f32>(level, [grad_out, x], sum);
         });
     }
     if let Some(grad) = wanted.bias {

@@ -10,8 +10,11 @@ use crate::parallel::{for_each_part, with_kept, with_scratch};
 use crate::precision::Precision;
 use crate::product::Packed;
 
+mod backward;
 #[cfg(test)]
 mod tests;
+
+pub use backward::{ProjectionGradients, gated_mlp_backward, norm_backward, project_backward};
 
 /// Tokens that one task computes.
 const TASK_ROWS: usize = 4 * MLP_ROWS;
@@ -40,18 +43,31 @@ pub fn project(projection: &Projection<'_>, x: &[f32], out: &mut [f32]) {
     }
 }
 
+impl Projection<'_> {
+    /// Panics unless the sizes fit; gives the number of tokens.
+    fn check(&self, x: &[f32], out: &[f32]) -> usize {
+        let Self { norm, layer, residual } = *self;
+        let outputs = layer.bias.len();
+        assert!(
+            outputs > 0 && out.len().is_multiple_of(outputs),
+            "project: the output does not fit"
+        );
+        let rows = out.len() / outputs;
+        let inputs = layer.weight.len() / outputs;
+        layer.check("project", [inputs, outputs]);
+        assert_eq!(x.len(), rows * inputs, "project: {rows} tokens of {inputs} values");
+        let fits = |values: &[f32], len: usize| assert_eq!(values.len(), len, "project: a slice");
+        residual.inspect(|residual| fits(residual, out.len()));
+        norm.inspect(|norm| fits(norm.weight, inputs));
+        norm.inspect(|norm| fits(norm.bias, inputs));
+        rows
+    }
+}
+
 fn project_at<E: Element>(level: Level, projection: &Projection<'_>, x: &[f32], out: &mut [f32]) {
+    let rows = projection.check(x, out);
     let Projection { norm, layer, residual } = *projection;
-    let outputs = layer.bias.len();
-    assert!(outputs > 0 && out.len().is_multiple_of(outputs), "project: the output does not fit");
-    let rows = out.len() / outputs;
-    let inputs = layer.weight.len() / outputs;
-    layer.check("project", [inputs, outputs]);
-    assert_eq!(x.len(), rows * inputs, "project: {rows} tokens of {inputs} values");
-    let fits = |values: &[f32], len: usize| assert_eq!(values.len(), len, "project: a slice");
-    residual.inspect(|residual| fits(residual, out.len()));
-    norm.inspect(|norm| fits(norm.weight, inputs));
-    norm.inspect(|norm| fits(norm.bias, inputs));
+    let (inputs, outputs) = (x.len() / rows.max(1), layer.bias.len());
     let packed: Packed<E> = layer.packed(level);
     for_each_part(out, TASK_ROWS * outputs, |task, out| {
         let (rows, first) = (out.len() / outputs, task * TASK_ROWS);
@@ -116,13 +132,8 @@ fn gated_mlp_at<E: Element>(
     weights: &MlpWeights<'_>,
     out: &mut [f32],
 ) {
-    let (hidden, outputs) = (weights.fc11.bias.len(), weights.fc2.bias.len());
-    let inputs = sources.iter().map(|source| source.channels).sum();
-    weights.check("gated_mlp", [inputs, hidden, outputs]);
-    let rows = out.len() / outputs;
-    for Source { values, channels } in sources {
-        assert_eq!(values.len(), rows * channels, "gated_mlp: {rows} tokens of {channels} values");
-    }
+    let (inputs, _) = check_mlp(sources, weights, out.len());
+    let outputs = weights.fc2.bias.len();
     let packed = PackedMlp::<E>::new(level, weights);
     for_each_part(out, MLP_ROWS * outputs, |task, out| {
         let rows = out.len() / outputs;
@@ -134,6 +145,19 @@ fn gated_mlp_at<E: Element>(
             });
         });
     });
+}
+
+/// Panics unless the sizes fit an output of so many values; gives the values of an input and the
+/// number of tokens.
+fn check_mlp(sources: &[Source<'_>], weights: &MlpWeights<'_>, out: usize) -> (usize, usize) {
+    let (hidden, outputs) = (weights.fc11.bias.len(), weights.fc2.bias.len());
+    let inputs = sources.iter().map(|source| source.channels).sum();
+    weights.check("gated_mlp", [inputs, hidden, outputs]);
+    let rows = out / outputs;
+    for Source { values, channels } in sources {
+        assert_eq!(values.len(), rows * channels, "gated_mlp: {rows} tokens of {channels} values");
+    }
+    (inputs, rows)
 }
 
 /// Copies the tokens from `first` on of all sources to `out`, token by token.

@@ -3,14 +3,48 @@
 
 use super::forward::{BandSizes, band_rows, convolve};
 use super::{Activation, ConvGeometry, Source};
-use crate::level::Level;
-use crate::matmul::{Found, Matrix, MatrixMut, matmul};
-use crate::parallel::{sum_parts, with_scratch};
+use crate::element::Element;
+use crate::level::{Level, at_every_level};
+use crate::outer::{Table, add_outer};
+use crate::parallel::{for_each_part, sum_parts, with_scratch};
 
 /// Tasks that sum the gradient of a weight, each with a copy of its own.
 const WEIGHT_PARTS: usize = 16;
 
-pub(super) fn grad_x(g: &ConvGeometry, weight: &[f32], grad_out: &[f32], grad_x: &mut [f32]) {
+/// Values that one task computes.
+const TASK_VALUES: usize = 1 << 14;
+
+/// Writes the gradient before an activation to `grad`, from that behind it and the values there.
+pub(super) fn activate(activation: Activation, out: &[f32], grad_out: &[f32], grad: &mut [f32]) {
+    let Activation::LeakyRelu(slope) = activation else {
+        grad.copy_from_slice(grad_out);
+        return;
+    };
+    let level = Level::current();
+    for_each_part(grad, TASK_VALUES, |task, grad| {
+        let part = task * TASK_VALUES..task * TASK_VALUES + grad.len();
+        unleak(level, &out[part.clone()], &grad_out[part], slope, grad);
+    });
+}
+
+at_every_level! {
+    fn unleak(out: &[f32], grad_out: &[f32], slope: f32, grad: &mut [f32]) = unleak_body;
+}
+
+#[inline(always)]
+fn unleak_body<const FUSED: bool>(out: &[f32], grad_out: &[f32], slope: f32, grad: &mut [f32]) {
+    for ((grad, grad_out), out) in grad.iter_mut().zip(grad_out).zip(out) {
+        *grad = if *out > 0.0 { *grad_out } else { slope * grad_out };
+    }
+}
+
+pub(super) fn grad_x<E: Element>(
+    level: Level,
+    g: &ConvGeometry,
+    weight: &[f32],
+    grad_out: &[f32],
+    grad_x: &mut [f32],
+) {
     let turned = ConvGeometry {
         batch: g.batch,
         height: g.out_height(),
@@ -21,13 +55,38 @@ pub(super) fn grad_x(g: &ConvGeometry, weight: &[f32], grad_out: &[f32], grad_x:
         padding: [g.kernel[0] - 1 - g.padding[0], g.kernel[1] - 1 - g.padding[1]],
     };
     let matrix = g.weight_sizes().pack_turned(weight);
-    let level = Level::current();
-    let packed = turned.weight_sizes().packed::<f32>(level, &matrix, None);
+    let packed = turned.weight_sizes().packed::<E>(level, &matrix, None);
     let source = Source { values: grad_out, channels: turned.in_channels };
     convolve(level, &turned, &[source], &packed, Activation::None, grad_x);
 }
 
-pub(super) fn grad_weight(g: &ConvGeometry, x: &[f32], grad_out: &[f32], grad: &mut [f32]) {
+/// Cuts the gradient of the joined input into those of its sources.
+pub(super) fn cut(sources: &[Source<'_>], joined: &[f32], pixels: usize) -> Vec<Vec<f32>> {
+    let total = joined.len() / pixels.max(1);
+    let mut first = 0;
+    let mut parts = Vec::with_capacity(sources.len());
+    for source in sources {
+        let mut part = vec![0.0; source.values.len()];
+        let channels = source.channels;
+        for_each_part(&mut part, TASK_VALUES / channels.max(1) * channels.max(1), |task, part| {
+            let start = task * (TASK_VALUES / channels.max(1));
+            for (i, pixel) in part.chunks_exact_mut(channels).enumerate() {
+                pixel.copy_from_slice(&joined[(start + i) * total + first..][..channels]);
+            }
+        });
+        first += channels;
+        parts.push(part);
+    }
+    parts
+}
+
+pub(super) fn grad_weight<E: Element>(
+    level: Level,
+    g: &ConvGeometry,
+    sources: &[Source<'_>],
+    grad_out: &[f32],
+    grad: &mut [f32],
+) {
     let rows = band_rows(g);
     let bands_per_frame = g.out_height().div_ceil(rows);
     let bands = g.batch * bands_per_frame;
@@ -37,19 +96,24 @@ pub(super) fn grad_weight(g: &ConvGeometry, x: &[f32], grad_out: &[f32], grad: &
         for band in part * bands / parts..(part + 1) * bands / parts {
             let (frame, row) = (band / bands_per_frame, band % bands_per_frame * rows);
             let sizes = BandSizes::new(g, row, rows.min(g.out_height() - row));
-            let frame_in = &x[frame * g.frame_len()..][..g.frame_len()];
             let frame_grad = &grad_out[frame * g.out_frame_len()..][..g.out_frame_len()];
-            add_band(g, &sizes, frame_in, frame_grad, sum);
+            add_band::<E>((level, g), &sizes, (frame, sources), frame_grad, sum);
         }
     });
     g.weight_sizes().unpack(&packed, grad);
 }
 
-fn add_band(g: &ConvGeometry, band: &BandSizes, frame: &[f32], grad_out: &[f32], sum: &mut [f32]) {
+fn add_band<E: Element>(
+    (level, g): (Level, &ConvGeometry),
+    band: &BandSizes,
+    (frame, sources): (usize, &[Source<'_>]),
+    grad_out: &[f32],
+    sum: &mut [f32],
+) {
     let channels = g.out_channels;
     let lens = [band.padded_len(g), band.pixels * channels];
     with_scratch(lens, |[padded, grad]| {
-        band.pad(g, frame, padded);
+        band.pad_joined::<f32>((level, g), frame, sources, padded);
         // Pixels that span the end of a line are no pixels of the output.
         grad.fill(0.0);
         let row_len = g.out_row_len();
@@ -57,14 +121,10 @@ fn add_band(g: &ConvGeometry, band: &BandSizes, frame: &[f32], grad_out: &[f32],
             let line = &grad_out[(band.row + row) * row_len..][..row_len];
             grad[band.line(row, channels)..][..row_len].copy_from_slice(line);
         }
-        let sizes = [g.kernel[1] * g.in_channels, channels];
-        for (tap_row, sum) in sum.chunks_exact_mut(sizes[0] * sizes[1]).enumerate() {
-            matmul(
-                MatrixMut::dense(sum, sizes),
-                Found::AddedTo,
-                band.seen(g, padded, tap_row).transposed(),
-                Matrix::dense(grad, [band.pixels, channels]),
-            );
+        let len = g.kernel[1] * g.in_channels * channels;
+        for (tap_row, sum) in sum.chunks_exact_mut(len).enumerate() {
+            let seen = band.seen(g, padded, tap_row);
+            add_outer::<E>(level, [seen, Table::dense(grad, channels)], sum);
         }
     });
 }

@@ -3,7 +3,7 @@
 use super::{Activation, ConvGeometry, Source};
 use crate::element::Element;
 use crate::level::Level;
-use crate::matmul::Matrix;
+use crate::outer::Table;
 use crate::parallel::{for_each_band, with_kept, with_scratch};
 use crate::product::{Packed, Product, Rows, Start, multiply};
 
@@ -39,16 +39,9 @@ impl BandSizes {
         self.padded_width * g.in_channels
     }
 
-    /// Copies the rows that the band sees, and zeros around them, to `padded`.
-    pub(super) fn pad(&self, g: &ConvGeometry, frame: &[f32], padded: &mut [f32]) {
-        let sources = [Source { values: frame, channels: g.in_channels }];
-        for (i, line) in padded.chunks_exact_mut(self.line_len(g)).enumerate() {
-            self.pad_line(g, [0, i], &sources, line);
-        }
-    }
-
-    /// The same for a frame of sources whose channels are joined on the way, as elements.
-    fn pad_joined<E: Element>(
+    /// Copies the rows that the band sees of a frame, and zeros around them, to `padded` as
+    /// elements; the channels of all sources are joined on the way.
+    pub(super) fn pad_joined<E: Element>(
         &self,
         (level, g): (Level, &ConvGeometry),
         frame: usize,
@@ -104,10 +97,13 @@ impl BandSizes {
         g: &ConvGeometry,
         padded: &'a [f32],
         tap_row: usize,
-    ) -> Matrix<'a> {
-        let first = tap_row * self.padded_width * g.in_channels;
-        let columns = g.kernel[1] * g.in_channels;
-        Matrix::new(&padded[first..], [self.pixels, columns], g.in_channels)
+    ) -> Table<'a> {
+        Table {
+            values: &padded[tap_row * self.padded_width * g.in_channels..],
+            rows: self.pixels,
+            len: g.kernel[1] * g.in_channels,
+            stride: g.in_channels,
+        }
     }
 
     /// Where the output row `row` of the band is among the product's `pixels` of `channels`.

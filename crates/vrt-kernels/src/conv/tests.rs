@@ -198,3 +198,63 @@ fn a_padding_as_large_as_the_kernel_is_refused() {
     let weights = ConvWeights { weight: &[0.0], bias: None };
     conv2d(&geometry, &[0.0; 4], weights, &mut [0.0; 8]);
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn gradients_behind_an_activation_are_those_before_it(
+        height in 3_usize..9, width in 3_usize..9, parts in [1_usize..4, 1..4],
+        outputs in 1_usize..6, leaky: bool, seed: u64,
+    ) {
+        let geometry = ConvGeometry {
+            batch: 2,
+            height,
+            width,
+            in_channels: parts[0] + parts[1],
+            out_channels: outputs,
+            kernel: [3, 3],
+            padding: [1, 1],
+        };
+        let mut random = Random::new(seed);
+        let pixels = 2 * height * width;
+        let sources = parts.map(|channels| random.values(pixels * channels, 1.0));
+        let weight = random.values(geometry.weight_len(), 1.0);
+        let bias = random.values(outputs, 1.0);
+        let grad = random.values(geometry.out_len(), 1.0);
+        let joined: Vec<f32> = (0..pixels)
+            .flat_map(|pixel| [0, 1].map(|i| &sources[i][pixel * parts[i]..][..parts[i]]))
+            .flatten()
+            .copied()
+            .collect();
+        let slope = if leaky { 0.1 } else { 0.0 };
+        let activation = Activation::LeakyRelu(slope);
+        let weights = ConvWeights { weight: &weight, bias: Some(&bias) };
+        let mut out = vec![f32::NAN; geometry.out_len()];
+        let given = [0, 1].map(|i| Source { values: &sources[i], channels: parts[i] });
+        conv2d_joined(&geometry, &given, weights, activation, &mut out);
+        let values = ConvValues { sources: &given, weight: &weight, out: &out, grad: &grad };
+        let found = conv2d_joined_backward(&geometry, values, activation, true);
+        let before: Vec<f32> = grad
+            .iter()
+            .zip(&out)
+            .map(|(grad, out)| if *out > 0.0 { *grad } else { slope * grad })
+            .collect();
+        let (mut gx, mut gw, mut gb) =
+            (vec![f32::NAN; joined.len()], vec![f32::NAN; weight.len()], vec![f32::NAN; outputs]);
+        let wanted =
+            ConvGradients { x: Some(&mut gx), weight: Some(&mut gw), bias: Some(&mut gb) };
+        conv2d_backward(&geometry, &joined, &weight, &before, wanted);
+        prop_assert_eq!(found.weight, gw);
+        prop_assert_eq!(found.bias, gb);
+        let total = parts[0] + parts[1];
+        for (i, part) in found.sources.iter().enumerate() {
+            let first = if i == 0 { 0 } else { parts[0] };
+            let expected: Vec<f32> = gx
+                .chunks_exact(total)
+                .flat_map(|pixel| pixel[first..first + parts[i]].iter().copied())
+                .collect();
+            prop_assert_eq!(part, &expected);
+        }
+    }
+}

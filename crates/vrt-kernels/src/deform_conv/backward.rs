@@ -7,8 +7,9 @@ use super::columns::{Layout, Pixels, gather, sample_gradients, scatter};
 use super::forward::BLOCK_PIXELS;
 use super::{DeformGeometry, DeformInputs};
 use crate::level::Level;
-use crate::matmul::{Found, Matrix, MatrixMut, matmul};
+use crate::outer::{Table, add_outer};
 use crate::parallel::{for_each_band, for_each_part, sum_parts, with_flush_to_zero, with_scratch};
+use crate::product::Packed;
 
 /// Values of the columns' gradient that are held at a time (64 MiB).
 const HELD_VALUES: usize = 16 << 20;
@@ -45,7 +46,12 @@ pub(super) fn grad_samples(
     grad_out: &[f32],
     mut wanted: SampleGradients<'_>,
 ) {
-    let packed = g.weight_sizes().pack(inputs.weight);
+    let (packed, sizes) = (g.weight_sizes().pack(inputs.weight), g.weight_sizes());
+    let nothing = vec![0.0; sizes.taps * sizes.inputs];
+    // Columns down its rows, as a linear layer is published.
+    let groups = packed.chunks_exact(sizes.group_len());
+    let packed: Vec<Packed<f32>> =
+        groups.map(|group| Packed::published(level, group, &nothing, (0, 1.0))).collect();
     let layout = Layout::new(g);
     let frame_pixels = g.out_frame_pixels();
     let row_len = g.out_width() * g.column_len();
@@ -75,20 +81,21 @@ pub(super) fn grad_samples(
 }
 
 /// `grad_columns = grad_out · packedᵀ`, group by group.
-fn grad_of_columns(g: &DeformGeometry, packed: &[f32], grad_out: &[f32], grad_columns: &mut [f32]) {
+fn grad_of_columns(
+    g: &DeformGeometry,
+    groups: &[Packed<f32>],
+    grad_out: &[f32],
+    grad_columns: &mut [f32],
+) {
     let sizes = g.weight_sizes();
     let seen = sizes.taps * sizes.inputs;
+    let strides = [g.out_channels, g.column_len()];
     for_each_part(grad_columns, BLOCK_PIXELS * g.column_len(), |block, columns| {
         let count = columns.len() / g.column_len();
         let grad_out = &grad_out[block * BLOCK_PIXELS * g.out_channels..];
-        for (group, weight) in packed.chunks_exact(sizes.group_len()).enumerate() {
+        for (group, weight) in groups.iter().enumerate() {
             let grad_out = &grad_out[group * sizes.outputs..];
-            matmul(
-                MatrixMut::new(&mut columns[group * seen..], [count, seen], g.column_len()),
-                Found::Replaced,
-                Matrix::new(grad_out, [count, sizes.outputs], g.out_channels),
-                Matrix::dense(weight, [seen, sizes.outputs]).transposed(),
-            );
+            weight.apply(grad_out, count, strides, &mut [], &mut columns[group * seen..]);
         }
     });
 }
@@ -176,7 +183,7 @@ pub(super) fn grad_weight(
             with_scratch([count * g.column_len()], |[columns]| {
                 gather(level, Pixels::new(g, &layout, inputs, first..first + count), columns);
                 let grad_out = &grad_out[first * g.out_channels..][..count * g.out_channels];
-                add_products(g, columns, grad_out, sum);
+                add_products((level, g), columns, grad_out, sum);
             });
         }
     });
@@ -184,17 +191,20 @@ pub(super) fn grad_weight(
 }
 
 /// `sum += columnsᵀ · grad_out`, group by group.
-fn add_products(g: &DeformGeometry, columns: &[f32], grad_out: &[f32], sum: &mut [f32]) {
+fn add_products(
+    (level, g): (Level, &DeformGeometry),
+    columns: &[f32],
+    grad_out: &[f32],
+    sum: &mut [f32],
+) {
     let sizes = g.weight_sizes();
-    let seen = sizes.taps * sizes.inputs;
-    let count = grad_out.len() / g.out_channels;
+    let len = sizes.taps * sizes.inputs;
+    let rows = grad_out.len() / g.out_channels;
     for (group, sum) in sum.chunks_exact_mut(sizes.group_len()).enumerate() {
-        let grad_out = &grad_out[group * sizes.outputs..];
-        matmul(
-            MatrixMut::dense(sum, [seen, sizes.outputs]),
-            Found::AddedTo,
-            Matrix::new(&columns[group * seen..], [count, seen], g.column_len()).transposed(),
-            Matrix::new(grad_out, [count, sizes.outputs], g.out_channels),
-        );
+        let values = &columns[group * len..];
+        let seen = Table { values, rows, len, stride: g.column_len() };
+        let values = &grad_out[group * sizes.outputs..];
+        let grad = Table { values, rows, len: sizes.outputs, stride: g.out_channels };
+        add_outer::<f32>(level, [seen, grad], sum);
     }
 }

@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use crate::exponential::exp;
-use crate::level::{at_every_level, mul_add};
+use crate::level::{Level, at_every_level, mul_add};
+use crate::parallel::with_flush_to_zero;
 
 /// What the offset convolutions answered, and the flows that it corrects.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +56,23 @@ impl<'a> Guide<'a> {
     }
 }
 
+/// Writes the offsets and masks of all pixels.
+pub(super) fn decode_all(
+    level: Level,
+    guide: &Guide<'_>,
+    samples: usize,
+    [offset, mask]: [&mut [f32]; 2],
+) {
+    const PIXELS: usize = 64;
+    let parts = offset.par_chunks_mut(PIXELS * 2 * samples);
+    let parts = parts.zip(mask.par_chunks_mut(PIXELS * samples)).enumerate();
+    parts.for_each(|(task, (offset, mask))| {
+        let first = task * PIXELS;
+        let pixels = guide.of_pixels(first..first + mask.len() / samples);
+        with_flush_to_zero(|| decode(level, pixels, offset, mask));
+    });
+}
+
 at_every_level! {
     /// Writes the offsets (dy, dx) and masks of the pixels.
     pub(super) fn decode(
@@ -84,6 +104,62 @@ fn decode_body<const FUSED: bool>(pixels: GuidedPixels<'_>, offset: &mut [f32], 
         for (mask, answer) in mask.iter_mut().zip(masks) {
             *mask = sigmoid::<FUSED>(*answer);
         }
+    }
+}
+
+/// The gradients of some offsets and masks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PlaceGradients<'a> {
+    pub(super) offset: &'a [f32],
+    pub(super) mask: &'a [f32],
+}
+
+at_every_level! {
+    /// Writes the gradients of answers from those of the offsets and masks made of them, for pixels
+    /// of so many samples.
+    pub(super) fn answer_gradients(
+        answers: &[f32],
+        grads: PlaceGradients<'_>,
+        sizes: (usize, f32),
+        out: &mut [f32],
+    ) = answer_gradients_body;
+}
+
+#[inline(always)]
+fn answer_gradients_body<const FUSED: bool>(
+    answers: &[f32],
+    grads: PlaceGradients<'_>,
+    (samples, max_offset): (usize, f32),
+    out: &mut [f32],
+) {
+    let pixels = answers.chunks_exact(3 * samples).zip(out.chunks_exact_mut(3 * samples));
+    for (pixel, (answers, out)) in pixels.enumerate() {
+        let offsets = &grads.offset[2 * samples * pixel..][..2 * samples];
+        let masks = &grads.mask[samples * pixel..][..samples];
+        for i in 0..2 * samples {
+            let turned = tanh::<FUSED>(answers[i]);
+            out[i] = max_offset * mul_add::<FUSED>(-turned, turned, 1.0) * offsets[i];
+        }
+        for i in 0..samples {
+            let mask = sigmoid::<FUSED>(answers[2 * samples + i]);
+            out[2 * samples + i] = mul_add::<FUSED>(-mask, mask, mask) * masks[i];
+        }
+    }
+}
+
+/// Writes the gradient of the flow to neighbour `part` of `parts`, (x, y) for each pixel: that of
+/// all offsets (dy, dx) that it was added to.
+pub(super) fn flow_gradient(
+    offset: &[f32],
+    samples: usize,
+    [part, parts]: [usize; 2],
+    out: &mut [f32],
+) {
+    let len = 2 * samples / parts;
+    let pixels = offset.chunks_exact(2 * samples).zip(out.as_chunks_mut::<2>().0);
+    for (offset, out) in pixels {
+        let (places, _) = offset[part * len..][..len].as_chunks::<2>();
+        *out = places.iter().fold([0.0; 2], |[x, y], [dy, dx]| [x + dx, y + dy]);
     }
 }
 

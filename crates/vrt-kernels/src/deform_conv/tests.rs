@@ -3,6 +3,7 @@ use vrt_testing::{Random, Tolerance, assert_close};
 
 use super::reference::Exact;
 use super::*;
+use crate::slopes;
 use crate::conv::{ConvGeometry, ConvGradients, ConvWeights, conv2d, conv2d_backward};
 
 prop_compose! {
@@ -273,4 +274,62 @@ fn groups_that_do_not_divide_the_channels_are_refused() {
     let geometry = DeformGeometry { offset_groups: 3, ..large() };
     let v = Values::new(&large(), 1);
     deform_conv(&geometry, v.inputs(), &v.bias, &mut vec![0.0; geometry.out_len()]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn gradients_at_guided_places_are_slopes(
+        batch in 1_usize..3, height in 3_usize..6, width in 3_usize..6, reach in 1_usize..3,
+        seed: u64,
+    ) {
+        let geometry = DeformGeometry {
+            batch,
+            height,
+            width,
+            in_channels: 4,
+            out_channels: 3,
+            weight_groups: 1,
+            offset_groups: 2,
+            kernel: [3, 3],
+            padding: [1, 1],
+        };
+        let (mut random, pixels) = (Random::new(seed), batch * height * width);
+        let samples = geometry.samples();
+        // Halves of pixels, and less than a half from there: the bilinear function has a slope.
+        let mut flow = || {
+            (0..2 * pixels).map(|_| random.below(4) as f32 - 1.5).collect::<Vec<f32>>()
+        };
+        let flows: Vec<_> = (0..reach).map(|_| flow()).collect();
+        let lens = [geometry.x_len(), 3 * samples * pixels, geometry.weight_len(), 3];
+        let mut values: Vec<Vec<f32>> =
+            lens.iter().map(|len| random.values(*len, 1.0)).collect();
+        values.extend(flows);
+        let probe = random.values(geometry.out_len(), 1.0);
+        let max_offset = 0.4;
+        let function = |values: &[Vec<f32>]| {
+            let exact = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
+            let answers = exact(&values[1]);
+            let (mut offset, mut mask) = (vec![], vec![]);
+            for (pixel, answers) in answers.chunks_exact(3 * samples).enumerate() {
+                for (at, answer) in answers[..2 * samples].iter().enumerate() {
+                    // (dy, dx), and flows along x then y.
+                    let flow = &values[4 + at * reach / (2 * samples)];
+                    let moved = f64::from(flow[2 * pixel + 1 - at % 2]);
+                    offset.push(f64::from(max_offset) * answer.tanh() + moved);
+                }
+                mask.extend(answers[2 * samples..].iter().map(|a| 1.0 / (1.0 + (-a).exp())));
+            }
+            let places = Exact { x: exact(&values[0]), offset, mask, weight: exact(&values[2]) };
+            slopes::weighted(&reference::deform_conv(&geometry, &places, &values[3]), &probe)
+        };
+        let flows: Vec<&[f32]> = values[4..].iter().map(Vec::as_slice).collect();
+        let guide = Guide { answers: &values[1], flows: &flows, max_offset };
+        let found =
+            deform_conv_guided_backward(&geometry, &values[0], guide, &values[2], &probe);
+        let mut grads = vec![found.x, found.answers, found.weight, found.bias];
+        grads.extend(found.flows);
+        slopes::check(&values, &grads, seed, function)?;
+    }
 }

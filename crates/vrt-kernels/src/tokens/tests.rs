@@ -1,8 +1,10 @@
 use proptest::prelude::*;
 use vrt_testing::Random;
 
+use super::backward::{gated_mlp_at as mlp_gradients, project_at as project_gradients};
 use super::*;
 use crate::block::reference;
+use crate::slopes;
 
 /// Random layers, each weight and bias.
 fn layers(sizes: &[[usize; 2]], seed: u64) -> Vec<[Vec<f32>; 2]> {
@@ -87,6 +89,96 @@ proptest! {
                 prop_assert!((f64::from(*out) - expected).abs() < 2e-5, "{level}");
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn gradients_of_a_projection_are_slopes(
+        rows in 1_usize..250, inputs in 2_usize..20, outputs in 1_usize..20,
+        with_norm: bool, seed: u64,
+    ) {
+        let mut random = Random::new(seed);
+        let lens =
+            [rows * inputs, inputs * outputs, outputs, inputs, inputs, rows * outputs];
+        let all = lens.map(|len| random.values(len, 1.0));
+        let probe = all[5].clone();
+        let values = &all[..if with_norm { 5 } else { 3 }];
+        let function = |values: &[Vec<f32>]| {
+            let layer = Affine { weight: &values[1], bias: &values[2] };
+            let seen = match values.get(3..5) {
+                Some([weight, bias]) => {
+                    reference::norm(&Affine { weight, bias }, &exact(&values[0]))
+                }
+                _ => exact(&values[0]),
+            };
+            slopes::weighted(&reference::linear(&layer, &seen), &probe)
+        };
+        let projection = Projection {
+            norm: with_norm.then(|| Affine { weight: &all[3], bias: &all[4] }),
+            layer: Affine { weight: &all[1], bias: &all[2] },
+            residual: None,
+        };
+        for level in Level::available() {
+            let found = project_gradients::<f32>(level, &projection, &all[0], &probe);
+            let mut grads = vec![found.x];
+            grads.extend(found.layer);
+            if with_norm {
+                grads.extend(found.norm);
+            }
+            slopes::check(values, &grads, seed, function)?;
+        }
+    }
+
+    #[test]
+    fn gradients_of_a_gated_mlp_are_slopes(
+        rows in 1_usize..150, parts in [1_usize..12, 1..12],
+        hidden in 1_usize..20, outputs in 1_usize..20, seed: u64,
+    ) {
+        let mut random = Random::new(seed);
+        let inputs = parts[0] + parts[1];
+        let lens = [rows * parts[0], rows * parts[1], inputs * hidden, hidden, inputs * hidden];
+        let more = [hidden, hidden * outputs, outputs, rows * outputs];
+        let mut values: Vec<_> =
+            lens.into_iter().chain(more).map(|len| random.values(len, 1.0)).collect();
+        let probe = values.pop().expect("the last");
+        let weights = |values: &'_ [Vec<f32>]| -> [[Vec<f32>; 2]; 3] {
+            [2, 4, 6].map(|i| [values[i].clone(), values[i + 1].clone()])
+        };
+        let function = |values: &[Vec<f32>]| {
+            let layers = weights(values);
+            let [fc11, fc12, fc2] = layers.each_ref().map(affine);
+            let joined: Vec<f64> = (0..rows)
+                .flat_map(|row| [0, 1].map(|i| exact(&values[i][row * parts[i]..][..parts[i]])))
+                .flatten()
+                .collect();
+            let out = reference::mlp(&MlpWeights { fc11, fc12, fc2 }, &joined);
+            slopes::weighted(&out, &probe)
+        };
+        let layers = weights(&values);
+        let [fc11, fc12, fc2] = layers.each_ref().map(affine);
+        let sources = [0, 1].map(|i| Source { values: &values[i], channels: parts[i] });
+        for level in Level::available() {
+            let weights = MlpWeights { fc11, fc12, fc2 };
+            let (mut grads, layers) = mlp_gradients::<f32>(level, &sources, &weights, &probe);
+            grads.extend(layers);
+            slopes::check(&values, &grads, seed, function)?;
+        }
+    }
+
+    #[test]
+    fn gradients_of_a_norm_are_slopes(rows in 1_usize..250, len in 2_usize..20, seed: u64) {
+        let mut random = Random::new(seed);
+        let values = [rows * len, len, len].map(|len| random.values(len, 1.0));
+        let probe = random.values(rows * len, 1.0);
+        let norm = Affine { weight: &values[1], bias: &values[2] };
+        let grads = norm_backward(norm, &values[0], &probe);
+        slopes::check(&values, &grads, seed, |values| {
+            let norm = Affine { weight: &values[1], bias: &values[2] };
+            slopes::weighted(&reference::norm(&norm, &exact(&values[0])), &probe)
+        })?;
     }
 }
 
