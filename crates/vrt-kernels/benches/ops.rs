@@ -198,12 +198,14 @@ fn block(Scale { frames, side }: Scale, mutual: bool, random: &mut Random) -> Ca
         qkv_self: layer(channels, 3 * channels, random),
         table: tensor([windows.table_len() / heads, heads], 0.5, random),
         mutual: mutual.then(|| {
-            let code = Tensor::zeros([window[1] * window[2], channels], &Device::flex());
+            let code = vec![0.0; window[1] * window[2] * channels];
             (layer(channels, 3 * channels, random), code)
         }),
         proj: layer(attended, channels, random),
         norm2: norm(channels, random),
         mlp: mlp([channels, hidden, channels], random),
+        branches: Vec::new(),
+        keeps_found: false,
     };
     let tokens = size.iter().product::<usize>();
     let linear_flops = 2 * channels * (3 * attended + attended + 3 * hidden);
@@ -214,7 +216,7 @@ fn block(Scale { frames, side }: Scale, mutual: bool, random: &mut Random) -> Ca
     Case {
         name: format!("block, {kind}, {}×8×8", full[0]),
         flops: tokens * (linear_flops + 4 * channels * asked),
-        fused: Box::new(move || fused::block(x.clone(), &parameters, &geometry).into_data()),
+        fused: Box::new(move || fused::block(x.clone(), parameters.clone(), &geometry).into_data()),
         composed: Box::new(move || composed_block(again.clone(), &shared, &geometry).into_data()),
     }
 }

@@ -1,24 +1,52 @@
-//! Operations on tensors that do at once what several of [`ops`](crate::ops) do, for restoring on
-//! processors. They record no gradient: training, and other devices, compose the same of `ops`.
+//! Operations on tensors that do at once what several of [`ops`](crate::ops) do, on processors, with
+//! gradients where a tensor wants them: for restoring and for training. Other devices compose the
+//! same of `ops`.
 //!
 //! A caller asks [`serves`] first.
 
-use burn::backend::{BackendTensor, DispatchAutodiffContext, DispatchDevice};
-use burn::backend::{DispatchTensor, DispatchTensorKind};
-use burn::tensor::{Device, Shape, Tensor, TensorData};
-use burn_flex::FlexTensor;
+use std::cell::Cell;
 
-use crate::block::{BlockGeometry, BlockWeights, Input, MutualWeights, block as block_slices};
-use crate::conv::{Activation, ConvGeometry, ConvWeights, Source, conv2d_joined};
-use crate::deform_conv::{DeformGeometry, Guide, deform_conv_guided};
-use crate::mlp::{Affine, MlpWeights};
-use crate::tokens::{
-    Projection, gated_mlp as gated_mlp_slices, norm as norm_slices, project as project_slices,
-};
+use burn::tensor::{Device, Tensor};
+
+use crate::conv::{Activation, ConvGeometry, ConvValues, ConvWeights, Source};
+use crate::conv::{conv2d_joined, conv2d_joined_backward};
+use crate::deform_conv::{DeformGeometry, Guide, deform_conv_guided, deform_conv_guided_backward};
+use crate::mlp::MlpWeights;
+use crate::ops::on_cpu;
+use crate::tokens::{self, Projection};
+
+mod block;
+mod record;
+mod values;
+
+pub use block::{Block, block};
+
+use record::{Found, Operation};
+use values::{Operand, Values, affine, filled};
+
+thread_local! {
+    static LEFT_OUT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Puts back what was before, on whatever way the scope is left.
+struct Restore(bool);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        LEFT_OUT.set(self.0);
+    }
+}
 
 /// Whether these operations run on tensors of this device.
 pub fn serves(device: &Device) -> bool {
-    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+    on_cpu(device) && !LEFT_OUT.get()
+}
+
+/// Calls `work`, in which [`serves`] says no on this thread: what is composed instead is what these
+/// operations are held to.
+pub fn without<T>(work: impl FnOnce() -> T) -> T {
+    let _restore = Restore(LEFT_OUT.replace(true));
+    work()
 }
 
 /// Weight and bias of a linear layer, `[outputs, inputs]` and `[outputs]`.
@@ -50,122 +78,33 @@ pub struct Mlp {
     pub fc2: Layer,
 }
 
-/// The parameters of an attention block; see [`BlockWeights`].
-#[derive(Clone, Debug)]
-pub struct Block {
-    /// Before attention.
-    pub norm1: Norm,
-    /// Queries, keys and values of self attention.
-    pub qkv_self: Layer,
-    /// `[(2·Wd−1)·(2·Wh−1)·(2·Ww−1), heads]`
-    pub table: Tensor<2>,
-    /// Queries, keys and values of mutual attention, and the code of the places of a frame of a
-    /// window, `[Wh · Ww, channels]`.
-    pub mutual: Option<(Layer, Tensor<2>)>,
-    /// What attention found to channels.
-    pub proj: Layer,
-    /// Before the MLP.
-    pub norm2: Norm,
-    /// The MLP.
-    pub mlp: Mlp,
-}
-
-/// A tensor of this process's memory whose values lie one behind the other.
-struct Values(FlexTensor);
-
-impl Values {
-    fn of<const D: usize>(tensor: Tensor<D>) -> Self {
-        let tensor = match tensor.into_dispatch().kind {
-            DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => tensor,
-            other => panic!("fused operations run on processors without gradients, not {other:?}"),
-        };
-        let contiguous = tensor.as_slice::<f32>().is_some();
-        Self(if contiguous { tensor } else { tensor.to_contiguous() })
-    }
-
-    fn get(&self) -> &[f32] {
-        self.0.as_slice().unwrap_or_else(|| {
-            panic!("the kernels compute in f32, this tensor holds {:?}", self.0.dtype())
-        })
+impl Layer {
+    fn operands(&self) -> [Operand; 2] {
+        [Operand::of(self.weight.clone()), Operand::of(self.bias.clone())]
     }
 }
 
-fn tensor<const D: usize>(values: FlexTensor) -> Tensor<D> {
-    let kind = DispatchTensorKind::Flex(BackendTensor::Float(values));
-    Tensor::from_dispatch(DispatchTensor { kind, autodiff: DispatchAutodiffContext::Disabled })
-}
-
-/// A tensor of `shape` that `fill` writes.
-fn filled<const D: usize>(shape: [usize; D], fill: impl FnOnce(&mut [f32])) -> Tensor<D> {
-    let mut values = vec![0.0; shape.iter().product()];
-    fill(&mut values);
-    tensor(FlexTensor::from_data(TensorData::new(values, Shape::new(shape))))
-}
-
-/// A weight and a bias in memory.
-struct WeightAndBias(Values, Values);
-
-impl WeightAndBias {
-    fn layer(Layer { weight, bias }: &Layer) -> Self {
-        Self(Values::of(weight.clone()), Values::of(bias.clone()))
-    }
-
-    fn norm(Norm { weight, bias }: &Norm) -> Self {
-        Self(Values::of(weight.clone()), Values::of(bias.clone()))
-    }
-
-    fn get(&self) -> Affine<'_> {
-        Affine { weight: self.0.get(), bias: self.1.get() }
+impl Norm {
+    fn operands(&self) -> [Operand; 2] {
+        [Operand::of(self.weight.clone()), Operand::of(self.bias.clone())]
     }
 }
 
-/// The layers of an MLP in memory.
-struct MlpValues([WeightAndBias; 3]);
-
-impl MlpValues {
-    fn of(Mlp { fc11, fc12, fc2 }: &Mlp) -> Self {
-        Self([fc11, fc12, fc2].map(WeightAndBias::layer))
-    }
-
-    fn get(&self) -> MlpWeights<'_> {
-        let [fc11, fc12, fc2] = self.0.each_ref().map(WeightAndBias::get);
-        MlpWeights { fc11, fc12, fc2 }
+impl Mlp {
+    fn operands(&self) -> impl Iterator<Item = Operand> {
+        [&self.fc11, &self.fc12, &self.fc2].into_iter().flat_map(Layer::operands)
     }
 }
 
-/// An attention block: `x += attention(norm(x))`, `x += mlp(norm(x))`; see [`crate::block`].
-///
-/// # Panics
-///
-/// Panics if the sizes of `x`, `[b, d, h, w, c]`, and of the parameters are not those of
-/// `geometry`, or the device is not [served](serves).
-pub fn block(x: Tensor<5>, parameters: &Block, geometry: &BlockGeometry) -> Tensor<5> {
-    let [norm1, norm2] = [&parameters.norm1, &parameters.norm2].map(WeightAndBias::norm);
-    let [qkv, proj] = [&parameters.qkv_self, &parameters.proj].map(WeightAndBias::layer);
-    let table = Values::of(parameters.table.clone());
-    let mlp = MlpValues::of(&parameters.mlp);
-    let mutual = parameters.mutual.as_ref();
-    let mutual = mutual.map(|(qkv, code)| (WeightAndBias::layer(qkv), Values::of(code.clone())));
-    let weights = BlockWeights {
-        norm1: norm1.get(),
-        qkv_self: qkv.get(),
-        table: table.get(),
-        mutual: mutual
-            .as_ref()
-            .map(|(qkv, code)| MutualWeights { qkv: qkv.get(), positions: code.get() }),
-        proj: proj.get(),
-        norm2: norm2.get(),
-        mlp: mlp.get(),
-    };
-    let shape = x.dims();
-    let x = Values::of(x);
-    // In place, unless somebody else holds the values, or they are part of something larger.
-    if x.0.is_unique() && x.0.storage::<f32>().len() == geometry.len() {
-        let mut x = x.0;
-        block_slices(geometry, &weights, Input::Output, x.storage_mut());
-        return tensor(x);
-    }
-    filled(shape, |out| block_slices(geometry, &weights, Input::Values(x.get()), out))
+/// The layers of an MLP at the front of a list.
+fn mlp_weights(values: &[Values]) -> MlpWeights<'_> {
+    let [fc11, fc12, fc2] = [0, 2, 4].map(|i| affine(&values[i..]));
+    MlpWeights { fc11, fc12, fc2 }
+}
+
+/// Gradients that are wanted.
+fn wanted(found: impl IntoIterator<Item = Vec<f32>>, wanted: &[bool]) -> Found {
+    found.into_iter().zip(wanted).map(|(found, wanted)| wanted.then_some(found)).collect()
 }
 
 /// A linear layer and what stands around it; see [`project`].
@@ -185,15 +124,45 @@ pub struct Around<const D: usize> {
 pub fn project<const D: usize>(x: Tensor<D>, layer: &Layer, around: Around<D>) -> Tensor<D> {
     let mut shape = x.dims();
     shape[D - 1] = layer.bias.dims()[0];
-    let (layer, norm) =
-        (WeightAndBias::layer(layer), around.norm.as_ref().map(WeightAndBias::norm));
-    let (x, residual) = (Values::of(x), around.residual.map(Values::of));
-    let projection = Projection {
-        norm: norm.as_ref().map(WeightAndBias::get),
-        layer: layer.get(),
-        residual: residual.as_ref().map(Values::get),
+    let (has_norm, has_residual) = (around.norm.is_some(), around.residual.is_some());
+    let mut inputs = vec![Operand::of(x)];
+    inputs.extend(layer.operands());
+    inputs.extend(around.norm.iter().flat_map(Norm::operands));
+    inputs.extend(around.residual.map(Operand::of));
+    let projection = move |inputs: &[Values], with_residual: bool| {
+        let residual = (has_residual && with_residual).then(|| inputs.len() - 1);
+        (has_norm.then_some(3), residual)
     };
-    filled(shape, |out| project_slices(&projection, x.get(), out))
+    let operation = Operation {
+        forward: move |inputs: &[Values], _| {
+            let (norm, residual) = projection(inputs, true);
+            let projection = Projection {
+                norm: norm.map(|at| affine(&inputs[at..])),
+                layer: affine(&inputs[1..]),
+                residual: residual.map(|at| inputs[at].get()),
+            };
+            (filled(shape, |out| tokens::project(&projection, inputs[0].get(), out)), ())
+        },
+        backward: move |inputs: &[Values], (): &(), grad: &[f32], asked: &[bool]| {
+            let (norm, _) = projection(inputs, false);
+            let projection = Projection {
+                norm: norm.map(|at| affine(&inputs[at..])),
+                layer: affine(&inputs[1..]),
+                residual: None,
+            };
+            let found = tokens::project_backward(&projection, inputs[0].get(), grad);
+            let mut grads = vec![found.x];
+            grads.extend(found.layer);
+            if has_norm {
+                grads.extend(found.norm);
+            }
+            if has_residual {
+                grads.push(grad.to_vec());
+            }
+            wanted(grads, asked)
+        },
+    };
+    operation.run(inputs)
 }
 
 /// Layer norm of the last axis.
@@ -202,32 +171,29 @@ pub fn project<const D: usize>(x: Tensor<D>, layer: &Layer, around: Around<D>) -
 ///
 /// As [`project`].
 pub fn norm<const D: usize>(x: Tensor<D>, weights: &Norm) -> Tensor<D> {
-    let (shape, weights, x) = (x.dims(), WeightAndBias::norm(weights), Values::of(x));
-    filled(shape, |out| norm_slices(weights.get(), x.get(), out))
+    let shape = x.dims();
+    let mut inputs = vec![Operand::of(x)];
+    inputs.extend(weights.operands());
+    let operation = Operation {
+        forward: move |inputs: &[Values], _| {
+            let weights = affine(&inputs[1..]);
+            (filled(shape, |out| tokens::norm(weights, inputs[0].get(), out)), ())
+        },
+        backward: |inputs: &[Values], (): &(), grad: &[f32], asked: &[bool]| {
+            wanted(tokens::norm_backward(affine(&inputs[1..]), inputs[0].get(), grad), asked)
+        },
+    };
+    operation.run(inputs)
 }
 
 /// Inputs whose channels are seen as one input's.
-struct Joined(Vec<(Values, usize)>);
+fn sources<'a>(inputs: &'a [Values], channels: &[usize]) -> Vec<Source<'a>> {
+    let parts = inputs.iter().zip(channels);
+    parts.map(|(values, channels)| Source { values: values.get(), channels: *channels }).collect()
+}
 
-impl Joined {
-    fn of<const D: usize>(parts: Vec<Tensor<D>>) -> Self {
-        let part = |part: Tensor<D>| {
-            let channels = part.dims()[D - 1];
-            (Values::of(part), channels)
-        };
-        Self(parts.into_iter().map(part).collect())
-    }
-
-    fn channels(&self) -> usize {
-        self.0.iter().map(|(_, channels)| channels).sum()
-    }
-
-    fn sources(&self) -> Vec<Source<'_>> {
-        let parts = self.0.iter();
-        parts
-            .map(|(values, channels)| Source { values: values.get(), channels: *channels })
-            .collect()
-    }
+fn channels<const D: usize>(parts: &[Tensor<D>]) -> Vec<usize> {
+    parts.iter().map(|part| part.dims()[D - 1]).collect()
 }
 
 /// The gated MLP of the last axis, which is that of all `parts`, one behind the other.
@@ -239,8 +205,22 @@ impl Joined {
 pub fn gated_mlp<const D: usize>(parts: Vec<Tensor<D>>, mlp: &Mlp) -> Tensor<D> {
     let mut shape = parts[0].dims();
     shape[D - 1] = mlp.fc2.bias.dims()[0];
-    let (joined, mlp) = (Joined::of(parts), MlpValues::of(mlp));
-    filled(shape, |out| gated_mlp_slices(&joined.sources(), &mlp.get(), out))
+    let (channels, count) = (channels(&parts), parts.len());
+    let mut inputs: Vec<Operand> = parts.into_iter().map(Operand::of).collect();
+    inputs.extend(mlp.operands());
+    let seen = channels.clone();
+    let operation = Operation {
+        forward: move |inputs: &[Values], _| {
+            let (sources, weights) = (sources(inputs, &seen), mlp_weights(&inputs[count..]));
+            (filled(shape, |out| tokens::gated_mlp(&sources, &weights, out)), ())
+        },
+        backward: move |inputs: &[Values], (): &(), grad: &[f32], asked: &[bool]| {
+            let (sources, weights) = (sources(inputs, &channels), mlp_weights(&inputs[count..]));
+            let (parts, layers) = tokens::gated_mlp_backward(&sources, &weights, grad);
+            wanted(parts.into_iter().chain(layers), asked)
+        },
+    };
+    operation.run(inputs)
 }
 
 /// A convolution's parameters, `[out, in, kh, kw]` and `[out]`, and its zeros around.
@@ -263,20 +243,41 @@ pub struct Conv {
 pub fn conv2d(parts: Vec<Tensor<4>>, conv: &Conv, activation: Activation) -> Tensor<4> {
     let [batch, height, width, _] = parts[0].dims();
     let [out_channels, _, kh, kw] = conv.weight.dims();
-    let joined = Joined::of(parts);
+    let (channels, count) = (channels(&parts), parts.len());
     let geometry = ConvGeometry {
         batch,
         height,
         width,
-        in_channels: joined.channels(),
+        in_channels: channels.iter().sum(),
         out_channels,
         kernel: [kh, kw],
         padding: conv.padding,
     };
-    let (weight, bias) = (Values::of(conv.weight.clone()), Values::of(conv.bias.clone()));
-    let weights = ConvWeights { weight: weight.get(), bias: Some(bias.get()) };
     let shape = [batch, geometry.out_height(), geometry.out_width(), out_channels];
-    filled(shape, |out| conv2d_joined(&geometry, &joined.sources(), weights, activation, out))
+    let mut inputs: Vec<Operand> = parts.into_iter().map(Operand::of).collect();
+    inputs.extend([Operand::of(conv.weight.clone()), Operand::of(conv.bias.clone())]);
+    let seen = channels.clone();
+    let operation = Operation {
+        forward: move |inputs: &[Values], _| {
+            let (weight, bias) = (inputs[count].get(), Some(inputs[count + 1].get()));
+            let (sources, weights) = (sources(inputs, &seen), ConvWeights { weight, bias });
+            let out = filled(shape, |out| {
+                conv2d_joined(&geometry, &sources, weights, activation, out);
+            });
+            (out.clone(), Values::new(out))
+        },
+        backward: move |inputs: &[Values], out: &Values, grad: &[f32], asked: &[bool]| {
+            let (sources, weight) = (sources(inputs, &channels), inputs[count].get());
+            let values = ConvValues { sources: &sources, weight, out: out.get(), grad };
+            let of_sources = asked[..count].contains(&true);
+            let found = conv2d_joined_backward(&geometry, values, activation, of_sources);
+            let mut grads = found.sources;
+            grads.resize(count, Vec::new());
+            grads.extend([found.weight, found.bias]);
+            wanted(grads, asked)
+        },
+    };
+    operation.run(inputs)
 }
 
 /// What guides a deformable convolution; see [`Guide`].
@@ -291,6 +292,13 @@ pub struct Guidance {
     /// Groups of channels that are sampled together.
     pub groups: usize,
 }
+
+/// Places of a deformable convolution's inputs; flows come last.
+const X: usize = 0;
+const ANSWERS: usize = 1;
+const WEIGHT: usize = 2;
+const BIAS: usize = 3;
+const FLOWS: usize = 4;
 
 /// Deformable convolution of `x`, `[n, h, w, c]`, at places around flows, of the size of `x`.
 ///
@@ -311,12 +319,27 @@ pub fn deform_conv(x: Tensor<4>, guidance: Guidance, conv: &Conv) -> Tensor<4> {
         kernel: [kh, kw],
         padding: conv.padding,
     };
-    let (x, answers) = (Values::of(x), Values::of(guidance.answers));
-    let flows: Vec<_> = guidance.flows.into_iter().map(Values::of).collect();
-    let flows: Vec<&[f32]> = flows.iter().map(Values::get).collect();
-    let guide = Guide { answers: answers.get(), flows: &flows, max_offset: guidance.max_offset };
-    let (weight, bias) = (Values::of(conv.weight.clone()), Values::of(conv.bias.clone()));
-    let weights = [weight.get(), bias.get()];
     let shape = [batch, geometry.out_height(), geometry.out_width(), out_channels];
-    filled(shape, |out| deform_conv_guided(&geometry, x.get(), guide, weights, out))
+    let max_offset = guidance.max_offset;
+    let mut inputs = vec![Operand::of(x), Operand::of(guidance.answers)];
+    inputs.extend([Operand::of(conv.weight.clone()), Operand::of(conv.bias.clone())]);
+    inputs.extend(guidance.flows.into_iter().map(Operand::of));
+    let operation = Operation {
+        forward: move |inputs: &[Values], _| {
+            let flows: Vec<&[f32]> = inputs[FLOWS..].iter().map(Values::get).collect();
+            let guide = Guide { answers: inputs[ANSWERS].get(), flows: &flows, max_offset };
+            let weights = [inputs[WEIGHT].get(), inputs[BIAS].get()];
+            let x = inputs[X].get();
+            (filled(shape, |out| deform_conv_guided(&geometry, x, guide, weights, out)), ())
+        },
+        backward: move |inputs: &[Values], (): &(), grad: &[f32], asked: &[bool]| {
+            let flows: Vec<&[f32]> = inputs[FLOWS..].iter().map(Values::get).collect();
+            let guide = Guide { answers: inputs[ANSWERS].get(), flows: &flows, max_offset };
+            let (x, weight) = (inputs[X].get(), inputs[WEIGHT].get());
+            let found = deform_conv_guided_backward(&geometry, x, guide, weight, grad);
+            let grads = [found.x, found.answers, found.weight, found.bias];
+            wanted(grads.into_iter().chain(found.flows), asked)
+        },
+    };
+    operation.run(inputs)
 }

@@ -12,7 +12,7 @@ use crate::warp::WarpMode;
 use crate::window_attention::WindowGeometry;
 
 /// Whether the kernels for processors serve this device.
-fn on_cpu(device: &Device) -> bool {
+pub(crate) fn on_cpu(device: &Device) -> bool {
     match device.as_dispatch() {
         DispatchDevice::Flex(_) => true,
         DispatchDevice::Autodiff(inner) => matches!(**inner, DispatchDevice::Flex(_)),

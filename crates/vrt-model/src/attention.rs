@@ -96,12 +96,9 @@ impl Attention {
     }
 
     /// What mutual attention has of its own, as fused operations take it.
-    pub(crate) fn mutual(&self, windows: Windows) -> Option<(fused::Layer, Tensor<2>)> {
-        let layer = self.qkv_mut.as_ref()?.layer();
+    pub(crate) fn mutual(&self, windows: Windows) -> Option<(fused::Layer, Vec<f32>)> {
         let ([_, h, w], c) = (windows.window, self.shape.channels);
-        let code = TensorData::new(sine_code(h, w, c), [h * w, c]);
-        let code = Tensor::from_data(code, &layer.bias.device());
-        Some((layer, code))
+        Some((self.qkv_mut.as_ref()?.layer(), sine_code(h, w, c)))
     }
 
     /// Adds the sine code of each token's place in its window.

@@ -34,6 +34,9 @@ struct Block {
     window: [usize; 3],
     #[module(skip)]
     drop_path: f32,
+    /// Whether training keeps what attention found, instead of finding it again.
+    #[module(skip)]
+    keeps_found: bool,
 }
 
 /// Blocks one after the other, every second one with shifted windows.
@@ -60,14 +63,16 @@ impl Block {
             shifted: index % 2 == 1,
             window: shape.attention.window,
             drop_path: shape.drop_path[index],
+            keeps_found: false,
         })
     }
 
     fn forward(&self, x: Tensor<5>, pass: &mut Pass<'_>) -> Tensor<5> {
         let [_, d, h, w, _] = x.dims();
         let windows = Windows::new([d, h, w], self.window, self.shifted);
-        if matches!(pass, Pass::Restore) && fused::serves(&x.device()) {
-            return self.restore(x, windows);
+        if fused::serves(&x.device()) {
+            let branches = pass.branches(x.dims()[0], self.drop_path);
+            return self.fused(x, windows, branches);
         }
         let attended = pad(self.norm1.forward(x.clone()), windows.padded);
         let attended = crop(self.attn.forward(attended, windows), [d, h, w]);
@@ -77,7 +82,7 @@ impl Block {
     }
 
     /// The whole block at once.
-    fn restore(&self, x: Tensor<5>, windows: Windows) -> Tensor<5> {
+    fn fused(&self, x: Tensor<5>, windows: Windows, branches: Vec<[f32; 2]>) -> Tensor<5> {
         let [_, d, h, w, _] = x.dims();
         let geometry = BlockGeometry {
             windows: self.attn.geometry(&x, windows),
@@ -92,8 +97,10 @@ impl Block {
             proj: self.attn.proj.layer(),
             norm2: self.norm2.weights(),
             mlp: self.mlp.layers(),
+            branches,
+            keeps_found: self.keeps_found,
         };
-        fused::block(x, &parameters, &geometry)
+        fused::block(x, parameters, &geometry)
     }
 }
 

@@ -22,13 +22,27 @@ impl Pass<'_> {
             return branch;
         }
         let [samples, ..] = branch.dims();
-        let keep = 1.0 - rate;
-        let factors: Vec<f32> = (0..samples)
-            .map(|_| if random.random::<f32>() < keep { keep.recip() } else { 0.0 })
-            .collect();
-        let factors = TensorData::new(factors, [samples, 1, 1, 1, 1]);
+        let factors = TensorData::new(factors(random, samples, rate), [samples, 1, 1, 1, 1]);
         branch.clone() * Tensor::<5>::from_data(factors, &branch.device())
     }
+
+    /// The factors of two branches at once, for each sample, as two calls of [`Self::drop_path`]
+    /// draw them; empty if none is dropped.
+    pub(crate) fn branches(&mut self, samples: usize, rate: f32) -> Vec<[f32; 2]> {
+        let Self::Train(random) = self else { return Vec::new() };
+        if rate <= 0.0 {
+            return Vec::new();
+        }
+        let [first, second] = [(); 2].map(|()| factors(random, samples, rate));
+        first.into_iter().zip(second).map(|(first, second)| [first, second]).collect()
+    }
+}
+
+/// What the branch of each sample is multiplied with.
+fn factors(random: &mut ChaCha8Rng, samples: usize, rate: f32) -> Vec<f32> {
+    let keep = 1.0 - rate;
+    let factor = |_| if random.random::<f32>() < keep { keep.recip() } else { 0.0 };
+    (0..samples).map(factor).collect()
 }
 
 #[cfg(test)]
