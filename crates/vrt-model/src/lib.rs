@@ -29,7 +29,7 @@ mod reconstruct;
 mod resample;
 mod restorer;
 mod shapes;
-mod similar;
+pub mod similar;
 mod stage;
 pub mod tiled;
 pub mod volume;

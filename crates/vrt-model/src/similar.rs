@@ -2,10 +2,7 @@
 
 /// The known name most like `wanted`, unless none is like it at all: more than a third of the
 /// letters would have to change.
-pub(crate) fn nearest<S: AsRef<str>>(
-    wanted: &str,
-    known: impl IntoIterator<Item = S>,
-) -> Option<String> {
+pub fn nearest<S: AsRef<str>>(wanted: &str, known: impl IntoIterator<Item = S>) -> Option<String> {
     let distances = known.into_iter().map(|name| (distance(wanted, name.as_ref()), name));
     let (changes, name) = distances.min_by_key(|(changes, _)| *changes)?;
     let name = name.as_ref();

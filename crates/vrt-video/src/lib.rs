@@ -18,6 +18,7 @@ mod scene;
 mod sink;
 mod source;
 mod stream;
+mod training;
 mod y4m;
 mod ycbcr;
 
@@ -44,4 +45,8 @@ pub use source::folder::{FolderSource, is_picture, list_pictures};
 pub use source::y4m::{Y4mOptions, Y4mSource};
 pub use stream::{
     ColorDescription, FrameRate, Matrix, Primaries, Range, Ratio, StreamInfo, TimedFrame, Transfer,
+};
+pub use training::{
+    Backend, ClipEntry, ClipList, DataError, FrameRoot, HeldOut, HeldOutClips, Sample, SetKind,
+    TrainingSet, TrainingSetOptions, held_out_clips,
 };

@@ -7,7 +7,7 @@ use twister::Twister;
 use crate::Frame;
 
 /// Normal numbers that one block is made of.
-const BLOCK: usize = 16;
+pub(crate) const BLOCK: usize = 16;
 
 /// Adds noise to the frames of a clip: σ of 255, neither clipped nor rounded.
 ///
@@ -94,7 +94,11 @@ impl Normals {
 
 /// 16 normal numbers out of 16 uniform ones.
 fn block(twister: &mut Twister) -> [f32; BLOCK] {
-    let uniform: [f32; BLOCK] = std::array::from_fn(|_| twister.next_uniform());
+    normals(std::array::from_fn(|_| twister.next_uniform()))
+}
+
+/// Box and Muller's pairs: 16 normal numbers out of 16 uniform ones in 0…1 without 1.
+pub(crate) fn normals(uniform: [f32; BLOCK]) -> [f32; BLOCK] {
     let mut normal = [0.0; BLOCK];
     for pair in 0..BLOCK / 2 {
         // From (0, 1], so that the logarithm is finite.
@@ -112,9 +116,9 @@ mod tests {
 
     use super::*;
 
-    fn normals(seed: u32, total: u64) -> Vec<f32> {
-        let mut normals = Normals::new(seed, total);
-        (0..total).map(|_| normals.next()).collect()
+    fn drawn(seed: u32, total: u64) -> Vec<f32> {
+        let mut numbers = Normals::new(seed, total);
+        (0..total).map(|_| numbers.next()).collect()
     }
 
     fn assert_near(actual: &[f32], expected: &[f32]) {
@@ -126,7 +130,7 @@ mod tests {
     /// As PyTorch prints `torch.manual_seed(0); torch.randn(n)` on a CPU: four decimals.
     #[test]
     fn the_numbers_are_those_of_torch() {
-        let whole = normals(0, 32);
+        let whole = drawn(0, 32);
         assert_near(
             &whole[..8],
             &[-1.1258, -1.1524, -0.2506, -0.4339, 0.8487, 0.6920, -0.3160, -2.1152],
@@ -136,7 +140,7 @@ mod tests {
             &[0.3223, -1.2633, 0.3500, 0.3081, 0.1198, 1.2377, 1.1168, -0.2473],
         );
         // 24 numbers are no two blocks: the last 16 are drawn anew.
-        let cut = normals(0, 24);
+        let cut = drawn(0, 24);
         assert_near(&cut[..8], &whole[..8]);
         assert_near(
             &cut[8..16],
@@ -152,7 +156,7 @@ mod tests {
     #[test]
     fn noise_is_drawn_plane_by_plane_and_not_clipped() {
         let mut noise = ClipNoise::new(50.0, 0, 2 * 2 * 4 * 3);
-        let drawn = normals(0, 48);
+        let drawn = drawn(0, 48);
         for start in [0, 24] {
             let mut frame = Frame::filled(4, 2, 3, 1.0);
             noise.add(&mut frame);
@@ -180,12 +184,12 @@ mod tests {
     proptest! {
         #[test]
         fn a_clip_of_any_length_has_finite_noise_that_the_seed_settles(seed: u32, total in 1u64..80) {
-            let numbers = normals(seed, total);
+            let numbers = drawn(seed, total);
             prop_assert!(numbers.iter().all(|number| number.is_finite()));
-            prop_assert_eq!(&numbers, &normals(seed, total));
+            prop_assert_eq!(&numbers, &drawn(seed, total));
             // Up to the tail, longer clips begin alike.
             let alike = (total as usize).saturating_sub(BLOCK);
-            prop_assert_eq!(&numbers[..alike], &normals(seed, 160)[..alike]);
+            prop_assert_eq!(&numbers[..alike], &drawn(seed, 160)[..alike]);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One picture file: decoded exactly, and written whole or not at all.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufRead, BufWriter, Cursor, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
@@ -160,27 +160,33 @@ fn failed(path: &Path, frame: u64, reason: impl std::fmt::Display) -> VideoError
 
 fn open(path: &Path, frame: u64) -> Result<impl ImageDecoder, VideoError> {
     let read = |source| VideoError::Read { path: path.to_path_buf(), source };
-    let mut reader = ImageReader::open(path).map_err(read)?.with_guessed_format().map_err(read)?;
+    let reader = ImageReader::open(path).map_err(read)?.with_guessed_format().map_err(read)?;
+    decoder_of(reader).map_err(|reason| failed(path, frame, reason))
+}
+
+/// The decoder of a picture whose format was guessed, after its size was found to be bearable.
+fn decoder_of<'a, R: BufRead + Seek + 'a>(
+    mut reader: ImageReader<R>,
+) -> Result<impl ImageDecoder + use<'a, R>, String> {
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
     reader.limits(limits);
-    let decoder = reader.into_decoder().map_err(|error| failed(path, frame, error))?;
+    let decoder = reader.into_decoder().map_err(|error| error.to_string())?;
     let (width, height) = decoder.dimensions();
     match (width as usize).checked_mul(height as usize) {
         Some(1..=Frame::MAX_PIXELS) => Ok(decoder),
-        _ => Err(failed(
-            path,
-            frame,
-            format!("it is {width}×{height}; 1 to {} pixels are taken", Frame::MAX_PIXELS),
-        )),
+        _ => Err(format!("it is {width}×{height}; 1 to {} pixels are taken", Frame::MAX_PIXELS)),
     }
 }
 
 /// Size and depth of a picture, without its samples.
 pub(crate) fn read_head(path: &Path, frame: u64) -> Result<PictureHead, VideoError> {
-    let mut decoder = open(path, frame)?;
+    head_of(open(path, frame)?).map_err(|reason| failed(path, frame, reason))
+}
+
+fn head_of(mut decoder: impl ImageDecoder) -> Result<PictureHead, String> {
     let (width, height) = decoder.dimensions();
-    let orientation = decoder.orientation().map_err(|error| failed(path, frame, error))?;
+    let orientation = decoder.orientation().map_err(|error| error.to_string())?;
     let color = decoder.color_type();
     let bit_depth = 8 * color.bytes_per_pixel() / color.channel_count();
     let size = (width as usize, height as usize);
@@ -199,37 +205,99 @@ pub(crate) fn decode(
     frame: u64,
     channels: PictureChannels,
 ) -> Result<(Frame, u8), VideoError> {
-    let fail = |error| failed(path, frame, error);
-    let mut decoder = open(path, frame)?;
-    let orientation = decoder.orientation().map_err(fail)?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(fail)?;
+    let fail = |reason| failed(path, frame, reason);
+    let image = upright(open(path, frame)?).map_err(fail)?;
+    let bit_depth = 8 * image.color().bytes_per_pixel() / image.color().channel_count();
+    let frame = cut(&image, Region::whole(&image), channels).map_err(fail)?;
+    Ok((frame, bit_depth))
+}
+
+/// An encoded picture in memory.
+#[derive(Debug)]
+pub(crate) struct Encoded(pub(crate) Vec<u8>);
+
+impl Encoded {
+    fn decoder(&self) -> Result<impl ImageDecoder, String> {
+        let reader = ImageReader::new(Cursor::new(&self.0[..]));
+        decoder_of(reader.with_guessed_format().map_err(|error| error.to_string())?)
+    }
+
+    /// Size and depth, without its samples.
+    pub(crate) fn head(&self) -> Result<PictureHead, String> {
+        head_of(self.decoder()?)
+    }
+
+    /// The size of the whole picture, and the part of it that `choose` wants of that size.
+    pub(crate) fn decode(
+        &self,
+        choose: impl FnOnce((usize, usize)) -> Result<Region, String>,
+    ) -> Result<Frame, String> {
+        let image = upright(self.decoder()?)?;
+        let region = choose((image.width() as usize, image.height() as usize))?;
+        cut(&image, region, PictureChannels::Rgb)
+    }
+}
+
+/// A part of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Region {
+    pub(crate) left: usize,
+    pub(crate) top: usize,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+}
+
+impl Region {
+    fn whole(image: &DynamicImage) -> Self {
+        Self { left: 0, top: 0, width: image.width() as usize, height: image.height() as usize }
+    }
+}
+
+/// The picture as it is to be shown.
+fn upright(mut decoder: impl ImageDecoder) -> Result<DynamicImage, String> {
+    let orientation = decoder.orientation().map_err(|error| error.to_string())?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| error.to_string())?;
     image.apply_orientation(orientation);
-    let (width, height) = (image.width() as usize, image.height() as usize);
+    Ok(image)
+}
+
+/// The part `region` of `image`, which must lie in it.
+fn cut(image: &DynamicImage, region: Region, channels: PictureChannels) -> Result<Frame, String> {
     let color = image.color();
     let count = usize::from(color.channel_count());
+    let stride = image.width() as usize * count;
+    let rows = (region.top..region.top + region.height).map(|row| {
+        let start = row * stride + region.left * count;
+        start..start + region.width * count
+    });
+    let mut samples = Vec::with_capacity(region.width * region.height * channels.count());
     let bytes = image.as_bytes();
-    let (samples, bit_depth) = match usize::from(color.bytes_per_pixel()) / count {
-        1 => (gather(bytes, count, channels, |&code| f32::from(code) / 255.0), 8),
+    match usize::from(color.bytes_per_pixel()) / count {
+        1 => {
+            for row in rows {
+                gather(&bytes[row], count, channels, |&code| f32::from(code) / 255.0, &mut samples);
+            }
+        }
         2 => {
             let words = bytes.as_chunks::<2>().0;
             let value = |&word: &[u8; 2]| f32::from(u16::from_ne_bytes(word)) / 65535.0;
-            (gather(words, count, channels, value), 16)
+            for row in rows {
+                gather(&words[row], count, channels, value, &mut samples);
+            }
         }
-        _ => {
-            return Err(failed(path, frame, "floating-point samples; save it with 8 or 16 bits"));
-        }
-    };
-    Ok((Frame::new(width, height, channels.count(), samples), bit_depth))
+        _ => return Err("floating-point samples; save it with 8 or 16 bits".to_owned()),
+    }
+    Ok(Frame::new(region.width, region.height, channels.count(), samples))
 }
 
-/// The samples of pixels with `count` codes each: grey, grey-alpha, RGB or RGB-alpha.
+/// Adds the samples of pixels with `count` codes each: grey, grey-alpha, RGB or RGB-alpha.
 fn gather<T>(
     codes: &[T],
     count: usize,
     channels: PictureChannels,
     value: impl Fn(&T) -> f32,
-) -> Vec<f32> {
-    let mut samples = Vec::with_capacity(codes.len() / count * channels.count());
+    samples: &mut Vec<f32>,
+) {
     for pixel in codes.chunks_exact(count) {
         let [red, green, blue] = match pixel {
             [red, green, blue, ..] => [value(red), value(green), value(blue)],
@@ -240,7 +308,6 @@ fn gather<T>(
             PictureChannels::Grey => samples.push(grey(red, green, blue)),
         }
     }
-    samples
 }
 
 fn grey(red: f32, green: f32, blue: f32) -> f32 {

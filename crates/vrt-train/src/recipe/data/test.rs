@@ -1,0 +1,152 @@
+//! The section `datasets.test`: clips that the network is tried on.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+use vrt_model::VrtConfig;
+
+use super::{Findings, Section, Wanted};
+
+/// How the clips of a test set are read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TestKind {
+    /// Folders of frames, with and without the fault.
+    Clips,
+    /// Sequences of Vimeo-90K, whose frame in the middle is scored.
+    Vimeo {
+        /// The list of sequences; all without one.
+        meta_info: Option<PathBuf>,
+        /// Every how many frames the network sees one: 2 for interpolation.
+        temporal_scale: usize,
+        /// Whether the sequence is followed by itself backwards.
+        mirror: bool,
+    },
+}
+
+/// Clips that the network is tried on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TestSet {
+    /// How clips are read.
+    pub kind: TestKind,
+    /// The true frames.
+    pub sharp: PathBuf,
+    /// The frames to restore.
+    pub degraded: PathBuf,
+    /// Noise that is added to the true frames, σ in steps of 255; the frames of `degraded` are
+    /// then not read.
+    pub sigma: Option<f64>,
+    /// Frames of a clip that are looked at; all without a number.
+    pub frames: Option<usize>,
+}
+
+const KINDS: [(&str, bool); 2] =
+    [("VideoRecurrentTestDataset", false), ("VideoTestVimeo90KDataset", true)];
+
+pub(in super::super) fn read(
+    keys: Map<String, Value>,
+    network: Option<&VrtConfig>,
+    findings: &mut Findings,
+) -> Option<TestSet> {
+    let mut s = Section::new("datasets.test", keys, findings);
+    s.unused("name", "sets are told apart by their section");
+    s.unused("cache_data", "frames are read when they are needed");
+    if let Some(keys) = s.inner("io_backend") {
+        let name = s.name("io_backend");
+        let mut inner = Section::new(&name, keys, s.findings);
+        inner.choice("type", &[("disk", ())], None);
+        inner.finish();
+    }
+    let vimeo = s.choice("dataset_type", &KINDS, None);
+    if vimeo != Some(true) {
+        for key in ["meta_info_file", "pad_sequence", "temporal_scale"] {
+            s.unused(key, "only VideoTestVimeo90KDataset looks at it");
+        }
+    }
+    let (meta_info, mirror) = (s.optional("meta_info_file"), s.or("pad_sequence", false));
+    let temporal_scale = s.count("temporal_scale", Some(1));
+    let kind = vimeo.map(|vimeo| match vimeo {
+        true => TestKind::Vimeo { meta_info, temporal_scale, mirror },
+        false => TestKind::Clips,
+    });
+    let sharp = s.needed("dataroot_gt", PathBuf::new());
+    let degraded = s.or("dataroot_lq", sharp.clone());
+    let sigma = s.amount("sigma", 0.0);
+    let noisy = network.is_some_and(VrtConfig::noise_map);
+    // Published files say −1 for all.
+    let frames = s.or("num_frame", -1_i64);
+    if frames == 0 || frames < -1 {
+        s.problem("num_frame", format!("is {frames}: write how many frames, or -1 for all"));
+    }
+    s.finish();
+    let sigma = (noisy || sigma > 0.0).then_some(sigma);
+    Some(TestSet { kind: kind?, sharp, degraded, sigma, frames: usize::try_from(frames).ok() })
+}
+
+/// Whether a test set fits the network.
+pub(in super::super) fn check_test(test: &TestSet, network: &VrtConfig, findings: &mut Findings) {
+    let key = "datasets.test.dataset_type";
+    let between = network.fused_frames().is_some();
+    match &test.kind {
+        TestKind::Clips if between => {
+            let what = "has whole clips, but the network makes the frame between others: take \
+                        VideoTestVimeo90KDataset";
+            findings.problem(key, what);
+        }
+        TestKind::Vimeo { temporal_scale, .. } if between != (*temporal_scale > 1) => {
+            let what = format!(
+                "is {temporal_scale}: write 2 for networks that make the frame between others, \
+                 1 for all others"
+            );
+            findings.problem("datasets.test.temporal_scale", what);
+        }
+        _ => {}
+    }
+    if test.sigma.is_some() && network.upscale() > 1 {
+        let what = "is for networks that keep the size of frames: remove it";
+        findings.problem("datasets.test.sigma", what);
+    }
+    if network.spike_channels() > 0 {
+        let what = format!(
+            "has RGB frames, but the network takes {} channels: remove datasets.test",
+            network.in_channels()
+        );
+        findings.problem(key, what);
+    }
+}
+
+impl TestSet {
+    pub(in super::super) fn paths<'a>(&'a self, wanted: &mut Vec<Wanted<'a>>) {
+        let folder = "there is no such folder: correct the path of the frames, or remove \
+                      datasets.test to train without trials";
+        wanted.push(("datasets.test.dataroot_gt", &self.sharp, folder));
+        if self.sigma.is_none() {
+            wanted.push(("datasets.test.dataroot_lq", &self.degraded, folder));
+        }
+        if let TestKind::Vimeo { meta_info: Some(list), .. } = &self.kind {
+            let what = "there is no such list of clips: correct the path, or write null for all";
+            wanted.push(("datasets.test.meta_info_file", list, what));
+        }
+    }
+
+    /// The section that [`read`] takes.
+    pub(in super::super) fn to_json(&self) -> Value {
+        let mut section = json!({
+            "dataroot_gt": self.sharp,
+            "dataroot_lq": self.degraded,
+            "num_frame": self.frames.map_or(json!(-1), |frames| json!(frames)),
+        });
+        if let Some(sigma) = self.sigma {
+            section["sigma"] = sigma.into();
+        }
+        section["dataset_type"] = match &self.kind {
+            TestKind::Clips => KINDS[0].0.into(),
+            TestKind::Vimeo { meta_info, temporal_scale, mirror } => {
+                section["meta_info_file"] = json!(meta_info);
+                section["temporal_scale"] = (*temporal_scale).into();
+                section["pad_sequence"] = (*mirror).into();
+                KINDS[1].0.into()
+            }
+        };
+        section
+    }
+}

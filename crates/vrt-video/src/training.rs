@@ -1,0 +1,19 @@
+//! Frames to train on: pairs of short clips, cut and turned at random.
+
+mod augment;
+mod error;
+mod held_out;
+mod jitter;
+mod list;
+mod options;
+mod sample;
+mod store;
+#[cfg(test)]
+mod tests;
+mod window;
+
+pub use error::DataError;
+pub use held_out::{HeldOut, HeldOutClips, held_out_clips};
+pub use list::{ClipEntry, ClipList};
+pub use options::{Backend, FrameRoot, SetKind, TrainingSetOptions};
+pub use sample::{Sample, TrainingSet};

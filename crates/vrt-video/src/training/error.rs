@@ -1,0 +1,123 @@
+//! What goes wrong with training data, for a person.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a training set cannot be opened, or a sample of it not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// A file or folder cannot be read.
+    #[error("{path:?} cannot be read: {source}")]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A line of a clip list is not one.
+    #[error(
+        "{path:?}, line {line}: {reason}; a line is `clip frames (height,width,channels) first`, \
+         for example `000 100 (720,1280,3) 00000000`"
+    )]
+    ListLine {
+        /// The list.
+        path: PathBuf,
+        /// Its line, counted from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A clip list without clips, or with none but those that are held out.
+    #[error("{path:?} names no clip to train on: {reason}")]
+    NoClips {
+        /// The list.
+        path: PathBuf,
+        /// Why none is left.
+        reason: String,
+    },
+    /// A clip is shorter than what is cut out of it.
+    #[error(
+        "{path:?}: the clip {clip} has {frames} frames, and {wanted} frames at interval {interval} \
+         span {span}; take it out of the list, or lower num_frame or interval_list"
+    )]
+    ShortClip {
+        /// The list.
+        path: PathBuf,
+        /// The clip.
+        clip: String,
+        /// Its frames.
+        frames: usize,
+        /// Frames of a sample.
+        wanted: usize,
+        /// Steps from one to the next.
+        interval: usize,
+        /// Frames from the first to the last of them.
+        span: usize,
+    },
+    /// An option has a value that cannot be.
+    #[error("{key} is {value}, and {reason}")]
+    Option {
+        /// Its name in option files.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What would do.
+        reason: String,
+    },
+    /// A frame of the list is not there.
+    #[error(
+        "{root:?} has no frame {frame}; the clip list, filename_tmpl and filename_ext together \
+         must name what is there"
+    )]
+    MissingFrame {
+        /// The folder or environment.
+        root: PathBuf,
+        /// The file or key in it.
+        frame: String,
+    },
+    /// A frame cannot be decoded.
+    #[error("the frame {frame} of {root:?} cannot be decoded: {reason}; replace it")]
+    Decode {
+        /// The folder or environment.
+        root: PathBuf,
+        /// The file or key in it.
+        frame: String,
+        /// What the decoder says.
+        reason: String,
+    },
+    /// A frame differs in size from the others of its clip.
+    #[error("the frame {frame} of {root:?} is {}×{}, but {}×{} was expected", got.0, got.1, expected.0, expected.1)]
+    Size {
+        /// The folder or environment.
+        root: PathBuf,
+        /// The file or key in it.
+        frame: String,
+        /// Its width and height.
+        got: (usize, usize),
+        /// What the other frames and the scale ask for.
+        expected: (usize, usize),
+    },
+    /// A frame is smaller than what is cut out of it.
+    #[error(
+        "the frame {frame} of {root:?} is {}×{}, smaller than a crop of {crop}×{crop}; lower \
+         gt_size, or take the clip out of the list",
+        size.0, size.1
+    )]
+    CropTooLarge {
+        /// The folder or environment.
+        root: PathBuf,
+        /// The file or key in it.
+        frame: String,
+        /// Its width and height.
+        size: (usize, usize),
+        /// Rows and columns that are cut out.
+        crop: usize,
+    },
+    /// An LMDB environment cannot be opened or read.
+    #[error("LMDB environments cannot be read yet: {path:?}")]
+    Lmdb {
+        /// The environment.
+        path: PathBuf,
+    },
+}

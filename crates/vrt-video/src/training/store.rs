@@ -1,0 +1,140 @@
+//! Where encoded frames come from.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::PathBuf;
+
+use super::{Backend, DataError, FrameRoot};
+use crate::Frame;
+use crate::picture::{Encoded, Region};
+
+/// Bytes of an encoded frame that are read.
+const MAX_ENCODED_BYTES: u64 = 1 << 30;
+
+/// A tree of encoded frames.
+#[derive(Debug)]
+pub(super) struct Store {
+    root: PathBuf,
+    tree: Tree,
+}
+
+#[derive(Debug)]
+enum Tree {
+    Folder { extension: String },
+}
+
+/// An encoded frame, and its place for errors.
+#[derive(Debug)]
+pub(super) struct EncodedFrame<'a> {
+    store: &'a Store,
+    key: &'a str,
+    encoded: Encoded,
+}
+
+impl Store {
+    /// # Errors
+    ///
+    /// Says that there is no such folder, or no environment in it.
+    pub(super) fn open(root: &FrameRoot, extension: &str) -> Result<Self, DataError> {
+        let path = root.path.clone();
+        match root.backend {
+            Backend::Disk => {
+                std::fs::read_dir(&path)
+                    .map_err(|source| DataError::Read { path: path.clone(), source })?;
+                Ok(Self { root: path, tree: Tree::Folder { extension: extension.to_owned() } })
+            }
+            Backend::Lmdb => Err(DataError::Lmdb { path }),
+        }
+    }
+
+    /// The frame `key`, which is `clip/frame` without extension.
+    ///
+    /// # Errors
+    ///
+    /// Says that it is not there or cannot be read.
+    pub(super) fn fetch<'a>(&'a self, key: &'a str) -> Result<EncodedFrame<'a>, DataError> {
+        let bytes = match &self.tree {
+            Tree::Folder { .. } => self.read_file(key)?,
+        };
+        Ok(EncodedFrame { store: self, key, encoded: Encoded(bytes) })
+    }
+
+    /// The file or key of a frame, as errors state it.
+    fn name(&self, key: &str) -> String {
+        match &self.tree {
+            Tree::Folder { extension } => format!("{key}.{extension}"),
+        }
+    }
+
+    fn read_file(&self, key: &str) -> Result<Vec<u8>, DataError> {
+        let path = self.root.join(self.name(key));
+        let mut bytes = Vec::new();
+        let read =
+            File::open(&path).and_then(|file| file.take(MAX_ENCODED_BYTES).read_to_end(&mut bytes));
+        match read {
+            Ok(_) => Ok(bytes),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(self.missing(key)),
+            Err(source) => Err(DataError::Read { path, source }),
+        }
+    }
+
+    fn missing(&self, key: &str) -> DataError {
+        DataError::MissingFrame { root: self.root.clone(), frame: self.name(key) }
+    }
+}
+
+impl EncodedFrame<'_> {
+    /// Width and height, without its samples.
+    ///
+    /// # Errors
+    ///
+    /// Says that its head cannot be decoded.
+    pub(super) fn size(&self) -> Result<(usize, usize), DataError> {
+        self.encoded.head().map(|head| head.size).map_err(|reason| self.undecodable(reason))
+    }
+
+    /// The part `region` of it, R, G, B.
+    ///
+    /// # Errors
+    ///
+    /// Says that it cannot be decoded, or is not of the size `expected`.
+    pub(super) fn cut(&self, expected: (usize, usize), region: Region) -> Result<Frame, DataError> {
+        let mut differing = None;
+        let cut = self.encoded.decode(|size| {
+            if size == expected {
+                return Ok(region);
+            }
+            differing = Some(size);
+            Err(String::new())
+        });
+        match differing {
+            Some(got) => Err(self.wrong_size(got, expected)),
+            None => cut.map_err(|reason| self.undecodable(reason)),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// Says that it is smaller than a crop of `crop` rows and columns.
+    pub(super) fn check_crop(&self, size: (usize, usize), crop: usize) -> Result<(), DataError> {
+        if size.0 >= crop && size.1 >= crop {
+            return Ok(());
+        }
+        let (root, frame) = self.place();
+        Err(DataError::CropTooLarge { root, frame, size, crop })
+    }
+
+    pub(super) fn wrong_size(&self, got: (usize, usize), expected: (usize, usize)) -> DataError {
+        let (root, frame) = self.place();
+        DataError::Size { root, frame, got, expected }
+    }
+
+    fn undecodable(&self, reason: String) -> DataError {
+        let (root, frame) = self.place();
+        DataError::Decode { root, frame, reason }
+    }
+
+    fn place(&self) -> (PathBuf, String) {
+        (self.store.root.clone(), self.store.name(self.key))
+    }
+}
