@@ -1,5 +1,6 @@
 //! Which vector instructions the kernels use, chosen once when the program runs.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -21,6 +22,19 @@ pub enum Level {
 
 /// Held by [`CURRENT`] and [`DETECTED`] until they are set.
 const UNKNOWN: u8 = u8::MAX;
+
+thread_local! {
+    static SCOPED: Cell<Option<Level>> = const { Cell::new(None) };
+}
+
+/// Puts the level of before back, on whatever way the scope is left.
+struct Restore(Option<Level>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        SCOPED.set(self.0);
+    }
+}
 
 static DETECTED: AtomicU8 = AtomicU8::new(UNKNOWN);
 static CURRENT: AtomicU8 = AtomicU8::new(UNKNOWN);
@@ -54,9 +68,22 @@ impl Level {
         self <= Self::detect()
     }
 
-    /// The level that kernels use: the forced one, else the largest there is.
+    /// The level of the kernels that this thread calls: that of the innermost
+    /// [scope](Self::scope), else the [forced](Self::force) one, else the largest there is.
     pub fn current() -> Self {
-        Self::from_code(CURRENT.load(Ordering::Relaxed)).unwrap_or_else(Self::detect)
+        let forced = || Self::from_code(CURRENT.load(Ordering::Relaxed));
+        SCOPED.get().or_else(forced).unwrap_or_else(Self::detect)
+    }
+
+    /// Calls `work`, whose kernels use this level on whatever thread they run.
+    ///
+    /// # Panics
+    ///
+    /// Panics if this processor does not run the level; see [`Level::available`].
+    pub fn scope<T>(self, work: impl FnOnce() -> T) -> T {
+        assert!(self.is_available(), "this processor does not run the level {self}");
+        let _restore = Restore(SCOPED.replace(Some(self)));
+        work()
     }
 
     /// Whether the level has instructions that multiply bfloat16; others widen them first.
@@ -167,6 +194,17 @@ mod tests {
         let levels: Vec<_> = Level::available().collect();
         assert_eq!(levels.first(), Some(&Level::Portable));
         assert_eq!(levels.last(), Some(&Level::detect()));
+    }
+
+    #[test]
+    fn a_scope_ends_as_it_began() {
+        let before = Level::current();
+        Level::Portable.scope(|| {
+            assert_eq!(Level::current(), Level::Portable);
+            before.scope(|| assert_eq!(Level::current(), before));
+            assert_eq!(Level::current(), Level::Portable);
+        });
+        assert_eq!(Level::current(), before);
     }
 
     #[test]

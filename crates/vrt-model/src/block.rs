@@ -109,6 +109,11 @@ impl Group {
         Self { blocks: (0..shape.drop_path.len()).map(|i| Block::new(b, i, shape)).collect() }
     }
 
+    /// Whether training keeps what attention finds for the backward pass.
+    pub(crate) fn keep_attention(&mut self, keep: bool) {
+        self.blocks.iter_mut().for_each(|block| block.keeps_found = keep);
+    }
+
     /// `[b, d, h, w, c]` → the same.
     pub(crate) fn forward(&self, x: Tensor<5>, pass: &mut Pass<'_>) -> Tensor<5> {
         self.blocks.iter().fold(x, |x, block| block.forward(x, pass))
@@ -122,6 +127,11 @@ impl ResidualGroup {
             residual_group: b.part("residual_group", |b| Group::new(b, shape)),
             linear: Linear::new(b, "linear", channels, channels),
         }
+    }
+
+    /// Whether training keeps what attention finds for the backward pass.
+    pub(crate) fn keep_attention(&mut self, keep: bool) {
+        self.residual_group.keep_attention(keep);
     }
 
     /// `[b, d, h, w, c]` → the same.

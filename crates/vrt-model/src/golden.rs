@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
+use vrt_kernels::{Level, fused};
 use vrt_testing::{Fixture, Golden, Tolerance, assert_close};
 
 use crate::parameters::{Builder, Values};
@@ -20,6 +21,17 @@ const MODULE_GRADIENT: Tolerance = Tolerance::all(1e-4);
 /// last bit of a product moves the input's around one pixel by up to 5e-3. A bias has so few values
 /// that one such pixel moves their mean.
 const FLOW_GRADIENT: Tolerance = Tolerance::most(0.99, 1e-3).mean(4e-4);
+
+/// Checks what the fused operations make at every level that this processor has, and what is
+/// composed instead.
+fn every_way(check: impl Fn()) {
+    for level in Level::available() {
+        eprintln!("at level {level}");
+        level.scope(&check);
+    }
+    eprintln!("composed");
+    fused::without(check);
+}
 
 /// A device that records what gradients need.
 fn device() -> Device {

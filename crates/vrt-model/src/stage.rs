@@ -104,6 +104,12 @@ impl Stage {
         }
     }
 
+    /// Whether training keeps what attention finds for the backward pass.
+    pub(crate) fn keep_attention(&mut self, keep: bool) {
+        self.residual_group1.keep_attention(keep);
+        self.residual_group2.keep_attention(keep);
+    }
+
     /// Halvings of the input's size that it works at.
     pub(crate) fn halvings(&self) -> usize {
         self.halvings

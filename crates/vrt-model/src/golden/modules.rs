@@ -5,7 +5,7 @@ use vrt_kernels::{WarpMode, composed, ops};
 use vrt_testing::{Fixture, assert_close};
 
 use super::{
-    Check, FLOW_GRADIENT, MODULE, built, channels_first, channels_last, check_input,
+    every_way, Check, FLOW_GRADIENT, MODULE, built, channels_first, channels_last, check_input,
     check_input_within, frame_first, frame_last, input, tensor, values,
 };
 use crate::align::{Align, AlignShape, Neighbours};
@@ -40,21 +40,25 @@ fn warp_fixture(name: &str, mode: WarpMode) {
 
 #[test]
 fn flow_warp_bilinear_zeros() {
-    warp_fixture("flow_warp_bilinear_zeros", WarpMode::BilinearZeros);
+    every_way(|| warp_fixture("flow_warp_bilinear_zeros", WarpMode::BilinearZeros));
 }
 
 #[test]
 fn flow_warp_bilinear_border() {
-    warp_fixture("flow_warp_bilinear_border", WarpMode::BilinearBorder);
+    every_way(|| warp_fixture("flow_warp_bilinear_border", WarpMode::BilinearBorder));
 }
 
 #[test]
 fn flow_warp_nearest4() {
-    warp_fixture("flow_warp_nearest4_zeros", WarpMode::Nearest4);
+    every_way(|| warp_fixture("flow_warp_nearest4_zeros", WarpMode::Nearest4));
 }
 
 #[test]
 fn spynet() {
+    every_way(spynet_fixture);
+}
+
+fn spynet_fixture() {
     let fixture = Fixture::load("modules/spynet");
     let (spynet, names) = built(&fixture, |b| SpyNet::new(b, "spynet"));
     let names = names.into_iter().map(|(id, name)| (id, name.replacen("spynet.", "", 1))).collect();
@@ -101,17 +105,17 @@ fn alignment_fixture(name: &str) {
 
 #[test]
 fn alignment_of_one_neighbour_a_side() {
-    alignment_fixture("dcn_pa2");
+    every_way(|| alignment_fixture("dcn_pa2"));
 }
 
 #[test]
 fn alignment_of_two_neighbours_a_side() {
-    alignment_fixture("dcn_pa4");
+    every_way(|| alignment_fixture("dcn_pa4"));
 }
 
 #[test]
 fn alignment_of_three_neighbours_a_side() {
-    alignment_fixture("dcn_pa6");
+    every_way(|| alignment_fixture("dcn_pa6"));
 }
 
 fn triple(fixture: &Fixture, key: &str) -> [usize; 3] {
@@ -152,42 +156,42 @@ fn attention_fixture(name: &str, tokens: [usize; 3]) {
 
 #[test]
 fn attention_among_all_tokens() {
-    attention_fixture("window_attention_self", [6, 8, 8]);
+    every_way(|| attention_fixture("window_attention_self", [6, 8, 8]));
 }
 
 #[test]
 fn attention_in_one_frame() {
-    attention_fixture("window_attention_frame", [1, 8, 8]);
+    every_way(|| attention_fixture("window_attention_frame", [1, 8, 8]));
 }
 
 #[test]
 fn attention_in_a_shrunken_window() {
-    attention_fixture("window_attention_self_short", [4, 8, 8]);
+    every_way(|| attention_fixture("window_attention_self_short", [4, 8, 8]));
 }
 
 #[test]
 fn attention_between_two_frames() {
-    attention_fixture("window_attention_mutual", [2, 8, 8]);
+    every_way(|| attention_fixture("window_attention_mutual", [2, 8, 8]));
 }
 
 #[test]
 fn masked_attention_among_all_tokens() {
-    attention_fixture("window_attention_self_mask", [6, 8, 8]);
+    every_way(|| attention_fixture("window_attention_self_mask", [6, 8, 8]));
 }
 
 #[test]
 fn masked_attention_in_one_frame() {
-    attention_fixture("window_attention_frame_mask", [1, 8, 8]);
+    every_way(|| attention_fixture("window_attention_frame_mask", [1, 8, 8]));
 }
 
 #[test]
 fn masked_attention_in_a_shrunken_window() {
-    attention_fixture("window_attention_self_short_mask", [4, 8, 8]);
+    every_way(|| attention_fixture("window_attention_self_short_mask", [4, 8, 8]));
 }
 
 #[test]
 fn masked_attention_between_two_frames() {
-    attention_fixture("window_attention_mutual_mask", [2, 8, 8]);
+    every_way(|| attention_fixture("window_attention_mutual_mask", [2, 8, 8]));
 }
 
 fn group_shape(attention: AttentionShape, depth: usize) -> GroupShape {
@@ -208,27 +212,27 @@ fn group_fixture(name: &str) {
 
 #[test]
 fn group_of_blocks() {
-    group_fixture("tmsag_self");
+    every_way(|| group_fixture("tmsag_self"));
 }
 
 #[test]
 fn group_of_blocks_on_a_padded_map() {
-    group_fixture("tmsag_padded");
+    every_way(|| group_fixture("tmsag_padded"));
 }
 
 #[test]
 fn group_of_blocks_on_more_frames_than_a_window() {
-    group_fixture("tmsag_long");
+    every_way(|| group_fixture("tmsag_long"));
 }
 
 #[test]
 fn group_of_mutual_blocks() {
-    group_fixture("tmsag_mutual");
+    every_way(|| group_fixture("tmsag_mutual"));
 }
 
 #[test]
 fn group_of_mutual_blocks_on_a_padded_map() {
-    group_fixture("tmsag_mutual_padded");
+    every_way(|| group_fixture("tmsag_mutual_padded"));
 }
 
 #[test]
@@ -291,17 +295,17 @@ fn stage_fixture(name: &str, resample: Resample) {
 
 #[test]
 fn stage_of_the_same_size() {
-    stage_fixture("stage_none", Resample::Keep);
+    every_way(|| stage_fixture("stage_none", Resample::Keep));
 }
 
 #[test]
 fn stage_that_halves() {
-    stage_fixture("stage_down", Resample::Down);
+    every_way(|| stage_fixture("stage_down", Resample::Down));
 }
 
 #[test]
 fn stage_that_doubles() {
-    stage_fixture("stage_up", Resample::Up);
+    every_way(|| stage_fixture("stage_up", Resample::Up));
 }
 
 fn upsample_fixture(name: &str) {
@@ -318,15 +322,15 @@ fn upsample_fixture(name: &str) {
 
 #[test]
 fn upsampling_by_two() {
-    upsample_fixture("upsample_x2");
+    every_way(|| upsample_fixture("upsample_x2"));
 }
 
 #[test]
 fn upsampling_by_three() {
-    upsample_fixture("upsample_x3");
+    every_way(|| upsample_fixture("upsample_x3"));
 }
 
 #[test]
 fn upsampling_by_four() {
-    upsample_fixture("upsample_x4");
+    every_way(|| upsample_fixture("upsample_x4"));
 }

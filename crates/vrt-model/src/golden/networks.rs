@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{Gradients, Tensor};
+use vrt_kernels::Level;
 use vrt_testing::{Fixture, Tolerance, assert_close};
 
-use super::{Collect, FixtureValues, device, input, values};
+use super::{Collect, FixtureValues, device, every_way, input, values};
 use crate::checkpoint::{Checkpoint, account};
 use crate::config::VrtConfig;
 use crate::network::Vrt;
@@ -26,19 +27,26 @@ fn config(fixture: &Fixture) -> VrtConfig {
 
 fn network_fixture(name: &str, tolerance: Tolerance) {
     let Some(fixture) = Fixture::try_load(&format!("models/{name}")) else { return };
-    let config = config(&fixture);
+    // What attention found is kept at one of the levels, found again at the others.
+    let keeps = || Level::current() == Level::Portable;
+    every_way(|| check_network(&fixture, tolerance, keeps()));
+}
+
+fn check_network(fixture: &Fixture, tolerance: Tolerance, keeps: bool) {
+    let config = config(fixture);
     let device = device();
-    let named = Vrt::with_values(&config, &mut FixtureValues::new(&fixture), &device);
+    let named = Vrt::with_values(&config, &mut FixtureValues::new(fixture), &device);
     assert!(named.missing.is_empty(), "parameters without a value: {:?}", named.missing);
-    let x = input::<5>(&fixture, "x");
+    let network = named.network.keeping_attention(|_| keeps);
+    let x = input::<5>(fixture, "x");
     let clip = x.clone().permute([0, 1, 3, 4, 2]);
-    let y = named.network.forward(clip, &mut Pass::Restore);
-    check_output(&fixture, y.clone().permute([0, 1, 4, 2, 3]), tolerance);
+    let y = network.forward(clip, &mut Pass::Restore);
+    check_output(fixture, y.clone().permute([0, 1, 4, 2, 3]), tolerance);
     let grads = (y - 0.5).powi_scalar(2).mean().backward();
     let names = named.names.into_iter().collect();
     let mut collect = Collect { grads: &grads, names: &names, found: BTreeMap::new() };
-    named.network.visit(&mut collect);
-    check_gradients(&fixture, &grads, &collect.found, &x);
+    network.visit(&mut collect);
+    check_gradients(fixture, &grads, &collect.found, &x);
 }
 
 fn check_output(fixture: &Fixture, y: Tensor<5>, tolerance: Tolerance) {
