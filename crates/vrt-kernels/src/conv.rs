@@ -290,14 +290,14 @@ pub struct ConvValues<'a> {
 pub struct JoinedGradients {
     /// Of each source; empty where none is wanted.
     pub sources: Vec<Vec<f32>>,
-    /// Of the weight.
+    /// Of the weight; empty where it is not wanted.
     pub weight: Vec<f32>,
-    /// Of the bias.
+    /// Of the bias; empty where it is not wanted.
     pub bias: Vec<f32>,
 }
 
-/// The gradients of [`conv2d_joined`], in [`Precision::current`]; those of the sources only if
-/// `of_sources`.
+/// The gradients of [`conv2d_joined`], in [`Precision::current`]: of the sources, and of weight and
+/// bias, where they are wanted.
 ///
 /// The result does not depend on the number of threads.
 ///
@@ -308,7 +308,7 @@ pub fn conv2d_joined_backward(
     geometry: &ConvGeometry,
     values: ConvValues<'_>,
     activation: Activation,
-    of_sources: bool,
+    [of_sources, of_weights]: [bool; 2],
 ) -> JoinedGradients {
     let ConvValues { sources, weight, out, grad } = values;
     geometry.check(geometry.x_len(), weight.len(), grad.len());
@@ -316,13 +316,16 @@ pub fn conv2d_joined_backward(
     let level = Level::current();
     let mut before = vec![0.0; grad.len()];
     backward::activate(activation, out, grad, &mut before);
-    let (mut of_weight, mut bias) = (vec![0.0; weight.len()], vec![0.0; geometry.out_channels]);
-    bias_gradient(&before, &mut bias);
+    let (mut of_weight, mut bias) = (Vec::new(), Vec::new());
     let rounded = Precision::current() == Precision::Bf16;
-    if rounded {
-        backward::grad_weight::<Pair>(level, geometry, sources, &before, &mut of_weight);
-    } else {
-        backward::grad_weight::<f32>(level, geometry, sources, &before, &mut of_weight);
+    if of_weights {
+        bias.resize(geometry.out_channels, 0.0);
+        of_weight.resize(weight.len(), 0.0);
+        bias_gradient(&before, &mut bias);
+        match rounded {
+            true => backward::grad_weight::<Pair>(level, geometry, sources, &before, &mut of_weight),
+            false => backward::grad_weight::<f32>(level, geometry, sources, &before, &mut of_weight),
+        }
     }
     let mut found = Vec::new();
     if of_sources {

@@ -12,7 +12,6 @@
 use crate::conv::out_size;
 use crate::element::Pair;
 use crate::level::Level;
-use crate::parallel::for_each_part;
 use crate::precision::Precision;
 use crate::weights::{WeightSizes, bias_gradient};
 
@@ -343,8 +342,8 @@ pub struct GuidedGradients {
     pub bias: Vec<f32>,
 }
 
-/// Values of answers that one task computes the gradient of.
-const TASK_ANSWERS: usize = 1 << 14;
+/// Pixels whose places and their gradients are held at a time.
+const HELD_PIXELS: usize = 1 << 12;
 
 /// The gradients of [`deform_conv_guided`] from `grad_out`, that of the output. Places and masks
 /// are made again; products are those of `f32`.
@@ -364,44 +363,24 @@ pub fn deform_conv_guided_backward(
     geometry.check_common(x, weight, grad_out.len());
     geometry.check_guide(&guide);
     let level = Level::current();
-    let samples = geometry.samples();
-    let [mut offset, mut grad_offset] = [(); 2].map(|()| vec![0.0; geometry.offset_len()]);
-    let [mut mask, mut grad_mask] = [(); 2].map(|()| vec![0.0; geometry.mask_len()]);
-    guided::decode_all(level, &guide, samples, [&mut offset, &mut mask]);
     let mut found = GuidedGradients {
         x: vec![0.0; x.len()],
         answers: vec![0.0; guide.answers.len()],
-        flows: Vec::with_capacity(guide.flows.len()),
+        flows: guide.flows.iter().map(|flow| vec![0.0; flow.len()]).collect(),
         weight: vec![0.0; weight.len()],
         bias: vec![0.0; geometry.out_channels],
     };
-    let wanted = DeformGradients {
-        x: Some(&mut found.x),
-        offset: Some(&mut grad_offset),
-        mask: Some(&mut grad_mask),
-        weight: Some(&mut found.weight),
-        bias: Some(&mut found.bias),
-    };
-    let inputs = DeformInputs { x, offset: &offset, mask: &mask, weight };
-    backward_at(level, geometry, inputs, grad_out, wanted);
-    let pixels = (TASK_ANSWERS / (3 * samples)).max(1);
-    for_each_part(&mut found.answers, pixels * 3 * samples, |task, out| {
-        let (first, count) = (task * pixels, out.len() / (3 * samples));
-        let grads = guided::PlaceGradients {
-            offset: &grad_offset[2 * samples * first..][..2 * samples * count],
-            mask: &grad_mask[samples * first..][..samples * count],
-        };
-        let answers = &guide.answers[3 * samples * first..][..out.len()];
-        guided::answer_gradients(level, answers, grads, (samples, guide.max_offset), out);
-    });
-    for (part, flow) in guide.flows.iter().enumerate() {
-        let mut grad = vec![0.0; flow.len()];
-        for_each_part(&mut grad, 2 * pixels, |task, out| {
-            let len = out.len() / 2 * 2 * samples;
-            let offset = &grad_offset[2 * samples * pixels * task..][..len];
-            guided::flow_gradient(offset, samples, [part, guide.flows.len()], out);
-        });
-        found.flows.push(grad);
+    // Places, masks and their gradients are large beside all else: some frames at a time.
+    let frames = (HELD_PIXELS / geometry.out_frame_pixels().max(1)).max(1);
+    for first in (0..geometry.batch).step_by(frames) {
+        let batch = frames.min(geometry.batch - first);
+        let part = DeformGeometry { batch, ..*geometry };
+        let pixels = first * geometry.out_frame_pixels()..(first + batch) * geometry.out_frame_pixels();
+        let strip = guided::Strip { level, geometry: &part, guide, pixels: pixels.clone(), weight };
+        let map = first * geometry.frame_len()..(first + batch) * geometry.frame_len();
+        let channels = geometry.out_channels;
+        let grad_out = &grad_out[pixels.start * channels..pixels.end * channels];
+        strip.gradients(&x[map.clone()], grad_out, map, &mut found);
     }
     found
 }

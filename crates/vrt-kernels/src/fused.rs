@@ -269,8 +269,9 @@ pub fn conv2d(parts: Vec<Tensor<4>>, conv: &Conv, activation: Activation) -> Ten
         backward: move |inputs: &[Values], out: &Values, grad: &[f32], asked: &[bool]| {
             let (sources, weight) = (sources(inputs, &channels), inputs[count].get());
             let values = ConvValues { sources: &sources, weight, out: out.get(), grad };
-            let of_sources = asked[..count].contains(&true);
-            let found = conv2d_joined_backward(&geometry, values, activation, of_sources);
+            let (of_sources, of_weights) = asked.split_at(count);
+            let needed = [of_sources, of_weights].map(|asked| asked.contains(&true));
+            let found = conv2d_joined_backward(&geometry, values, activation, needed);
             let mut grads = found.sources;
             grads.resize(count, Vec::new());
             grads.extend([found.weight, found.bias]);

@@ -234,7 +234,7 @@ proptest! {
         let given = [0, 1].map(|i| Source { values: &sources[i], channels: parts[i] });
         conv2d_joined(&geometry, &given, weights, activation, &mut out);
         let values = ConvValues { sources: &given, weight: &weight, out: &out, grad: &grad };
-        let found = conv2d_joined_backward(&geometry, values, activation, true);
+        let found = conv2d_joined_backward(&geometry, values, activation, [true; 2]);
         let before: Vec<f32> = grad
             .iter()
             .zip(&out)

@@ -6,7 +6,9 @@ use rayon::prelude::*;
 
 use crate::exponential::exp;
 use crate::level::{Level, at_every_level, mul_add};
-use crate::parallel::with_flush_to_zero;
+use crate::parallel::{for_each_part, with_flush_to_zero};
+
+use super::{DeformGeometry, DeformGradients, DeformInputs, GuidedGradients, backward_at};
 
 /// What the offset convolutions answered, and the flows that it corrects.
 #[derive(Clone, Copy, Debug)]
@@ -56,23 +58,6 @@ impl<'a> Guide<'a> {
     }
 }
 
-/// Writes the offsets and masks of all pixels.
-pub(super) fn decode_all(
-    level: Level,
-    guide: &Guide<'_>,
-    samples: usize,
-    [offset, mask]: [&mut [f32]; 2],
-) {
-    const PIXELS: usize = 64;
-    let parts = offset.par_chunks_mut(PIXELS * 2 * samples);
-    let parts = parts.zip(mask.par_chunks_mut(PIXELS * samples)).enumerate();
-    parts.for_each(|(task, (offset, mask))| {
-        let first = task * PIXELS;
-        let pixels = guide.of_pixels(first..first + mask.len() / samples);
-        with_flush_to_zero(|| decode(level, pixels, offset, mask));
-    });
-}
-
 at_every_level! {
     /// Writes the offsets (dy, dx) and masks of the pixels.
     pub(super) fn decode(
@@ -109,15 +94,98 @@ fn decode_body<const FUSED: bool>(pixels: GuidedPixels<'_>, offset: &mut [f32], 
 
 /// The gradients of some offsets and masks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PlaceGradients<'a> {
-    pub(super) offset: &'a [f32],
-    pub(super) mask: &'a [f32],
+struct PlaceGradients<'a> {
+    offset: &'a [f32],
+    mask: &'a [f32],
+}
+
+/// Frames whose gradients are computed at a time.
+pub(super) struct Strip<'a> {
+    pub(super) level: Level,
+    /// Of these frames.
+    pub(super) geometry: &'a DeformGeometry,
+    /// Of all frames.
+    pub(super) guide: Guide<'a>,
+    /// Those of these frames, counted over all.
+    pub(super) pixels: Range<usize>,
+    pub(super) weight: &'a [f32],
+}
+
+/// Values of answers that one task computes the gradient of.
+const TASK_ANSWERS: usize = 1 << 14;
+
+impl Strip<'_> {
+    /// Writes the gradients of the frames' values, `map` among those of all frames, and adds those of
+    /// the weight and bias.
+    pub(super) fn gradients(
+        &self,
+        x: &[f32],
+        grad_out: &[f32],
+        map: Range<usize>,
+        found: &mut GuidedGradients,
+    ) {
+        let (g, samples) = (self.geometry, self.geometry.samples());
+        let [mut offset, mut grad_offset] = [(); 2].map(|()| vec![0.0; g.offset_len()]);
+        let [mut mask, mut grad_mask] = [(); 2].map(|()| vec![0.0; g.mask_len()]);
+        self.decode(samples, [&mut offset, &mut mask]);
+        let (mut weight, mut bias) = (vec![0.0; self.weight.len()], vec![0.0; g.out_channels]);
+        let wanted = DeformGradients {
+            x: Some(&mut found.x[map]),
+            offset: Some(&mut grad_offset),
+            mask: Some(&mut grad_mask),
+            weight: Some(&mut weight),
+            bias: Some(&mut bias),
+        };
+        let inputs = DeformInputs { x, offset: &offset, mask: &mask, weight: self.weight };
+        backward_at(self.level, g, inputs, grad_out, wanted);
+        add(&mut found.weight, &weight);
+        add(&mut found.bias, &bias);
+        let answers = 3 * samples * self.pixels.start..3 * samples * self.pixels.end;
+        let grads = PlaceGradients { offset: &grad_offset, mask: &grad_mask };
+        self.answers(samples, grads, &mut found.answers[answers]);
+        let parts = found.flows.len();
+        for (part, flow) in found.flows.iter_mut().enumerate() {
+            let flow = &mut flow[2 * self.pixels.start..2 * self.pixels.end];
+            flow_gradient(&grad_offset, samples, [part, parts], flow);
+        }
+    }
+
+    /// Writes the offsets and masks.
+    fn decode(&self, samples: usize, [offset, mask]: [&mut [f32]; 2]) {
+        const PIXELS: usize = 64;
+        let parts = offset.par_chunks_mut(PIXELS * 2 * samples);
+        let parts = parts.zip(mask.par_chunks_mut(PIXELS * samples)).enumerate();
+        parts.for_each(|(task, (offset, mask))| {
+            let first = self.pixels.start + task * PIXELS;
+            let pixels = self.guide.of_pixels(first..first + mask.len() / samples);
+            with_flush_to_zero(|| decode(self.level, pixels, offset, mask));
+        });
+    }
+
+    /// Writes the gradients of the answers.
+    fn answers(&self, samples: usize, grads: PlaceGradients<'_>, out: &mut [f32]) {
+        let answers = &self.guide.answers[3 * samples * self.pixels.start..][..out.len()];
+        let pixels = (TASK_ANSWERS / (3 * samples)).max(1);
+        for_each_part(out, pixels * 3 * samples, |task, out| {
+            let (first, count) = (task * pixels, out.len() / (3 * samples));
+            let grads = PlaceGradients {
+                offset: &grads.offset[2 * samples * first..][..2 * samples * count],
+                mask: &grads.mask[samples * first..][..samples * count],
+            };
+            let answers = &answers[3 * samples * first..][..out.len()];
+            answer_gradients(self.level, answers, grads, (samples, self.guide.max_offset), out);
+        });
+    }
+}
+
+fn add(sum: &mut [f32], values: &[f32]) {
+    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
 }
 
 at_every_level! {
     /// Writes the gradients of answers from those of the offsets and masks made of them, for pixels
     /// of so many samples.
-    pub(super) fn answer_gradients(
+    fn answer_gradients(
         answers: &[f32],
         grads: PlaceGradients<'_>,
         sizes: (usize, f32),
@@ -149,7 +217,7 @@ fn answer_gradients_body<const FUSED: bool>(
 
 /// Writes the gradient of the flow to neighbour `part` of `parts`, (x, y) for each pixel: that of
 /// all offsets (dy, dx) that it was added to.
-pub(super) fn flow_gradient(
+fn flow_gradient(
     offset: &[f32],
     samples: usize,
     [part, parts]: [usize; 2],
