@@ -10,7 +10,8 @@ const STATE: &str = "safetensors";
 /// The folder of a run, locked for this process.
 ///
 /// ```text
-/// options.json           the resolved options of the newest start
+/// options.json           the resolved options of the newest start; options.before-N.json
+///                        those that the steps up to N were made with, if they were others
 /// journal.jsonl          a line a step
 /// states/N.safetensors   the whole state after step N
 /// models/N_G.pth         weights after step N, as KAIR loads them; N_E.pth their average
@@ -103,18 +104,26 @@ impl RunFolder {
         self.path.join(format!("images/{step}"))
     }
 
-    /// Keeps the resolved options.
+    /// Keeps the resolved options of a run that goes on after `step`; others that were there go
+    /// to `options.before-STEP.json`. Says whether there were.
     ///
     /// # Errors
     ///
     /// If they cannot be written.
-    pub fn write_options(&self, text: &str) -> Result<(), FolderError> {
+    pub fn write_options(&self, text: &str, step: u64) -> Result<bool, FolderError> {
         let path = self.path.join("options.json");
+        let others = std::fs::read_to_string(&path).is_ok_and(|before| before != text);
+        if others {
+            let before = self.path.join(format!("options.before-{step}.json"));
+            std::fs::rename(&path, &before)
+                .map_err(|source| FolderError::Io { path: before, source })?;
+        }
         let written = tempfile::NamedTempFile::new_in(&self.path).and_then(|mut aside| {
             io::Write::write_all(&mut aside, text.as_bytes())?;
             aside.persist(&path).map(|_| ()).map_err(|error| error.error)
         });
-        written.map_err(|source| FolderError::Io { path, source })
+        written.map_err(|source| FolderError::Io { path, source })?;
+        Ok(others)
     }
 
     /// Steps that there are states of, the newest first.
@@ -161,7 +170,10 @@ mod tests {
         let folder = RunFolder::open(&path, false).unwrap();
         let error = RunFolder::open(&path, true).unwrap_err();
         assert!(matches!(error, FolderError::Locked { .. }), "{error}");
-        folder.write_options("{}").unwrap();
+        assert!(!folder.write_options("{}", 0).unwrap());
+        assert!(!folder.write_options("{}", 0).unwrap());
+        assert!(folder.write_options("{ }", 7).unwrap());
+        assert_eq!(std::fs::read_to_string(path.join("options.before-7.json")).unwrap(), "{}");
         drop(folder);
         let error = RunFolder::open(&path, false).unwrap_err();
         assert!(error.to_string().contains("--resume"), "{error}");

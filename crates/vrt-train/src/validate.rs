@@ -79,6 +79,15 @@ impl ValidationError {
     }
 }
 
+/// Says whether the clips of a test set are there and fit together, before hours of training.
+///
+/// # Errors
+///
+/// If a folder or list cannot be read, or frames are missing.
+pub fn check(test: &TestSet, validation: Validation) -> Result<(), ValidationError> {
+    clip::clips(test, validation).map(|_| ())
+}
+
 /// Restores and scores every clip; the mean is over clips, as published.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ use crate::run_folder::RunFolder;
 use crate::samples::{FixedBatch, Samples};
 use crate::start::{Started, start};
 use crate::step::{Learner, State};
+use crate::validate::check;
 
 use super::{Event, Run, RunOptions, TrainError, prefetch};
 
@@ -26,6 +27,12 @@ pub(super) fn begin<'a>(
     if !missing.is_empty() {
         return Err(TrainError::Missing(missing));
     }
+    if options.resume && steps.is_empty() {
+        on_event(Event::Message("there is nothing to go on with: a new run begins"));
+    }
+    if let Some(test) = &recipe.test {
+        check(test, recipe.validation)?;
+    }
     let set = open(recipe, on_event)?;
     if set.is_empty() {
         return Err(TrainError::Empty);
@@ -36,7 +43,9 @@ pub(super) fn begin<'a>(
         true => fresh,
         false => newest(&folder, &steps, fresh, &learner, on_event)?,
     };
-    folder.write_options(&resolved)?;
+    if folder.write_options(&resolved, state.step)? {
+        on_event(Event::Message("the options are not those that the run has had so far"));
+    }
     let journal = Journal::open_after(&folder.journal(), state.step)?;
     let prefetch = prefetch(recipe, &set, state.position)?;
     let saved = state.step;
