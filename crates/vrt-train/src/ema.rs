@@ -20,6 +20,11 @@ impl Ema {
         &self.values
     }
 
+    /// The same average at another place.
+    pub fn with_values(self, values: Vec<Tensor<1>>) -> Self {
+        Self { values, ..self }
+    }
+
     /// Takes in the weights after a step.
     pub fn update(&mut self, weights: Vec<Tensor<1>>) {
         let old = std::mem::take(&mut self.values);

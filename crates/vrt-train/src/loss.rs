@@ -138,35 +138,29 @@ mod tests {
     /// Mean SSIM with the window as one sum over rows and columns.
     fn reference_ssim(x: &[f32], y: &[f32]) -> f64 {
         let [b, d, h, w, c] = SHAPE;
-        let weights = gaussian().map(f64::from);
-        let mut sum = 0.0;
-        for plane in 0..b * d * c {
-            let (picture, channel) = (plane / c, plane % c);
-            let at = |values: &[f32], row: usize, column: usize| {
-                f64::from(values[((picture * h + row) * w + column) * c + channel])
-            };
-            for (row, column) in (0..h).flat_map(|row| (0..w).map(move |column| (row, column))) {
-                let mut m = [0.0; 5];
-                for (i, j) in (0..11).flat_map(|i| (0..11).map(move |j| (i, j))) {
-                    let (Some(r), Some(s)) =
-                        ((row + i).checked_sub(5), (column + j).checked_sub(5))
-                    else {
-                        continue;
-                    };
-                    if r >= h || s >= w {
-                        continue;
-                    }
-                    let (p, q, k) = (at(x, r, s), at(y, r, s), weights[i] * weights[j]);
-                    let terms = [p, q, p * p, q * q, p * q];
-                    m.iter_mut().zip(terms).for_each(|(m, term)| *m += k * term);
-                }
-                let [mx, my, xx, yy, xy] = m;
-                let above = (2.0 * mx * my + 1e-4) * (2.0 * (xy - mx * my) + 9e-4);
-                let below = (mx * mx + my * my + 1e-4) * (xx - mx * mx + yy - my * my + 9e-4);
-                sum += above / below;
-            }
-        }
+        let pixels = (0..b * d * c).flat_map(|plane| (0..h * w).map(move |at| (plane, at)));
+        let sum: f64 = pixels.map(|(plane, at)| reference_pixel([x, y], plane, at)).sum();
         sum / (b * d * c * h * w) as f64
+    }
+
+    fn reference_pixel([x, y]: [&[f32]; 2], plane: usize, at: usize) -> f64 {
+        let [_, _, h, w, c] = SHAPE;
+        let (row, column) = (at / w, at % w);
+        let weights = gaussian().map(f64::from);
+        let mut m = [0.0; 5];
+        for (i, j) in (0..11).flat_map(|i| (0..11).map(move |j| (i, j))) {
+            let inside = |from: usize, step: usize, size: usize| {
+                (from + step).checked_sub(5).filter(|place| *place < size)
+            };
+            let (Some(r), Some(s)) = (inside(row, i, h), inside(column, j, w)) else { continue };
+            let place = ((plane / c * h + r) * w + s) * c + plane % c;
+            let (p, q) = (f64::from(x[place]), f64::from(y[place]));
+            let terms = [p, q, p * p, q * q, p * q];
+            m.iter_mut().zip(terms).for_each(|(m, term)| *m += weights[i] * weights[j] * term);
+        }
+        let [mx, my, xx, yy, xy] = m;
+        let above = (2.0 * mx * my + 1e-4) * (2.0 * (xy - mx * my) + 9e-4);
+        above / ((mx * mx + my * my + 1e-4) * (xx - mx * mx + yy - my * my + 9e-4))
     }
 
     #[test]

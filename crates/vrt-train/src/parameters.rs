@@ -97,7 +97,7 @@ impl Parameters {
 }
 
 /// The group of a name: slow if a key is a part of it.
-fn group(name: &str, slow: &Slow) -> Group {
+pub(crate) fn group(name: &str, slow: &Slow) -> Group {
     match slow.keys.iter().any(|key| name.contains(key.as_str())) {
         true => Group::Slow,
         false => Group::Normal,

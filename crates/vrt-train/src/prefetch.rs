@@ -25,6 +25,27 @@ struct Job {
     sample: usize,
 }
 
+/// What a thread reads with.
+struct Worker {
+    set: Arc<dyn Samples>,
+    seed: u64,
+    to_do: Receiver<Job>,
+    finished: Sender<(u64, Result<Sample, SampleError>)>,
+}
+
+impl Worker {
+    fn run(self) {
+        for Job { index, place, sample } in self.to_do {
+            let mut random = generator(self.seed, Purpose::Sample, [place.epoch, place.index]);
+            let read = self.set.sample(sample, &mut random);
+            // Nobody listens any more once the run ends.
+            if self.finished.send((index, read)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
 /// Samples in order of position, read ahead.
 #[derive(Debug)]
 pub struct Prefetch {
@@ -84,18 +105,13 @@ impl Prefetch {
         let (jobs, to_do) = unbounded::<Job>();
         let (finished, done) = unbounded();
         for i in 0..workers.max(1) {
-            let (set, to_do, finished) = (Arc::clone(set), to_do.clone(), finished.clone());
-            let work = move || {
-                for Job { index, place, sample } in to_do {
-                    let chance = [place.epoch, place.index];
-                    let mut random = generator(seed, Purpose::Sample, chance);
-                    let read = set.sample(sample, &mut random);
-                    // Nobody listens any more once the run ends.
-                    if finished.send((index, read)).is_err() {
-                        return;
-                    }
-                }
+            let worker = Worker {
+                set: Arc::clone(set),
+                seed,
+                to_do: to_do.clone(),
+                finished: finished.clone(),
             };
+            let work = move || worker.run();
             let name = format!("read-{i}");
             thread::Builder::new()
                 .name(name)

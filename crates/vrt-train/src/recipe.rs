@@ -12,7 +12,7 @@ mod problem;
 mod resolved;
 mod section;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod train;
 mod val;
 
@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Map;
 use vrt_model::VrtConfig;
 
-pub use data::{FrameFiles, HeldOut, SetKind, Storage, TestKind, TestSet, TrainingData, VideoData};
+pub use data::{Beyond, TestKind, TestSet, TrainingData};
 pub use json::{Override, OverrideError};
 pub use problem::{Note, Problem, RecipeError};
 pub use train::{Adam, LossKind, Schedule, ScheduleKind, Slow, Train};

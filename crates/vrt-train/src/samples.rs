@@ -1,6 +1,7 @@
 //! Where samples come from, and batches of them.
 
 mod fixed;
+mod videos;
 
 use std::error::Error;
 

@@ -35,4 +35,5 @@ pub mod restore;
 pub mod weights;
 
 pub use vrt_model;
+pub use vrt_train;
 pub use vrt_video;

@@ -3,18 +3,21 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 mod support;
+#[path = "support/weights.rs"]
+mod weights;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use support::{Ran, vrt, weights_file};
+use support::{Ran, vrt};
 use tempfile::TempDir;
 use vrt_testing::{Fixture, Golden, Tolerance, assert_close};
 use vrt_video::{
     BitDepth, Frame, FrameRate, OpenOptions, PictureChannels, Programs, Ratio, open, probe,
     read_picture, write_picture,
 };
+use weights::weights_file;
 
 /// One step of 16 bits.
 const STEP: f32 = 1.0 / 65535.0;

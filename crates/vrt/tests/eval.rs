@@ -1,15 +1,18 @@
 //! `vrt eval`, as a person runs it.
 
 mod support;
+#[path = "support/weights.rs"]
+mod weights;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use support::{vrt, weights_file};
+use support::vrt;
 use tempfile::{TempDir, tempdir};
 use vrt_testing::{Fixture, Golden};
 use vrt_video::{BitDepth, Frame, Scores, SsimKind, score, write_picture};
+use weights::weights_file;
 
 const WIDTH: usize = 24;
 const HEIGHT: usize = 20;

@@ -1,15 +1,18 @@
 //! `vrt convert`, `vrt info` and `vrt doctor`, as a person runs them.
 
 mod support;
+#[path = "support/weights.rs"]
+mod weights;
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use serde_json::Value;
-use support::{Ran, checkpoint, vrt, weights_file};
+use support::{Ran, vrt};
 use tempfile::tempdir;
 use vrt_model::checkpoint::{Checkpoint, Existing};
 use vrt_testing::Fixture;
+use weights::{checkpoint, weights_file};
 
 /// Names and values of all parameters of a file.
 fn values(path: &std::path::Path) -> BTreeMap<String, Vec<f32>> {

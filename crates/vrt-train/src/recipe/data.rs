@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use vrt_model::VrtConfig;
+use vrt_video::{Backend, FrameRoot, HeldOut, SetKind, TrainingSetOptions};
 
 pub(super) use test::check_test;
-pub use test::{TestKind, TestSet};
+pub use test::{Beyond, TestKind, TestSet};
 
 use super::Data;
 use super::section::{Findings, Section};
@@ -20,106 +21,13 @@ pub(super) type Wanted<'a> = (&'static str, &'a Path, &'static str);
 #[derive(Clone, Debug, PartialEq)]
 pub enum TrainingData {
     /// Clips of a list, cropped at random.
-    Videos(Box<VideoData>),
+    Videos(Box<TrainingSetOptions>),
     /// The clips of one file, as they are: `in.lq` and `in.gt`, each `[clips, frames, channels,
     /// height, width]`, in a `.safetensors` file.
     Fixed {
         /// The file.
         path: PathBuf,
     },
-}
-
-/// What a set does to its clips.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum SetKind {
-    /// Runs of frames out of long clips.
-    Recurrent,
-    /// Whole sequences of Vimeo-90K.
-    Vimeo,
-    /// Sequences of Vimeo-90K with frames left out.
-    Interpolation,
-    /// Runs of frames with Gaussian noise, and a map of its level.
-    Denoising {
-        /// Least and greatest σ, in steps of 255.
-        sigma: [f64; 2],
-    },
-}
-
-/// How frames are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Storage {
-    /// A folder of folders of pictures.
-    Disk,
-    /// An LMDB environment of encoded pictures.
-    Lmdb,
-}
-
-/// Clips of REDS that are not trained on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeldOut {
-    /// None is held out.
-    Nothing,
-    /// Clips 000, 011, 015 and 020.
-    Reds4,
-    /// The 30 official validation clips.
-    Official,
-}
-
-/// Names of picture files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FrameFiles {
-    /// Digits of a frame's number (`filename_tmpl` is `08d` for 8).
-    pub digits: usize,
-    /// Ending, without a dot.
-    pub extension: String,
-}
-
-/// Training clips on disk.
-#[derive(Clone, Debug, PartialEq)]
-pub struct VideoData {
-    /// What the set does to its clips.
-    pub kind: SetKind,
-    /// The frames to come close to.
-    pub sharp: PathBuf,
-    /// The frames that the network sees.
-    pub degraded: PathBuf,
-    /// How both are stored.
-    pub storage: Storage,
-    /// The list of clips.
-    pub meta_info: PathBuf,
-    /// Names of frames.
-    pub files: FrameFiles,
-    /// Frames of a sample.
-    pub frames: usize,
-    /// Rows and columns of a sample's sharp frames.
-    pub crop: usize,
-    /// Distances of frames that are drawn from.
-    pub intervals: Vec<usize>,
-    /// Whether clips run backwards by a coin.
-    pub random_reverse: bool,
-    /// Whether frames are flipped left to right by a coin.
-    pub flip: bool,
-    /// Whether frames are flipped top to bottom and transposed, each by a coin.
-    pub rotate: bool,
-    /// Clips that are left out.
-    pub held_out: HeldOut,
-    /// Whether the clip is followed by itself backwards.
-    pub mirror: bool,
-    /// Whether brightness, contrast and colours are changed at random.
-    pub color_jitter: bool,
-    /// Every how many frames the network sees one.
-    pub temporal_scale: usize,
-}
-
-impl VideoData {
-    /// Frames of a sample that the network sees.
-    pub fn seen_frames(&self) -> usize {
-        match self.kind {
-            SetKind::Interpolation => self.frames.div_ceil(self.temporal_scale),
-            _ if self.mirror => 2 * self.frames,
-            _ => self.frames,
-        }
-    }
 }
 
 impl TrainingData {
@@ -131,8 +39,11 @@ impl TrainingData {
                 wanted.push(("datasets.train.batch_file", path, what));
             }
             Self::Videos(videos) => {
-                wanted.push(("datasets.train.dataroot_gt", &videos.sharp, folder));
-                wanted.push(("datasets.train.dataroot_lq", &videos.degraded, folder));
+                wanted.push(("datasets.train.dataroot_gt", &videos.sharp.path, folder));
+                if !matches!(videos.kind, SetKind::Denoising { .. }) {
+                    let path = &videos.degraded.path;
+                    wanted.push(("datasets.train.dataroot_lq", path, folder));
+                }
                 let list = "there is no such list of clips: correct the path; `vrt data prepare` \
                             writes one";
                 wanted.push(("datasets.train.meta_info_file", &videos.meta_info, list));
@@ -152,7 +63,8 @@ pub(super) fn read(
         datasets.problem("train", "is missing: write where the training clips are");
     }
     let findings = datasets.finish();
-    let data = train.and_then(|keys| train_section(keys, findings));
+    let scale = network.map_or(1, VrtConfig::upscale);
+    let data = train.and_then(|keys| train_section(keys, scale, findings));
     let test = test.and_then(|keys| test::read(keys, network, findings));
     (data, test)
 }
@@ -174,7 +86,7 @@ const KINDS: [(&str, KindName); 5] = [
     ("FixedBatch", KindName::Fixed),
 ];
 
-fn train_section(keys: Map<String, Value>, findings: &mut Findings) -> Option<Data> {
+fn train_section(keys: Map<String, Value>, scale: usize, findings: &mut Findings) -> Option<Data> {
     let mut s = Section::new("datasets.train", keys, findings);
     s.unused("name", "sets are told apart by their section");
     s.unused("test_mode", "the section says what a set is for");
@@ -184,14 +96,14 @@ fn train_section(keys: Map<String, Value>, findings: &mut Findings) -> Option<Da
     let kind = s.choice("dataset_type", &KINDS, None);
     let source = kind.map(|kind| match kind {
         KindName::Fixed => TrainingData::Fixed { path: fixed(&mut s) },
-        kind => TrainingData::Videos(Box::new(videos(&mut s, kind))),
+        kind => TrainingData::Videos(Box::new(videos(&mut s, kind, scale))),
     });
     s.finish();
     Some(Data { source: source?, shuffle, workers, batch })
 }
 
 /// Keys of video sets, which a fixed batch does not look at.
-const VIDEO_KEYS: [&str; 18] = [
+const VIDEO_KEYS: [&str; 19] = [
     "dataroot_gt",
     "dataroot_lq",
     "io_backend",
@@ -206,6 +118,7 @@ const VIDEO_KEYS: [&str; 18] = [
     "use_rot",
     "val_partition",
     "pad_sequence",
+    "mirror_sequence",
     "color_jitter",
     "temporal_scale",
     "sigma_min",
@@ -227,84 +140,90 @@ fn idle(s: &mut Section<'_>, kind: KindName) {
             s.unused(key, "only the set for denoising adds noise");
         }
     }
-    if kind == KindName::Recurrent || kind == KindName::Denoising {
-        s.unused("pad_sequence", "only the sets of Vimeo-90K run clips forth and back");
-    }
     if kind != KindName::Interpolation {
         s.unused("color_jitter", "only the set for interpolation changes colours");
     }
 }
 
-fn videos(s: &mut Section<'_>, kind: KindName) -> VideoData {
+fn videos(s: &mut Section<'_>, kind: KindName, scale: usize) -> TrainingSetOptions {
     idle(s, kind);
-    let sigma = [s.amount("sigma_min", 0.0), s.amount("sigma_max", 50.0)];
-    if sigma[0] > sigma[1] {
-        let what = format!("is {}, above sigma_max, which is {}: swap them", sigma[0], sigma[1]);
-        s.problem("sigma_min", what);
-    }
-    let temporal_scale = s.count("temporal_scale", Some(1));
+    let backend = storage(s);
+    let mut root = |key| FrameRoot { path: s.needed(key, PathBuf::new()), backend };
+    let (sharp, degraded) = (root("dataroot_gt"), root("dataroot_lq"));
     let intervals: Vec<usize> = s.or("interval_list", vec![1]);
     if intervals.is_empty() || intervals.contains(&0) {
         s.problem("interval_list", "needs numbers of frames from 1, such as [1]");
     }
-    let held_out = [("REDS4", HeldOut::Reds4), ("official", HeldOut::Official)];
-    VideoData {
+    let held_out = [("REDS4", HeldOut::Reds4), ("official", HeldOut::RedsOfficial)];
+    let [mirror, repeat_last] = ["mirror_sequence", "pad_sequence"].map(|key| s.or(key, false));
+    if mirror && repeat_last {
+        let what = "is true, and so is mirror_sequence: clips are continued in one way, choose it";
+        s.problem("pad_sequence", what);
+    }
+    let (digits, extension) = files(s);
+    TrainingSetOptions {
         kind: match kind {
             KindName::Vimeo => SetKind::Vimeo,
             KindName::Interpolation => SetKind::Interpolation,
-            KindName::Denoising => SetKind::Denoising { sigma },
+            KindName::Denoising => SetKind::Denoising { sigma: sigma(s) },
             KindName::Recurrent | KindName::Fixed => SetKind::Recurrent,
         },
-        sharp: s.needed("dataroot_gt", PathBuf::new()),
-        degraded: s.needed("dataroot_lq", PathBuf::new()),
-        storage: storage(s),
+        sharp,
+        degraded,
         meta_info: s.needed("meta_info_file", PathBuf::new()),
-        files: files(s),
+        digits,
+        extension,
         frames: s.count("num_frame", None),
         crop: s.count("gt_size", None),
+        scale,
         intervals,
         random_reverse: s.or("random_reverse", false),
         flip: s.or("use_hflip", false),
         rotate: s.or("use_rot", false),
-        held_out: s
-            .choice("val_partition", &held_out, Some(HeldOut::Nothing))
-            .unwrap_or(HeldOut::Nothing),
-        mirror: s.or("pad_sequence", false)
-            && matches!(kind, KindName::Vimeo | KindName::Interpolation),
+        held_out: s.choice("val_partition", &held_out, Some(HeldOut::None)).unwrap_or_default(),
+        mirror,
+        repeat_last,
         color_jitter: s.or("color_jitter", false) && kind == KindName::Interpolation,
-        temporal_scale,
+        temporal_scale: s.count("temporal_scale", Some(1)),
     }
 }
 
+/// `sigma_min` and `sigma_max`, in steps of 255.
+fn sigma(s: &mut Section<'_>) -> [f32; 2] {
+    let [least, greatest] = [s.amount("sigma_min", 0.0), s.amount("sigma_max", 50.0)];
+    if least > greatest {
+        let what = format!("is {least}, above sigma_max, which is {greatest}: swap them");
+        s.problem("sigma_min", what);
+    }
+    [least as f32, greatest as f32]
+}
+
 /// `io_backend`, a section of its own.
-fn storage(s: &mut Section<'_>) -> Storage {
-    let Some(keys) = s.inner("io_backend") else { return Storage::Disk };
+fn storage(s: &mut Section<'_>) -> Backend {
+    let Some(keys) = s.inner("io_backend") else { return Backend::Disk };
     let name = s.name("io_backend");
     let mut inner = Section::new(&name, keys, s.findings);
-    let types = [("disk", Storage::Disk), ("lmdb", Storage::Lmdb)];
-    let storage = inner.choice("type", &types, None).unwrap_or(Storage::Disk);
+    let types = [("disk", Backend::Disk), ("lmdb", Backend::Lmdb)];
+    let backend = inner.choice("type", &types, None).unwrap_or(Backend::Disk);
     inner.finish();
-    storage
+    backend
 }
 
 /// `filename_tmpl`, as `08d`, and `filename_ext`.
-fn files(s: &mut Section<'_>) -> FrameFiles {
+fn files(s: &mut Section<'_>) -> (usize, String) {
     let template = s.or("filename_tmpl", "08d".to_owned());
     let digits = template.strip_suffix('d').and_then(|digits| digits.parse().ok());
-    let digits = digits.filter(|digits| (1..=20).contains(digits));
+    let digits = digits.filter(|digits| (1..=19).contains(digits));
     if digits.is_none() {
         let what = format!("is {template:?}: write the digits of a frame's number, as \"08d\"");
         s.problem("filename_tmpl", what);
     }
     let extension = s.or("filename_ext", "png".to_owned());
-    FrameFiles {
-        digits: digits.unwrap_or(8),
-        extension: extension.trim_start_matches('.').to_owned(),
-    }
+    (digits.unwrap_or(8), extension.trim_start_matches('.').to_owned())
 }
 
 /// Whether a set fits the network.
-pub(super) fn check(videos: &VideoData, network: &VrtConfig, findings: &mut Findings) {
+pub(super) fn check(videos: &TrainingSetOptions, network: &VrtConfig, findings: &mut Findings) {
     let (key, scale) = ("datasets.train.gt_size", network.upscale());
     let crop = videos.crop;
     let [_, rows, columns] = network.window();
@@ -337,7 +256,7 @@ pub(super) fn check(videos: &VideoData, network: &VrtConfig, findings: &mut Find
 }
 
 /// Whether the set makes what the network takes.
-fn check_kind(videos: &VideoData, network: &VrtConfig, findings: &mut Findings) {
+fn check_kind(videos: &TrainingSetOptions, network: &VrtConfig, findings: &mut Findings) {
     let key = "datasets.train.dataset_type";
     let noisy = matches!(videos.kind, SetKind::Denoising { .. });
     if noisy != network.noise_map() {
@@ -370,8 +289,8 @@ fn check_kind(videos: &VideoData, network: &VrtConfig, findings: &mut Findings) 
     }
 }
 
-fn check_frames(videos: &VideoData, network: &VrtConfig, findings: &mut Findings) {
-    let seen = videos.seen_frames();
+fn check_frames(videos: &TrainingSetOptions, network: &VrtConfig, findings: &mut Findings) {
+    let (seen, _) = videos.frames_out();
     match network.fused_frames() {
         Some(fused) if videos.kind == SetKind::Interpolation && seen != fused => {
             let what = format!(
@@ -404,7 +323,7 @@ impl Data {
             TrainingData::Fixed { path } => {
                 json!({ "dataset_type": "FixedBatch", "batch_file": path })
             }
-            TrainingData::Videos(videos) => videos.to_json(),
+            TrainingData::Videos(videos) => videos_to_json(videos),
         };
         section["dataloader_shuffle"] = self.shuffle.into();
         section["dataloader_num_workers"] = self.workers.into();
@@ -413,46 +332,43 @@ impl Data {
     }
 }
 
-impl VideoData {
-    fn to_json(&self) -> Value {
-        let kind = match self.kind {
-            SetKind::Recurrent => KindName::Recurrent,
-            SetKind::Vimeo => KindName::Vimeo,
-            SetKind::Interpolation => KindName::Interpolation,
-            SetKind::Denoising { .. } => KindName::Denoising,
-        };
-        let name = KINDS.iter().find(|(_, known)| *known == kind).map(|(name, _)| *name);
-        let mut section = json!({
-            "dataset_type": name,
-            "dataroot_gt": self.sharp,
-            "dataroot_lq": self.degraded,
-            "io_backend": { "type": match self.storage { Storage::Disk => "disk", Storage::Lmdb => "lmdb" } },
-            "meta_info_file": self.meta_info,
-            "filename_tmpl": format!("{:02}d", self.files.digits),
-            "filename_ext": self.files.extension,
-            "num_frame": self.frames,
-            "gt_size": self.crop,
-            "interval_list": self.intervals,
-            "random_reverse": self.random_reverse,
-            "use_hflip": self.flip,
-            "use_rot": self.rotate,
-            "val_partition": match self.held_out {
-                HeldOut::Nothing => None,
-                HeldOut::Reds4 => Some("REDS4"),
-                HeldOut::Official => Some("official"),
-            },
-            "temporal_scale": self.temporal_scale,
-        });
-        if matches!(self.kind, SetKind::Vimeo | SetKind::Interpolation) {
-            section["pad_sequence"] = self.mirror.into();
-        }
-        if self.kind == SetKind::Interpolation {
-            section["color_jitter"] = self.color_jitter.into();
-        }
-        if let SetKind::Denoising { sigma: [least, greatest] } = self.kind {
-            section["sigma_min"] = least.into();
-            section["sigma_max"] = greatest.into();
-        }
-        section
+fn videos_to_json(videos: &TrainingSetOptions) -> Value {
+    let kind = match videos.kind {
+        SetKind::Recurrent => KindName::Recurrent,
+        SetKind::Vimeo => KindName::Vimeo,
+        SetKind::Interpolation => KindName::Interpolation,
+        SetKind::Denoising { .. } => KindName::Denoising,
+    };
+    let name = KINDS.iter().find(|(_, known)| *known == kind).map(|(name, _)| *name);
+    let mut section = json!({
+        "dataset_type": name,
+        "dataroot_gt": videos.sharp.path,
+        "dataroot_lq": videos.degraded.path,
+        "io_backend": { "type": match videos.sharp.backend { Backend::Disk => "disk", Backend::Lmdb => "lmdb" } },
+        "meta_info_file": videos.meta_info,
+        "filename_tmpl": format!("{:02}d", videos.digits),
+        "filename_ext": videos.extension,
+        "num_frame": videos.frames,
+        "gt_size": videos.crop,
+        "interval_list": videos.intervals,
+        "random_reverse": videos.random_reverse,
+        "use_hflip": videos.flip,
+        "use_rot": videos.rotate,
+        "pad_sequence": videos.repeat_last,
+        "mirror_sequence": videos.mirror,
+        "val_partition": match videos.held_out {
+            HeldOut::None => None,
+            HeldOut::Reds4 => Some("REDS4"),
+            HeldOut::RedsOfficial => Some("official"),
+        },
+        "temporal_scale": videos.temporal_scale,
+    });
+    if videos.kind == SetKind::Interpolation {
+        section["color_jitter"] = videos.color_jitter.into();
     }
+    if let SetKind::Denoising { sigma: [least, greatest] } = videos.kind {
+        section["sigma_min"] = least.into();
+        section["sigma_max"] = greatest.into();
+    }
+    section
 }

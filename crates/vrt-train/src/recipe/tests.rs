@@ -102,7 +102,7 @@ fn keys_arrive_where_they_belong() {
     assert_eq!(train.adam.betas, [0.9, 0.99]);
     assert_eq!((train.save_every, train.test_every, train.clip_norm), (Some(100), None, None));
     let TrainingData::Videos(videos) = &recipe.data.source else { panic!("{:?}", recipe.data) };
-    assert_eq!((videos.files.digits, videos.crop, videos.frames), (6, 64, 6));
+    assert_eq!((videos.digits, videos.crop, videos.frames), (6, 64, 6));
     assert!(videos.flip && !videos.rotate);
     let tile = recipe.validation.tile;
     assert_eq!((tile.frames(), tile.size()), (12, 64));

@@ -123,7 +123,9 @@ mod tests {
 
     use super::*;
 
-    fn written(tensors: &[(&str, &[usize])]) -> (tempfile::TempDir, std::path::PathBuf) {
+    type Shapes<'a> = &'a [(&'a str, &'a [usize])];
+
+    fn written(tensors: Shapes<'_>) -> (tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("batch.safetensors");
         let tensors = tensors.iter().map(|(name, shape)| {
@@ -147,7 +149,7 @@ mod tests {
 
     #[test]
     fn what_is_no_batch_is_said() {
-        let cases: [(&[(&str, &[usize])], &str); 4] = [
+        let cases: [(Shapes<'_>, &str); 4] = [
             (&[("lq", &[1, 2, 3, 2, 2])], "no tensor gt"),
             (&[("lq", &[2, 3, 2, 2]), ("gt", &[1, 2, 3, 2, 2])], "lq is [2, 3, 2, 2]"),
             (&[("lq", &[2, 2, 3, 2, 2]), ("gt", &[1, 2, 3, 2, 2])], "needs its truth"),

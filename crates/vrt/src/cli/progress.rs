@@ -179,7 +179,7 @@ fn status_in_words(status: &Status, pace: Pace) -> String {
 }
 
 /// `1:02:03` or `2:03`.
-fn clock(seconds: f64) -> String {
+pub(super) fn clock(seconds: f64) -> String {
     let seconds = seconds.ceil() as u64;
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     match hours {

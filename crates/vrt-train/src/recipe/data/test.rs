@@ -18,9 +18,21 @@ pub enum TestKind {
         meta_info: Option<PathBuf>,
         /// Every how many frames the network sees one: 2 for interpolation.
         temporal_scale: usize,
-        /// Whether the sequence is followed by itself backwards.
-        mirror: bool,
+        /// How the sequence goes on behind its end.
+        beyond: Beyond,
     },
+}
+
+/// How a sequence goes on behind its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Beyond {
+    /// It ends.
+    #[default]
+    Nothing,
+    /// By its last frame once more (`pad_sequence`).
+    LastFrame,
+    /// By itself backwards (`mirror_sequence`).
+    Mirror,
 }
 
 /// Clips that the network is tried on.
@@ -58,14 +70,19 @@ pub(in super::super) fn read(
     }
     let vimeo = s.choice("dataset_type", &KINDS, None);
     if vimeo != Some(true) {
-        for key in ["meta_info_file", "pad_sequence", "temporal_scale"] {
+        for key in ["meta_info_file", "pad_sequence", "mirror_sequence", "temporal_scale"] {
             s.unused(key, "only VideoTestVimeo90KDataset looks at it");
         }
     }
-    let (meta_info, mirror) = (s.optional("meta_info_file"), s.or("pad_sequence", false));
+    let meta_info = s.optional("meta_info_file");
+    let beyond = match (s.or("pad_sequence", false), s.or("mirror_sequence", false)) {
+        (_, true) => Beyond::Mirror,
+        (true, false) => Beyond::LastFrame,
+        (false, false) => Beyond::Nothing,
+    };
     let temporal_scale = s.count("temporal_scale", Some(1));
     let kind = vimeo.map(|vimeo| match vimeo {
-        true => TestKind::Vimeo { meta_info, temporal_scale, mirror },
+        true => TestKind::Vimeo { meta_info, temporal_scale, beyond },
         false => TestKind::Clips,
     });
     let sharp = s.needed("dataroot_gt", PathBuf::new());
@@ -140,10 +157,11 @@ impl TestSet {
         }
         section["dataset_type"] = match &self.kind {
             TestKind::Clips => KINDS[0].0.into(),
-            TestKind::Vimeo { meta_info, temporal_scale, mirror } => {
+            TestKind::Vimeo { meta_info, temporal_scale, beyond } => {
                 section["meta_info_file"] = json!(meta_info);
                 section["temporal_scale"] = (*temporal_scale).into();
-                section["pad_sequence"] = (*mirror).into();
+                section["pad_sequence"] = (*beyond == Beyond::LastFrame).into();
+                section["mirror_sequence"] = (*beyond == Beyond::Mirror).into();
                 KINDS[1].0.into()
             }
         };

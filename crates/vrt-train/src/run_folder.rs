@@ -1,0 +1,201 @@
+//! The folder of a run: what is where in it, and who may write there.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Ending of states.
+const STATE: &str = "safetensors";
+
+/// The folder of a run, locked for this process.
+///
+/// ```text
+/// options.json           the resolved options of the newest start; options.before-N.json
+///                        those that the steps up to N were made with, if they were others
+/// journal.jsonl          a line a step
+/// states/N.safetensors   the whole state after step N
+/// models/N_G.pth         weights after step N, as KAIR loads them; N_E.pth their average
+/// images/N/clip/frame    restored test frames, if val.save_img says so
+/// run.lock               held while a process trains here
+/// ```
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// A folder that a run cannot have.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FolderError {
+    /// The system.
+    #[error("the run folder {path:?} cannot be used: {source}")]
+    Io {
+        /// The folder, or something in it.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another run is in it.
+    #[error(
+        "{path:?} holds a run already: go on with it (--resume), or choose another folder \
+         (--run-dir)"
+    )]
+    Taken {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another process trains in it.
+    #[error("another process is training in {path:?}: wait for its end, or choose another folder")]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl RunFolder {
+    /// Opens a folder for a run, making it if need be. Without `resume` it must not hold one.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made, or another run or process has it.
+    pub fn open(path: &Path, resume: bool) -> Result<Self, FolderError> {
+        let failed = |source| FolderError::Io { path: path.to_path_buf(), source };
+        if !resume && ["options.json", "journal.jsonl"].iter().any(|name| path.join(name).exists())
+        {
+            return Err(FolderError::Taken { path: path.to_path_buf() });
+        }
+        for folder in ["", "states", "models"] {
+            std::fs::create_dir_all(path.join(folder)).map_err(failed)?;
+        }
+        let lock = File::create(path.join("run.lock")).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(FolderError::Locked { path: path.to_path_buf() });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        Ok(Self { path: path.to_path_buf(), _lock: lock })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the journal is.
+    pub fn journal(&self) -> PathBuf {
+        self.path.join("journal.jsonl")
+    }
+
+    /// Where the state after a step is.
+    pub fn state(&self, step: u64) -> PathBuf {
+        self.path.join(format!("states/{step}.{STATE}"))
+    }
+
+    /// Where exported weights of a step are; `which` is `G`, or `E` for their average.
+    pub fn model(&self, step: u64, which: char) -> PathBuf {
+        self.path.join(format!("models/{step}_{which}.pth"))
+    }
+
+    /// Where restored test frames of a step go.
+    pub fn images(&self, step: u64) -> PathBuf {
+        self.path.join(format!("images/{step}"))
+    }
+
+    /// Keeps the resolved options of a run that goes on after `step`; others that were there go
+    /// to `options.before-STEP.json`. Says whether there were.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be written.
+    pub fn write_options(&self, text: &str, step: u64) -> Result<bool, FolderError> {
+        let path = self.path.join("options.json");
+        let others = std::fs::read_to_string(&path).is_ok_and(|before| before != text);
+        if others {
+            let before = self.path.join(format!("options.before-{step}.json"));
+            std::fs::rename(&path, &before)
+                .map_err(|source| FolderError::Io { path: before, source })?;
+        }
+        let written = tempfile::NamedTempFile::new_in(&self.path).and_then(|mut aside| {
+            io::Write::write_all(&mut aside, text.as_bytes())?;
+            aside.persist(&path).map(|_| ()).map_err(|error| error.error)
+        });
+        written.map_err(|source| FolderError::Io { path, source })?;
+        Ok(others)
+    }
+
+    /// Steps that there are states of, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be read.
+    pub fn steps(&self) -> Result<Vec<u64>, FolderError> {
+        let path = self.path.join("states");
+        let failed = |source| FolderError::Io { path: path.clone(), source };
+        let mut steps = Vec::new();
+        for entry in std::fs::read_dir(&path).map_err(failed)? {
+            let file = entry.map_err(failed)?.path();
+            let is_state = file.extension().is_some_and(|ending| ending == STATE);
+            let step = file.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
+            steps.extend(step.filter(|_| is_state));
+        }
+        steps.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(steps)
+    }
+
+    /// Removes all states but the newest `keep`.
+    ///
+    /// # Errors
+    ///
+    /// If one cannot be removed.
+    pub fn prune(&self, keep: usize) -> Result<(), FolderError> {
+        for step in self.steps()?.into_iter().skip(keep) {
+            let path = self.state(step);
+            std::fs::remove_file(&path).map_err(|source| FolderError::Io { path, source })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_one_runs_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("runs/one");
+        let folder = RunFolder::open(&path, false).unwrap();
+        let error = RunFolder::open(&path, true).unwrap_err();
+        assert!(matches!(error, FolderError::Locked { .. }), "{error}");
+        assert!(!folder.write_options("{}", 0).unwrap());
+        assert!(!folder.write_options("{}", 0).unwrap());
+        assert!(folder.write_options("{ }", 7).unwrap());
+        assert_eq!(std::fs::read_to_string(path.join("options.before-7.json")).unwrap(), "{}");
+        drop(folder);
+        let error = RunFolder::open(&path, false).unwrap_err();
+        assert!(error.to_string().contains("--resume"), "{error}");
+        RunFolder::open(&path, true).unwrap();
+    }
+
+    #[test]
+    fn the_newest_states_are_kept() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = RunFolder::open(root.path(), false).unwrap();
+        for step in [0, 100, 20, 3] {
+            std::fs::write(folder.state(step), "").unwrap();
+        }
+        std::fs::write(root.path().join("states/.tmpabc"), "").unwrap();
+        assert_eq!(folder.steps().unwrap(), [100, 20, 3, 0]);
+        folder.prune(2).unwrap();
+        assert_eq!(folder.steps().unwrap(), [100, 20]);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let error = RunFolder::open(Path::new("/proc/no/such"), false).unwrap_err();
+        assert!(error.to_string().contains("/proc/no/such"), "{error}");
+    }
+}

@@ -1,0 +1,369 @@
+//! The run: steps, journal, checkpoints, trials, and what happens when numbers go wrong.
+
+mod setup;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use burn::module::Module;
+use burn::tensor::Device;
+use serde_json::json;
+use vrt_model::checkpoint::CheckpointError;
+use vrt_model::{Restorer, Vrt};
+use vrt_video::SetScore;
+
+use crate::checkpoint::{self, StateError};
+use crate::journal::{Journal, JournalError};
+use crate::order::Shard;
+use crate::prefetch::{Prefetch, PrefetchError, Reading};
+use crate::recipe::{Problem, Recipe};
+use crate::run_folder::{FolderError, RunFolder};
+use crate::samples::{Batch, SampleError, Samples};
+use crate::step::{Learner, State, StepError, StepReport, Trouble};
+use crate::validate::{Trial, ValidationError, validate};
+
+/// What a run needs beside its recipe.
+#[derive(Debug)]
+pub struct RunOptions {
+    /// The folder of the run.
+    pub folder: PathBuf,
+    /// Whether to go on with the run that is in it.
+    pub resume: bool,
+    /// Where to compute, without gradients.
+    pub device: Device,
+    /// Set to save and stop.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// What happens in a run.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// Steps begin behind this one.
+    Started {
+        /// Steps that are done.
+        step: u64,
+        /// Steps in all.
+        total: u64,
+        /// The folder of the run.
+        folder: &'a Path,
+    },
+    /// A step is done.
+    Step {
+        /// Its numbers.
+        report: &'a StepReport,
+        /// How long it took, waiting for its samples included.
+        elapsed: Duration,
+    },
+    /// The state and the weights are on disk.
+    Saved {
+        /// The step they are of.
+        step: u64,
+    },
+    /// The network was tried.
+    Validated {
+        /// After which step.
+        step: u64,
+        /// Its scores.
+        scores: &'a SetScore,
+    },
+    /// Numbers went wrong, and the run goes on from an earlier state with other samples.
+    WentBack {
+        /// The step that went wrong.
+        step: u64,
+        /// The step it goes on from.
+        to: u64,
+        /// What went wrong.
+        trouble: Trouble,
+    },
+    /// Something a person should know.
+    Message(&'a str),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// Steps that are done.
+    pub step: u64,
+    /// Whether it was stopped before the last one.
+    pub stopped: bool,
+    /// The loss of the last step, if this process did one.
+    pub loss: Option<f64>,
+    /// The weights that were exported last.
+    pub weights: PathBuf,
+}
+
+/// Why a run could not begin or go on. What was saved before stays.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// Files of the recipe are missing.
+    #[error("{}", list(.0))]
+    Missing(Vec<Problem>),
+    /// The folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// Weights.
+    #[error(transparent)]
+    Weights(#[from] CheckpointError),
+    /// A state.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The training set.
+    #[error("the training set: {0}")]
+    Data(Box<dyn std::error::Error + Send + Sync>),
+    /// There is nothing in it.
+    #[error("the training set has no samples: check datasets.train.meta_info_file")]
+    Empty,
+    /// Samples.
+    #[error(transparent)]
+    Samples(#[from] PrefetchError),
+    /// A batch.
+    #[error(transparent)]
+    Batch(#[from] SampleError),
+    /// A trial.
+    #[error(transparent)]
+    Validation(#[from] ValidationError),
+    /// A step.
+    #[error("step {step}: {source}")]
+    Step {
+        /// Which step.
+        step: u64,
+        /// Why.
+        source: StepError,
+    },
+    /// Numbers went wrong again after going back.
+    #[error(
+        "step {step}: {trouble}, again after going back to step {to} with other samples; the state \
+         of step {to} is kept: lower train.G_optimizer_lr, or set train.G_optimizer_clipgrad"
+    )]
+    Diverged {
+        /// The step that went wrong.
+        step: u64,
+        /// The newest good state.
+        to: u64,
+        /// What went wrong.
+        trouble: Trouble,
+    },
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Trains a recipe to its end, or until it is asked to stop; `on_event` hears how it goes.
+///
+/// # Errors
+///
+/// If files are missing, the folder holds another run, samples cannot be read, nothing can be
+/// written, or numbers go wrong twice. The newest state stays usable.
+pub fn train(
+    recipe: &Recipe,
+    options: &RunOptions,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<Summary, TrainError> {
+    let (mut run, state) = setup::begin(recipe, options, on_event)?;
+    let mut state = Some(state);
+    let mut loss = None;
+    while let Some(done) = state.as_ref().map(|state| state.step) {
+        if done >= recipe.train.total_steps || run.stopping() {
+            break;
+        }
+        let Some(before) = state.take() else { break };
+        let (after, report) = run.step(before, on_event)?;
+        if let Some(report) = report {
+            loss = Some(report.loss);
+        }
+        state = Some(after);
+    }
+    let Some(state) = state else { unreachable!("a state comes back from each step") };
+    run.save_unless_saved(&state, on_event)?;
+    Ok(Summary {
+        step: state.step,
+        stopped: state.step < recipe.train.total_steps,
+        loss,
+        weights: run.folder.model(state.step, 'G'),
+    })
+}
+
+/// A run under way.
+struct Run<'a> {
+    recipe: &'a Recipe,
+    options: &'a RunOptions,
+    folder: RunFolder,
+    journal: Journal,
+    learner: Learner,
+    set: Arc<dyn Samples>,
+    prefetch: Prefetch,
+    resolved: String,
+    /// The step of the newest state on disk.
+    saved: u64,
+    /// Whether the run has gone back to that state already.
+    went_back: bool,
+}
+
+/// Samples of one process on its own.
+fn shard(recipe: &Recipe) -> Shard {
+    Shard { rank: 0, ranks: 1, batch: recipe.data.batch }
+}
+
+fn prefetch(
+    recipe: &Recipe,
+    set: &Arc<dyn Samples>,
+    position: u64,
+) -> Result<Prefetch, PrefetchError> {
+    let (seed, data) = (recipe.train.seed, &recipe.data);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = data.workers.min(cores);
+    let reading = Reading { seed, shuffle: data.shuffle, workers, shard: shard(recipe) };
+    Prefetch::new(set, reading, position)
+}
+
+impl Run<'_> {
+    fn stopping(&self) -> bool {
+        self.options.stop.load(Ordering::Relaxed)
+    }
+
+    /// One step and what is due after it; without a report where none was done.
+    fn step(
+        &mut self,
+        state: State,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(State, Option<StepReport>), TrainError> {
+        let started = Instant::now();
+        let mut state = self.learner.prepare(state);
+        let batch = Batch::new(self.prefetch.batch()?, &self.recipe.network)?;
+        let step = state.step + 1;
+        let gradients = self.learner.gradients(&state, &batch, state.position, &self.options.stop);
+        let gradients = match gradients {
+            Ok(gradients) => gradients,
+            Err(StepError::Stopped) => return Ok((state, None)),
+            Err(StepError::Trouble(trouble)) => {
+                return Ok((self.go_back(state, trouble, on_event)?, None));
+            }
+            Err(source) => return Err(TrainError::Step { step, source }),
+        };
+        // Between here and the update, ranks add up their gradients.
+        state.position += self.recipe.data.batch as u64;
+        let (state, report) = match self.learner.update(state, gradients) {
+            Ok(done) => done,
+            Err((mut state, trouble)) => {
+                state.position -= self.recipe.data.batch as u64;
+                return Ok((self.go_back(*state, trouble, on_event)?, None));
+            }
+        };
+        let elapsed = started.elapsed();
+        self.journal.step(&report, elapsed.as_secs_f64())?;
+        on_event(Event::Step { report: &report, elapsed });
+        self.after(&state, on_event)?;
+        Ok((state, Some(report)))
+    }
+
+    /// Checkpoints and trials that are due.
+    fn after(
+        &mut self,
+        state: &State,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), TrainError> {
+        let train = &self.recipe.train;
+        let due = |every: Option<u64>| every.is_some_and(|every| state.step.is_multiple_of(every));
+        if due(train.save_every) {
+            self.save_unless_saved(state, on_event)?;
+        }
+        if due(train.test_every) && !self.stopping() {
+            self.validate(state, on_event)?;
+        }
+        Ok(())
+    }
+
+    fn save_unless_saved(
+        &mut self,
+        state: &State,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), TrainError> {
+        let step = state.step;
+        let parameters = self.learner.parameters();
+        let exported = self.folder.model(step, 'G');
+        if self.saved != step || !exported.exists() {
+            let config = &self.recipe.network;
+            let weights = parameters.values(&state.network);
+            checkpoint::export(&exported, &weights, parameters, config)?;
+            if let Some(ema) = &state.ema {
+                let path = self.folder.model(step, 'E');
+                checkpoint::export(&path, ema.values(), parameters, config)?;
+            }
+        }
+        if self.saved != step {
+            let path = self.folder.state(step);
+            checkpoint::write(&path, state, parameters, &self.resolved)?;
+            self.saved = step;
+            self.went_back = false;
+            self.folder.prune(self.recipe.train.keep_states)?;
+            on_event(Event::Saved { step });
+        }
+        Ok(())
+    }
+
+    fn validate(
+        &mut self,
+        state: &State,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), TrainError> {
+        let Some(test) = &self.recipe.test else { return Ok(()) };
+        let (step, validation) = (state.step, self.recipe.validation);
+        let images = validation.save_images.then(|| self.folder.images(step));
+        let model = Restorer::of(self.tried(state), &self.options.device);
+        let stop = &*self.options.stop;
+        let trial = Trial { test, validation, images: images.as_deref(), stop };
+        let scores = match validate(&model, &trial) {
+            Ok(scores) => scores,
+            Err(ValidationError::Stopped) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let mean = json!(scores.mean);
+        self.journal.event("validation", step, mean)?;
+        on_event(Event::Validated { step, scores: &scores });
+        Ok(())
+    }
+
+    /// The network that is tried: of averaged weights, if there are some.
+    fn tried(&self, state: &State) -> Vrt {
+        let network = state.network.valid();
+        match &state.ema {
+            None => network,
+            Some(ema) => {
+                let average = &mut |place: usize, _| ema.values()[place].clone();
+                self.learner.parameters().map(network, average)
+            }
+        }
+    }
+
+    /// The newest state, to go on from with the samples behind those that went wrong.
+    fn go_back(
+        &mut self,
+        state: State,
+        trouble: Trouble,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<State, TrainError> {
+        let (step, to) = (state.step + 1, self.saved);
+        if self.went_back {
+            return Err(TrainError::Diverged { step, to, trouble });
+        }
+        let position = state.position + self.recipe.data.batch as u64;
+        let path = self.folder.state(to);
+        let state = checkpoint::read(&path, state, self.learner.parameters())?;
+        let state = State { position, ..state };
+        self.went_back = true;
+        self.journal = Journal::open_after(&self.folder.journal(), to)?;
+        let facts = json!({ "failed": step, "reason": trouble.to_string() });
+        self.journal.event("went back", to, facts)?;
+        on_event(Event::WentBack { step, to, trouble });
+        self.prefetch = prefetch(self.recipe, &self.set, position)?;
+        Ok(state)
+    }
+}

@@ -1,0 +1,137 @@
+//! From a recipe to a run that is ready for its next step.
+
+use std::sync::Arc;
+
+use vrt_video::TrainingSet;
+
+use crate::checkpoint::{self, StateError};
+use crate::journal::Journal;
+use crate::recipe::{Recipe, TrainingData};
+use crate::run_folder::RunFolder;
+use crate::samples::{FixedBatch, Samples};
+use crate::start::{Started, start};
+use crate::step::{Learner, State};
+use crate::validate::check;
+
+use super::{Event, Run, RunOptions, TrainError, prefetch};
+
+/// Opens folder and data, makes the network or reads the newest state.
+pub(super) fn begin<'a>(
+    recipe: &'a Recipe,
+    options: &'a RunOptions,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<(Run<'a>, State), TrainError> {
+    let folder = RunFolder::open(&options.folder, options.resume)?;
+    let steps = folder.steps()?;
+    let missing = recipe.missing(steps.is_empty());
+    if !missing.is_empty() {
+        return Err(TrainError::Missing(missing));
+    }
+    if options.resume && steps.is_empty() {
+        on_event(Event::Message("there is nothing to go on with: a new run begins"));
+    }
+    if let Some(test) = &recipe.test {
+        check(test, recipe.validation)?;
+    }
+    let set = open(recipe, on_event)?;
+    if set.is_empty() {
+        return Err(TrainError::Empty);
+    }
+    let (learner, fresh) = network(recipe, options, steps.is_empty(), on_event)?;
+    let resolved = recipe.resolved();
+    let state = match steps.is_empty() {
+        true => fresh,
+        false => newest(&folder, &steps, fresh, &learner, on_event)?,
+    };
+    if folder.write_options(&resolved, state.step)? {
+        on_event(Event::Message("the options are not those that the run has had so far"));
+    }
+    let journal = Journal::open_after(&folder.journal(), state.step)?;
+    let prefetch = prefetch(recipe, &set, state.position)?;
+    let saved = state.step;
+    if steps.is_empty() {
+        // A run can go back to here, and a full disk is found out before the first step.
+        checkpoint::write(&folder.state(saved), &state, learner.parameters(), &resolved)?;
+    }
+    let (path, total) = (folder.path(), recipe.train.total_steps);
+    on_event(Event::Started { step: saved, total, folder: path });
+    let run = Run {
+        recipe,
+        options,
+        folder,
+        journal,
+        learner,
+        set,
+        prefetch,
+        resolved,
+        saved,
+        went_back: false,
+    };
+    Ok((run, state))
+}
+
+fn open(
+    recipe: &Recipe,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<Arc<dyn Samples>, TrainError> {
+    match &recipe.data.source {
+        TrainingData::Fixed { path } => {
+            let batch = FixedBatch::open(path).map_err(|error| TrainError::Data(error.into()))?;
+            Ok(Arc::new(batch))
+        }
+        TrainingData::Videos(options) => {
+            let set = TrainingSet::open((**options).clone());
+            let set = set.map_err(|error| TrainError::Data(error.into()))?;
+            set.warnings().iter().for_each(|text| on_event(Event::Message(text)));
+            Ok(Arc::new(set))
+        }
+    }
+}
+
+/// The network before its first step; pretrained weights are read only for a fresh run.
+fn network(
+    recipe: &Recipe,
+    options: &RunOptions,
+    fresh: bool,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<(Learner, State), TrainError> {
+    let device = options.device.clone().autodiff();
+    let mut recipe = recipe.clone();
+    if !fresh {
+        recipe.start = Default::default();
+    }
+    let Started { named, ema, messages } = start(&recipe, &device)?;
+    if fresh {
+        messages.iter().for_each(|text| on_event(Event::Message(text)));
+    }
+    let learner = Learner::new(&recipe, &named, &device, 1);
+    let state = State::new(named.network, learner.parameters(), ema);
+    Ok((learner, state))
+}
+
+/// The newest state that can be read.
+fn newest(
+    folder: &RunFolder,
+    steps: &[u64],
+    fresh: State,
+    learner: &Learner,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<State, TrainError> {
+    let mut into = fresh;
+    for (i, step) in steps.iter().enumerate() {
+        let path = folder.state(*step);
+        let State { network, ema, .. } = &into;
+        let spare = State::new(network.clone(), learner.parameters(), ema.clone());
+        match checkpoint::read(&path, into, learner.parameters()) {
+            Ok(state) => return Ok(state),
+            // What is whole but does not fit is no accident.
+            Err(StateError::File(error)) if i + 1 < steps.len() => {
+                let text = format!("{error}; the state before it is taken");
+                on_event(Event::Message(&text));
+                into = spare;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(into)
+}

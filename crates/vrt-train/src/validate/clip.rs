@@ -1,0 +1,302 @@
+//! One test clip: which frames go in and which are scored, restored window by window.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use vrt_model::Restorer;
+use vrt_model::tiled::{ClipModel, TemporalWindows, Tiling, Window, WindowStream, restore_window};
+use vrt_model::volume::Volume;
+use vrt_video::{
+    BitDepth, ClipNoise, ClipScore, Frame, FrameScore, Pairing, PictureChannels, SsimKind,
+    list_clips, pair_clips, read_picture, write_picture,
+};
+
+use super::{Trial, ValidationError};
+use crate::recipe::{Beyond, TestKind, TestSet, Validation};
+
+/// Seed of the noise of each clip, as published.
+const NOISE_SEED: u32 = 0;
+/// Samples that noise is drawn for at least.
+const LEAST_SAMPLES: u64 = 16;
+
+/// What is restored and scored of a clip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Clip {
+    name: String,
+    /// Frames to restore.
+    files: Vec<PathBuf>,
+    /// Their order in front of the network; some may come twice.
+    sequence: Vec<usize>,
+    /// Places among the restored frames, and their truth.
+    scored: Vec<(usize, PathBuf)>,
+}
+
+/// The clips of a test set.
+pub(super) fn clips(test: &TestSet, validation: Validation) -> Result<Vec<Clip>, ValidationError> {
+    let listed = match &test.kind {
+        TestKind::Vimeo { meta_info: Some(list), .. } => Some(names(list)?),
+        _ => None,
+    };
+    let is_listed = |name: &str| listed.as_ref().is_none_or(|listed| listed.contains(name));
+    let pairs = frames(test)?.into_iter().filter(|(name, _, _)| is_listed(name));
+    let clips: Result<Vec<_>, _> = pairs.map(|clip| plan(test, validation, clip)).collect();
+    match clips {
+        Ok(clips) if clips.is_empty() => Err(ValidationError::Clip {
+            clip: test.sharp.display().to_string(),
+            what: "no clip of the list meta_info_file is in this folder".to_owned(),
+        }),
+        clips => clips,
+    }
+}
+
+/// First words of the lines of a list.
+fn names(path: &Path) -> Result<BTreeSet<String>, ValidationError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ValidationError::List { path: path.to_path_buf(), source })?;
+    let names = text.lines().filter_map(|line| line.split_whitespace().next());
+    Ok(names.map(str::to_owned).collect())
+}
+
+/// A clip's name, the frames that the network sees, and true frames.
+type Frames = (String, Vec<PathBuf>, Vec<PathBuf>);
+
+fn frames(test: &TestSet) -> Result<Vec<Frames>, ValidationError> {
+    if test.sigma.is_some() || test.sharp == test.degraded {
+        let clips = list_clips(&test.sharp)?.into_iter();
+        return Ok(clips.map(|clip| (clip.name, clip.frames.clone(), clip.frames)).collect());
+    }
+    let clips = pair_clips(&test.sharp, &test.degraded, Pairing::Same)?.into_iter().map(|clip| {
+        let (inputs, truths) =
+            clip.frames.into_iter().map(|frame| (frame.input, frame.truth)).unzip();
+        (clip.name, inputs, truths)
+    });
+    Ok(clips.collect())
+}
+
+fn plan(
+    test: &TestSet,
+    validation: Validation,
+    (name, mut inputs, mut truths): Frames,
+) -> Result<Clip, ValidationError> {
+    let most = test.frames.unwrap_or(usize::MAX);
+    inputs.truncate(most);
+    truths.truncate(most);
+    let middle = truths.len() / 2;
+    let mut center_only = validation.center_only;
+    let mut at = None;
+    let mut behind = Beyond::Nothing;
+    if let TestKind::Vimeo { temporal_scale, beyond, .. } = test.kind {
+        center_only = true;
+        if temporal_scale > 1 {
+            inputs = inputs.into_iter().step_by(temporal_scale).collect();
+            at = Some(0);
+        }
+        behind = beyond;
+    }
+    let mut sequence: Vec<_> = (0..inputs.len()).collect();
+    if validation.repeat_last && behind == Beyond::Nothing {
+        behind = Beyond::LastFrame;
+    }
+    match behind {
+        Beyond::Nothing => {}
+        Beyond::LastFrame => sequence.extend(sequence.last().copied()),
+        Beyond::Mirror => sequence.extend((0..inputs.len()).rev()),
+    }
+    if inputs.is_empty() {
+        let what = "has no frames".to_owned();
+        return Err(ValidationError::Clip { clip: name, what });
+    }
+    let scored = match center_only {
+        true => vec![(at.unwrap_or(middle), truths.swap_remove(middle))],
+        false => truths.into_iter().enumerate().collect(),
+    };
+    Ok(Clip { name, files: inputs, sequence, scored })
+}
+
+/// Restores and scores a clip.
+pub(super) fn score(
+    model: &Restorer,
+    trial: &Trial<'_>,
+    clip: &Clip,
+) -> Result<ClipScore, ValidationError> {
+    let mut scores = Vec::with_capacity(clip.scored.len());
+    let mut scored = clip.scored.iter().peekable();
+    let mut each = |place: usize, frame: Frame| -> Result<(), ValidationError> {
+        let Some((_, truth)) = scored.next_if(|(scored, _)| *scored == place) else {
+            return Ok(());
+        };
+        let name = truth.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(folder) = trial.images {
+            let folder = folder.join(&clip.name);
+            std::fs::create_dir_all(&folder).map_err(|error| ValidationError::Clip {
+                clip: clip.name.clone(),
+                what: format!("the folder {folder:?} cannot be made: {error}"),
+            })?;
+            let path = folder.join(format!("{name}.png"));
+            // A step that is done again after a resume has the same frames.
+            write_picture(&path, &frame, BitDepth::Eight, true)?;
+        }
+        let truth = read_picture(truth, PictureChannels::Rgb)?;
+        let score = vrt_video::score(&truth, &frame, SsimKind::PerChannel)?;
+        scores.push(FrameScore { name, scores: score });
+        Ok(())
+    };
+    match trial.validation.flip {
+        false => restore(model, trial, clip, &mut each)?,
+        true => restore_both_ways(model, trial, clip, &mut each)?,
+    }
+    if scores.len() < clip.scored.len() {
+        let what = format!("{} of {} frames came back", scores.len(), clip.scored.len());
+        return Err(ValidationError::Clip { clip: clip.name.clone(), what });
+    }
+    Ok(ClipScore::new(clip.name.clone(), scores))
+}
+
+/// Takes a restored frame and its place in the clip.
+type Each<'a> = &'a mut dyn FnMut(usize, Frame) -> Result<(), ValidationError>;
+
+/// Restores the clip and, behind it, the clip backwards; hands out the mean of both.
+fn restore_both_ways(
+    model: &Restorer,
+    trial: &Trial<'_>,
+    clip: &Clip,
+    each: Each<'_>,
+) -> Result<(), ValidationError> {
+    let count = clip.sequence.len();
+    let mut sequence = clip.sequence.clone();
+    sequence.extend(clip.sequence.iter().rev());
+    let both = Clip { sequence, ..clip.clone() };
+    let mut forth: Vec<Frame> = Vec::with_capacity(count);
+    let mut means = Vec::with_capacity(count);
+    restore(model, trial, &both, &mut |place, frame| {
+        if place < count {
+            forth.push(frame);
+        } else if let Some(mut mean) = forth.pop() {
+            let other = frame.into_samples();
+            mean.samples_mut().iter_mut().zip(other).for_each(|(a, b)| *a = 0.5 * (*a + b));
+            means.push(mean);
+        }
+        Ok(())
+    })?;
+    means.into_iter().rev().enumerate().try_for_each(|(place, frame)| each(place, frame))
+}
+
+fn restore(
+    model: &Restorer,
+    trial: &Trial<'_>,
+    clip: &Clip,
+    each: Each<'_>,
+) -> Result<(), ValidationError> {
+    let name = &clip.name;
+    let spec = &trial.validation.tile;
+    let mut watch = |_| match trial.stop.load(Ordering::Relaxed) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    };
+    let mut window = |clip: Volume| {
+        restore_window(model, clip, spec, Tiling::Published, &mut watch)
+            .map_err(|error| ValidationError::of(name, error))
+    };
+    let mut frames = Reader::new(clip, trial.test.sigma, model);
+    if model.config().fused_frames().is_some() {
+        let all = std::iter::from_fn(|| frames.next().transpose());
+        let all = all.collect::<Result<Vec<_>, _>>()?;
+        let all = Volume::concat(&all).map_err(|error| ValidationError::volume(name, error))?;
+        return hand_out(0, &window(all)?, each).map(|_| ());
+    }
+    let mut stream = TemporalWindows::new(spec, Tiling::Published, model.window()[0]);
+    let mut next = 0;
+    loop {
+        let frame = frames.next()?;
+        let ended = frame.is_none();
+        let due = match frame {
+            Some(frame) => stream.push(frame),
+            None => stream.end_scene(),
+        };
+        if let Some(Window { clip, .. }) = due.map_err(|e| ValidationError::window(name, e))? {
+            let restored = window(clip)?;
+            stream.put_back(restored).map_err(|e| ValidationError::window(name, e))?;
+        }
+        while let Some(frame) = stream.pop() {
+            next = hand_out(next, &frame, each)?;
+        }
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+/// Hands out the frames of `restored`; gives the place behind the last.
+fn hand_out(first: usize, restored: &Volume, each: Each<'_>) -> Result<usize, ValidationError> {
+    let [height, width, channels] = restored.frame_dims();
+    for (index, samples) in restored.iter_frames().enumerate() {
+        each(first + index, Frame::new(width, height, channels, samples.to_vec()))?;
+    }
+    Ok(first + restored.frames())
+}
+
+/// Reads the frames of a clip as the network takes them.
+struct Reader<'a> {
+    clip: &'a Clip,
+    next: usize,
+    /// Frames that come again.
+    kept: HashMap<usize, Volume>,
+    /// Width and height of the first frame.
+    size: Option<(usize, usize)>,
+    noise: Option<ClipNoise>,
+    sigma: f64,
+    /// Whether the network takes a map of the noise level.
+    map: bool,
+}
+
+impl<'a> Reader<'a> {
+    fn new(clip: &'a Clip, sigma: Option<f64>, model: &Restorer) -> Self {
+        let (sigma, map) = (sigma.unwrap_or(0.0), model.config().noise_map());
+        Self { clip, next: 0, kept: HashMap::new(), size: None, noise: None, sigma, map }
+    }
+
+    fn next(&mut self) -> Result<Option<Volume>, ValidationError> {
+        let Some(&file) = self.clip.sequence.get(self.next) else { return Ok(None) };
+        self.next += 1;
+        let frame = match self.kept.remove(&file) {
+            Some(frame) => frame,
+            None => self.read(&self.clip.files[file])?,
+        };
+        if self.clip.sequence[self.next..].contains(&file) {
+            self.kept.insert(file, frame.clone());
+        }
+        Ok(Some(frame))
+    }
+
+    fn read(&mut self, path: &Path) -> Result<Volume, ValidationError> {
+        let mut frame = read_picture(path, PictureChannels::Rgb)?;
+        let (width, height, channels) = (frame.width(), frame.height(), frame.channels());
+        let samples = frame.samples().len() as u64 * self.clip.files.len() as u64;
+        let wrong = |what| ValidationError::Clip { clip: self.clip.name.clone(), what };
+        if *self.size.get_or_insert((width, height)) != (width, height) {
+            let what = format!("the frame {path:?} has another size than those before it");
+            return Err(wrong(what));
+        }
+        if self.sigma > 0.0 {
+            if samples < LEAST_SAMPLES {
+                return Err(wrong(format!("the frame {path:?} is too small to add noise to")));
+            }
+            let sigma = self.sigma as f32;
+            let noise =
+                self.noise.get_or_insert_with(|| ClipNoise::new(sigma, NOISE_SEED, samples));
+            noise.add(&mut frame);
+        }
+        let level = (self.sigma / 255.0) as f32;
+        let samples = match self.map {
+            false => frame.into_samples(),
+            true => {
+                let pixels = frame.samples().chunks_exact(channels);
+                pixels.flat_map(|pixel| pixel.iter().copied().chain([level])).collect()
+            }
+        };
+        let volume = Volume::new([1, height, width, channels + usize::from(self.map)], samples);
+        volume.map_err(|error| ValidationError::volume(&self.clip.name, error))
+    }
+}

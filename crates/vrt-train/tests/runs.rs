@@ -1,0 +1,267 @@
+//! Runs through the library: beside the published implementation, and when numbers go wrong.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::tensor::Device;
+use serde_json::{Value, json};
+use vrt_model::Checkpoint;
+use vrt_model::checkpoint::Existing;
+use vrt_testing::{Fixture, Random, fixture_root, trajectory_options};
+use vrt_train::Recipe;
+use vrt_train::recipe::Override;
+use vrt_train::step::{StepReport, Trouble};
+use vrt_train::trainer::{Event, RunOptions, Summary, TrainError, train};
+
+/// What happened, as far as tests ask.
+#[derive(Debug, Default)]
+struct Seen {
+    steps: Vec<StepReport>,
+    saved: Vec<u64>,
+    went_back: Vec<(u64, u64, Trouble)>,
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn run(
+        &self,
+        options: &Value,
+        sets: &[&str],
+        resume: bool,
+        stop_after: Option<u64>,
+    ) -> (Result<Summary, TrainError>, Seen) {
+        let sets: Vec<Override> = sets.iter().map(|set| set.parse().unwrap()).collect();
+        let recipe = Recipe::parse(Path::new("options.json"), &options.to_string(), &sets);
+        let recipe = recipe.unwrap_or_else(|error| panic!("{error}")).recipe;
+        let stop = Arc::new(AtomicBool::new(false));
+        let options = RunOptions {
+            folder: self.path("run"),
+            resume,
+            device: Device::flex(),
+            stop: Arc::clone(&stop),
+        };
+        let mut seen = Seen::default();
+        let summary = train(&recipe, &options, &mut |event| match event {
+            Event::Step { report, .. } => {
+                seen.steps.push(report.clone());
+                stop.store(stop_after == Some(report.step), Ordering::Relaxed);
+            }
+            Event::Saved { step } => seen.saved.push(step),
+            Event::WentBack { step, to, trouble } => seen.went_back.push((step, to, trouble)),
+            _ => {}
+        });
+        (summary, seen)
+    }
+
+    /// Writes clips of random values; those named in `broken` have no number in their truth.
+    fn batch(&self, clips: usize, broken: &[usize]) -> PathBuf {
+        let path = self.path("batch.safetensors");
+        let shape = [clips, 2, 3, 16, 16];
+        let len: usize = shape[1..].iter().product();
+        let mut random = Random::new(4);
+        let mut values = |broken: &[usize]| {
+            let clip = |i| {
+                let mut values: Vec<_> = (0..len).map(|_| random.uniform(0.0, 1.0)).collect();
+                if broken.contains(&i) {
+                    values[7] = f32::NAN;
+                }
+                values
+            };
+            (0..clips).flat_map(clip).collect::<Vec<_>>()
+        };
+        let tensors = [("lq", values(&[])), ("gt", values(broken))];
+        let tensors = tensors.map(|(name, values)| (name.to_owned(), shape.to_vec(), values));
+        let checkpoint = Checkpoint::from_values(tensors);
+        checkpoint.write_plain_safetensors(&path, Existing::Replace).unwrap();
+        path
+    }
+}
+
+/// A network of the smallest kind, trained on a batch in its own order.
+fn small(batch: &Path, steps: u64) -> Value {
+    json!({
+        "task": "small",
+        "datasets": { "train": {
+            "dataset_type": "FixedBatch",
+            "batch_file": batch,
+            "dataloader_shuffle": false,
+            "dataloader_batch_size": 1,
+        } },
+        "netG": {
+            "window_size": [2, 2, 2],
+            "depths": [2, 2, 2, 2, 2, 2, 2, 1],
+            "embed_dims": [8, 8, 8, 8, 8, 8, 8, 8],
+            "num_heads": [2, 2, 2, 2, 2, 2, 2, 2],
+            "pa_frames": 2,
+            "deformable_groups": 4,
+        },
+        "train": {
+            "G_lossfn_type": "charbonnier",
+            "G_optimizer_lr": 4e-4,
+            "total_iter": steps,
+            "G_scheduler_type": "MultiStepLR",
+            "G_scheduler_milestones": [],
+        },
+    })
+}
+
+fn numbers(fixture: &Fixture, key: &str) -> Vec<f64> {
+    serde_json::from_value(fixture.metadata(key).clone()).unwrap()
+}
+
+#[test]
+fn the_first_steps_are_the_published_ones() {
+    for name in ["multistep_freeze", "cosine_clip"] {
+        let Some(fixture) = Fixture::try_load(&format!("training/{name}")) else { return };
+        let bench = Bench::new();
+        let start = bench.path("start.safetensors");
+        let tensors = fixture
+            .under("param.")
+            .map(|(name, golden)| (name.to_owned(), golden.shape.clone(), golden.values.clone()));
+        Checkpoint::from_values(tensors).write_plain_safetensors(&start, Existing::Keep).unwrap();
+        let batch = fixture_root(&format!("training/{name}.safetensors")).unwrap();
+        let options = trajectory_options(&fixture, &batch, &start);
+        let (summary, seen) = bench.run(&options, &["train.total_iter=2"], false, None);
+        assert_eq!(summary.unwrap().step, 2);
+        let (losses, norms) = (numbers(&fixture, "losses"), numbers(&fixture, "grad_norms"));
+        for (i, report) in seen.steps.iter().enumerate() {
+            assert!((report.loss - losses[i]).abs() <= 1e-4 * losses[i], "{name}: {report:?}");
+            let off = (report.gradient_norm - norms[i]).abs();
+            assert!(off <= 1e-3 * norms[i], "{name}: {report:?}, not {}", norms[i]);
+        }
+    }
+}
+
+#[test]
+fn samples_that_break_the_numbers_are_passed_over() {
+    let bench = Bench::new();
+    let options = small(&bench.batch(3, &[1]), 2);
+    let (summary, seen) = bench.run(&options, &[], false, None);
+    assert_eq!(summary.unwrap().step, 2);
+    // Clip 0, then clip 1 breaks step 2; from the start again with clips 2 and 0.
+    assert_eq!(seen.steps.iter().map(|step| step.step).collect::<Vec<_>>(), [1, 1, 2]);
+    let [(2, 0, Trouble::Loss(loss))] = seen.went_back[..] else { panic!("{seen:?}") };
+    assert!(!loss.is_finite());
+    let journal = std::fs::read_to_string(bench.path("run/journal.jsonl")).unwrap();
+    let lines: Vec<Value> =
+        journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.iter().filter(|line| line.get("step").is_some()).count(), 2);
+    assert_eq!(lines[0]["event"], "went back");
+    assert_eq!((&lines[0]["after"], &lines[0]["failed"]), (&json!(0), &json!(2)));
+}
+
+#[test]
+fn a_run_that_breaks_again_ends_with_its_state_kept() {
+    let bench = Bench::new();
+    let options = small(&bench.batch(2, &[1]), 9);
+    let (summary, seen) = bench.run(&options, &["train.checkpoint_save=5"], false, None);
+    let error = summary.unwrap_err();
+    assert!(matches!(error, TrainError::Diverged { step: 2, to: 0, .. }), "{error}");
+    assert!(error.to_string().contains("train.G_optimizer_lr"), "{error}");
+    assert_eq!(seen.went_back.len(), 1);
+    assert!(bench.path("run/states/0.safetensors").exists());
+}
+
+#[test]
+fn a_batch_in_parts_is_the_batch() {
+    let bench = Bench::new();
+    let options = small(&bench.batch(2, &[]), 3);
+    let sets = ["datasets.train.dataloader_batch_size=2", "netG.drop_path_rate=0"];
+    let mut runs = Vec::new();
+    for accumulate in ["train.accumulate=1", "train.accumulate=2"] {
+        let (summary, seen) =
+            bench.run(&options, &[&sets[..], &[accumulate]].concat(), false, None);
+        assert_eq!(summary.unwrap().step, 3);
+        runs.push(seen.steps);
+        std::fs::remove_dir_all(bench.path("run")).unwrap();
+    }
+    for (whole, parts) in runs[0].iter().zip(&runs[1]) {
+        assert!((whole.loss - parts.loss).abs() <= 1e-5 * whole.loss, "{whole:?} {parts:?}");
+        let off = (whole.gradient_norm - parts.gradient_norm).abs();
+        assert!(off <= 1e-3 * whole.gradient_norm, "{whole:?} {parts:?}");
+    }
+}
+
+#[test]
+fn a_stopped_run_goes_on_to_the_same_weights() {
+    let bench = Bench::new();
+    let weights = |stops: &[u64]| {
+        let options = small(&bench.batch(3, &[]), 5);
+        let sets = [
+            "train.E_decay=0.9",
+            "train.fix_keys=[\"spynet\"]",
+            "train.fix_iter=3",
+            "train.checkpoint_save=2",
+            "datasets.train.dataloader_shuffle=true",
+        ];
+        let mut resume = false;
+        for stop in stops {
+            let (summary, seen) = bench.run(&options, &sets, resume, Some(*stop));
+            let summary = summary.unwrap();
+            assert!(summary.stopped);
+            assert_eq!((summary.step, seen.saved.last()), (*stop, Some(stop)));
+            resume = true;
+        }
+        let (summary, _) = bench.run(&options, &sets, resume, None);
+        assert!(!summary.unwrap().stopped);
+        let states = bench.path("run/states");
+        assert_eq!(std::fs::read_dir(states).unwrap().count(), 2, "old states are removed");
+        let files = ["states/5.safetensors", "models/5_G.pth", "models/5_E.pth"]
+            .map(|name| std::fs::read(bench.path("run").join(name)).unwrap());
+        std::fs::remove_dir_all(bench.path("run")).unwrap();
+        files
+    };
+    let whole = weights(&[]);
+    assert!(weights(&[1, 4]) == whole, "a run stopped at 1 and 4 differs");
+}
+
+#[test]
+fn folders_and_files_that_do_not_fit_are_refused() {
+    let bench = Bench::new();
+    let options = small(&bench.batch(1, &[]), 1);
+    assert!(bench.run(&options, &[], false, None).0.is_ok());
+    let (error, _) = bench.run(&options, &[], false, None);
+    assert!(error.unwrap_err().to_string().contains("--resume"));
+    let sets = ["netG.embed_dims=[16,16,16,16,16,16,16,16]"];
+    let error = bench.run(&options, &sets, true, None).0.unwrap_err().to_string();
+    assert!(error.contains("states/1.safetensors") && error.contains("[16"), "{error}");
+    let sets = ["netG.in_chans=4"];
+    let error = bench.run(&options, &sets, true, None).0.unwrap_err().to_string();
+    assert!(error.contains("states/1.safetensors"), "{error}");
+    std::fs::remove_dir_all(bench.path("run")).unwrap();
+    let error = bench.run(&options, &sets, false, None).0.unwrap_err().to_string();
+    assert!(error.contains("the network needs 4 channels"), "{error}");
+    std::fs::remove_dir_all(bench.path("run")).unwrap();
+    let sets = ["datasets.train.batch_file=/no/such.safetensors"];
+    let error = bench.run(&options, &sets, false, None).0.unwrap_err().to_string();
+    assert!(error.contains("datasets.train.batch_file") && error.contains("correct"), "{error}");
+}
+
+#[test]
+fn a_damaged_state_is_passed_over_for_the_one_before() {
+    let bench = Bench::new();
+    let options = small(&bench.batch(1, &[]), 3);
+    let sets = ["train.checkpoint_save=2"];
+    assert!(bench.run(&options, &sets, false, None).0.is_ok());
+    let newest = bench.path("run/states/3.safetensors");
+    let bytes = std::fs::read(&newest).unwrap();
+    std::fs::write(&newest, &bytes[..bytes.len() / 2]).unwrap();
+    let (summary, seen) = bench.run(&options, &sets, true, None);
+    assert_eq!(summary.unwrap().step, 3);
+    assert_eq!(seen.steps.iter().map(|step| step.step).collect::<Vec<_>>(), [3]);
+    assert!(std::fs::read(&newest).unwrap() == bytes, "the step made the same state again");
+}

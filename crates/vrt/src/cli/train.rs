@@ -1,0 +1,172 @@
+//! `vrt train`: weights from an option file.
+
+mod progress;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+use vrt_train::Recipe;
+use vrt_train::parameters::Group;
+use vrt_train::plan::Plan;
+use vrt_train::recipe::{Override, Parsed, Problem};
+use vrt_train::trainer::{RunOptions, Summary, train};
+
+use super::stop::stop_on_signals;
+use super::{Failure, GlobalOptions, output};
+use progress::Reporter;
+
+const EXAMPLES: &str = "\
+Examples:
+  vrt train 006_train_vrt_videodeblurring_gopro.json --plan
+  vrt train options.json --run-dir runs/first --set train.total_iter=1000
+  vrt train options.json --run-dir runs/first --resume
+
+OPTIONS.json is an option file of KAIR, JSON with // comments. Every key is used, or explained with
+--plan, or an error. Keys beside KAIR's:
+  train.manual_seed           seed of all chance: first weights, order, crops, drop path [0]
+  train.accumulate            parts that a batch goes through the network in [1]
+  train.precision             numbers to compute with: f32 [f32]
+  train.keep_states           whole states that are kept for --resume [2]
+  datasets.train.dataset_type FixedBatch trains on the clips of one file, as they are
+  datasets.train.batch_file   that file: .safetensors with lq and gt [clips, frames, channels, rows,
+                              columns]
+fix_keys make a group of their own with any fix_iter; 0 or -1 never freezes them.
+
+In the run folder: options.json, journal.jsonl (a line a step), states/ (for --resume), models/
+(N_G.pth and N_E.pth, as KAIR loads them), images/ with val.save_img.
+
+Exit codes: 0 trained to the end, 1 failed or stopped (the state is saved), 2 wrong usage.";
+
+/// Flags of `vrt train`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Option file
+    #[arg(value_name = "OPTIONS.json")]
+    options: PathBuf,
+    /// Folder of the run [default: path.root/task of the option file]
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+    /// Go on with the run in the folder; begin one if it holds none
+    #[arg(long)]
+    resume: bool,
+    /// Set a key of the option file; may be given several times
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<Override>,
+    /// Print the options with all defaults and what they amount to, and train nothing
+    #[arg(long)]
+    plan: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), Failure> {
+    let parsed = Recipe::read(&arguments.options, &arguments.set)?;
+    if arguments.plan {
+        return plan(&parsed, global);
+    }
+    let device = global.device.open()?;
+    let Parsed { recipe, notes } = parsed;
+    let mut reporter = Reporter::new(global, recipe.train.print_every);
+    reporter.options(&recipe.resolved());
+    notes.iter().for_each(|note| reporter.message(&note.to_string()));
+    let folder = arguments.run_dir.clone().unwrap_or_else(|| recipe.default_run_dir());
+    let stop = stop_on_signals()?;
+    let options = RunOptions { folder, resume: arguments.resume, device, stop };
+    let summary = train(&recipe, &options, &mut |event| reporter.on_event(&event));
+    reporter.finish();
+    conclude(&summary?, &recipe, &options, global)
+}
+
+/// Tells what the run has left.
+fn conclude(
+    summary: &Summary,
+    recipe: &Recipe,
+    options: &RunOptions,
+    global: &GlobalOptions,
+) -> Result<(), Failure> {
+    let Summary { step, stopped, loss, weights } = summary;
+    if *stopped {
+        let (total, folder) = (recipe.train.total_steps, &options.folder);
+        let text = format!(
+            "stopped: step {step} of {total} is saved in {}; go on with --resume",
+            folder.display()
+        );
+        return Err(Failure::Failed(text.into()));
+    }
+    if global.json {
+        let event = json!({ "event": "done", "step": step, "loss": loss, "weights": weights });
+        return Ok(output::json(&event)?);
+    }
+    let loss = loss.map_or_else(String::new, |loss| format!(", loss {loss:.5}"));
+    Ok(output::result(&format!("{step} steps{loss}, weights in {}", weights.display()))?)
+}
+
+/// Prints what a recipe amounts to: an option file with remarks.
+fn plan(parsed: &Parsed, global: &GlobalOptions) -> Result<(), Failure> {
+    let Parsed { recipe, notes } = parsed;
+    let plan = Plan::of(recipe);
+    let missing = recipe.missing(true);
+    if global.json {
+        return Ok(output::json(&plan_as_json(parsed, &plan, &missing)?)?);
+    }
+    for lost in &missing {
+        output::message(&format!("warning: {lost}"));
+    }
+    let mut text = String::new();
+    for size in &plan.groups {
+        let (name, frozen) = group_in_words(size.group, recipe);
+        let line =
+            format!("// {name}: {} numbers in {} tensors{frozen}\n", size.numbers, size.tensors);
+        text.push_str(&line);
+    }
+    let steps = recipe.train.total_steps;
+    text.push_str(&match (&plan.samples, plan.steps_per_epoch) {
+        (Ok(samples), Some(epoch)) => {
+            let epochs = (steps * recipe.data.batch as u64) as f64 / *samples as f64;
+            format!("// {samples} samples, {epoch} steps an epoch, {steps} steps or {epochs:.1} epochs in all\n")
+        }
+        (Err(why), _) => format!("// {steps} steps in all; samples cannot be counted: {why}\n"),
+        (Ok(_), None) => String::new(),
+    });
+    for note in notes {
+        text.push_str(&format!("// {note}\n"));
+    }
+    text.push_str(recipe.resolved().trim_end());
+    Ok(output::result(&text)?)
+}
+
+/// A group's name, and when it is frozen.
+fn group_in_words(group: Group, recipe: &Recipe) -> (&'static str, String) {
+    let slow = &recipe.train.slow;
+    match group {
+        Group::Normal => ("parameters", String::new()),
+        Group::Slow => {
+            let frozen = match slow.from_step {
+                0 => String::new(),
+                step => format!(", frozen before step {step}"),
+            };
+            ("parameters of fix_keys", format!(", learning rate times {}{frozen}", slow.factor))
+        }
+    }
+}
+
+fn plan_as_json(
+    parsed: &Parsed,
+    plan: &Plan,
+    missing: &[Problem],
+) -> Result<Value, serde_json::Error> {
+    let options: Value = serde_json::from_str(&parsed.recipe.resolved())?;
+    let groups: Vec<_> = plan.groups.iter().map(|size| size.numbers).collect();
+    let notes: Vec<_> = parsed.notes.iter().map(ToString::to_string).collect();
+    let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
+    Ok(json!({
+        "event": "plan",
+        "options": options,
+        "parameters": groups,
+        "samples": plan.samples.as_ref().ok(),
+        "steps_per_epoch": plan.steps_per_epoch,
+        "notes": notes,
+        "missing": missing,
+    }))
+}
