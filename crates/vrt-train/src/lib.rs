@@ -10,6 +10,7 @@ pub mod loss;
 pub mod order;
 pub mod parameters;
 pub mod prefetch;
+pub mod ranks;
 pub mod recipe;
 pub mod samples;
 pub mod schedule;
