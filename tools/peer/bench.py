@@ -1,7 +1,7 @@
 """Times the network in PyTorch and OpenVINO, and this project's program in turn with them.
 
 Prints one JSON line for each contender and then a table. Every setting runs in processes of its
-own; only those import PyTorch.
+own; only those import PyTorch. `train_step.py` does the same with training steps.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from presets import PRESETS
 from settings import SETTINGS
@@ -25,6 +26,26 @@ LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib")
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 GIGABYTE = 1e9
 QUIET = 0.5
+
+
+class Benchmark(NamedTuple):
+    """What is timed.
+
+    `worker` is the script that times one of `settings`, `default` are the settings that run unless
+    others are chosen, and `fidelity` is how results are compared with the first setting's: the
+    title of the table's column, the key in a record and the format.
+    """
+
+    description: str
+    worker: str
+    settings: dict
+    default: str
+    fidelity: tuple
+
+
+FORWARD = Benchmark(
+    __doc__, "worker.py", SETTINGS, DEFAULT_SETTINGS, ("dB to eager f32", "psnr_db", ".1f")
+)
 
 
 class Failure(Exception):
@@ -74,16 +95,16 @@ def output_of(command, limit, environment=None):
         raise Failure(f"its output has no JSON line: {error}") from error
 
 
-def run_peer(setting, arguments, runs, reference):
+def run_peer(benchmark, setting, arguments, runs, reference):
     """One turn of a setting: a fresh process that warms up and times `runs` runs.
 
     OpenVINO brings an allocator of its own and crashes when another one is preloaded.
     """
     threads = str(arguments.threads)
     environment = dict(os.environ, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
-    if arguments.preload and SETTINGS[setting].engine != "openvino":
+    if arguments.preload and benchmark.settings[setting].engine != "openvino":
         environment["LD_PRELOAD"] = str(arguments.preload)
-    command = [sys.executable, str(HERE / "worker.py"), "--setting", setting]
+    command = [sys.executable, str(HERE / benchmark.worker), "--setting", setting]
     command += ["--preset", arguments.preset, "--size", *map(str, arguments.size)]
     command += ["--threads", threads, "--runs", str(runs), "--seed", str(arguments.seed)]
     return output_of([*command, "--reference", str(reference)], arguments.limit, environment)
@@ -108,11 +129,11 @@ def run_ours(name, arguments, runs):
     return record
 
 
-def run_turn(name, arguments, runs, reference):
+def run_turn(benchmark, name, arguments, runs, reference):
     """One turn of any contender."""
     if name in arguments.ours:
         return run_ours(name, arguments, runs)
-    return run_peer(name, arguments, runs, reference)
+    return run_peer(benchmark, name, arguments, runs, reference)
 
 
 def merged(turns):
@@ -142,7 +163,7 @@ def summary(name, turns, arguments):
     }
 
 
-def take_turns(arguments, names, reference):
+def take_turns(benchmark, arguments, names, reference):
     """Runs all contenders, one after the other, as often as there are rounds."""
     turns = {name: [] for name in names}
     failures = {}
@@ -154,7 +175,7 @@ def take_turns(arguments, names, reference):
                 continue
             print(f"round {turn + 1} of {arguments.rounds}: {name}", file=sys.stderr)
             try:
-                turns[name].append(run_turn(name, arguments, runs, reference))
+                turns[name].append(run_turn(benchmark, name, arguments, runs, reference))
             except Failure as failure:
                 failures[name] = str(failure)
     return turns, failures
@@ -195,12 +216,13 @@ def amount(value, unit=1.0, form=".2f"):
     return "–" if value is None else format(value / unit, form)
 
 
-def table(records, failures):
+def table(records, failures, fidelity):
     """The results in Markdown; ratios are to the first program, or else to the first setting."""
     base = next((r for r in records if r["setting"].startswith(OURS)), records[0])
     name = base["setting"]
     columns = ["", "median s", "fastest–slowest", "runs", f"times {name}"]
-    columns += ["peak GB (runs only)", "dB to eager f32"]
+    title, key, form = fidelity
+    columns += ["peak GB (runs only)", title]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for r in records:
         span = f"{r['fastest']:.2f}–{r['slowest']:.2f}"
@@ -208,7 +230,7 @@ def table(records, failures):
         ratio = amount(r["median"], base["median"])
         lines.append(
             f"| {r['setting']} | {r['median']:.2f} | {span} | {len(r['seconds'])} | {ratio} "
-            f"| {peaks} | {amount(r.get('psnr_db'), form='.1f')} |"
+            f"| {peaks} | {amount(r.get(key), form=form)} |"
         )
     lines += [f"| {name} | failed: {reason} | | | | | |" for name, reason in failures.items()]
     return "\n".join(lines)
@@ -243,13 +265,13 @@ def size(text):
     return parts
 
 
-def settings(text):
-    """Settings from a list with commas."""
+def names_in(text, known):
+    """Settings from a list with commas; all of them must be known."""
     names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in SETTINGS]
+    unknown = [name for name in names if name not in known]
     if unknown or not names:
-        known = ", ".join(SETTINGS)
-        raise argparse.ArgumentTypeError(f"unknown setting {', '.join(unknown)}; known: {known}")
+        choice = ", ".join(known)
+        raise argparse.ArgumentTypeError(f"unknown setting {', '.join(unknown)}; known: {choice}")
     return names
 
 
@@ -261,15 +283,19 @@ def program(text):
     return name, command
 
 
-def parse_arguments():
+def parse_arguments(benchmark):
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=benchmark.description)
+
+    def settings(text):
+        return names_in(text, benchmark.settings)
+
     parser.add_argument("--preset", choices=PRESETS, default="006")
     parser.add_argument("--size", type=size, default="6x64x64", help="frames x height x width")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each contender")
     parser.add_argument("--rounds", type=int, help="turns that share the runs; as many with --ours")
-    parser.add_argument("--settings", type=settings, default=DEFAULT_SETTINGS)
+    parser.add_argument("--settings", type=settings, default=benchmark.default)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=float, help="seconds after which a turn has failed")
     parser.add_argument("--jemalloc", help="the library to preload, or none")
@@ -285,15 +311,16 @@ def parse_arguments():
     return arguments
 
 
-def main():
-    """Runs the benchmark; exit 1 if a contender failed."""
-    arguments = parse_arguments()
+def main(benchmark=FORWARD):
+    """Runs a benchmark; exit 1 if a contender failed."""
+    arguments = parse_arguments(benchmark)
     load = os.getloadavg()
     if load[0] > QUIET:
         print(f"the machine is busy (load {load[0]:.2f}): times will be too long", file=sys.stderr)
     names = [*arguments.settings, *arguments.ours]
     with tempfile.TemporaryDirectory() as folder:
-        turns, failures = take_turns(arguments, names, Path(folder) / "reference.pt")
+        reference = Path(folder) / "reference.pt"
+        turns, failures = take_turns(benchmark, arguments, names, reference)
     done = [name for name in names if name not in failures]
     records = [summary(name, turns[name], arguments) for name in done]
     for record in records:
@@ -301,7 +328,7 @@ def main():
     for name, reason in failures.items():
         print(json.dumps({"setting": name, "error": reason}))
     if records:
-        print(f"\n{table(records, failures)}\n\n{origin(records, load)}")
+        print(f"\n{table(records, failures, benchmark.fidelity)}\n\n{origin(records, load)}")
     sys.exit(1 if failures else 0)
 
 

@@ -1,4 +1,4 @@
-"""Holds the network to golden tensors and to the published parameter counts; exit 1 if it fails."""
+"""Holds the network, its gradients and its parameter counts to golden ones; exit 1 if it fails."""
 
 import argparse
 import json
@@ -31,6 +31,8 @@ ALL_WITHIN = 2e-5
 MEAN_WITHIN = 5e-5
 MOST_WITHIN = 2e-4
 MOST = 0.99
+GRADIENTS_WITHIN = 1e-2
+LOSS = "mean((y - 0.5)^2)"
 
 
 class Golden:
@@ -48,6 +50,12 @@ class Golden:
             key.removeprefix("param."): value
             for key, value in tensors.items()
             if key.startswith("param.")
+        }
+        self.loss = metadata.get("loss")
+        self.gradients = {
+            key.removeprefix("grad."): value
+            for key, value in tensors.items()
+            if key.startswith("grad.")
         }
 
     @property
@@ -106,6 +114,41 @@ def check_file(path, spynet, attention):
     return good
 
 
+def gradients_of(model, golden):
+    """The gradients that a fixture names, of its loss over the whole output."""
+    x = golden.input.clone().requires_grad_()
+    (model(x) - 0.5).square().mean().backward()
+    parameters = {f"param.{name}": p for name, p in model.named_parameters()} | {"in.x": x}
+    return {name: parameters[name].grad for name in golden.gradients}
+
+
+def check_gradients(path, spynet, attention, recompute):
+    """Takes the gradients of one fixture, prints a line, and says whether they are right.
+
+    With `recompute`, every block is computed again in the backward pass.
+    """
+    golden = Golden(path)
+    if golden.loss != LOSS:
+        raise ValueError(f"{path}: its loss is {golden.loss}, known is {LOSS}")
+    model = Vrt(golden.config, attention)
+    load_parameters(model, parameters_of(path, golden, spynet))
+    layers = set(range(len(golden.config.depths))) if recompute else set()
+    model.set_recompute(layers, layers)
+    within, largest = 1.0, 0.0
+    for name, gradient in gradients_of(model, golden).items():
+        error = (gradient - golden.gradients[name]).abs() / golden.gradients[name].abs().max()
+        within = min(within, (error <= GRADIENTS_WITHIN).double().mean().item())
+        largest = max(largest, error.max().item())
+    good = within >= MOST
+    what = "gradients again" if recompute else "gradients"
+    print(
+        f"{'ok  ' if good else 'FAIL'} {path.name:26} {attention:5} {what:15} "
+        f"largest {largest:.1e}  within {GRADIENTS_WITHIN:.0e}: {100 * within:.3f} %",
+        flush=True,
+    )
+    return good
+
+
 def check_count(name, expected):
     """Counts a preset's parameters, prints a line, and says whether they are as published."""
     with torch.device("meta"):
@@ -127,7 +170,7 @@ def parse_arguments():
 
 
 def main():
-    """Checks parameter counts, then every file in the fixtures' models/."""
+    """Checks parameter counts, then every file in the fixtures' models/, then its gradients."""
     arguments = parse_arguments()
     torch.set_flush_denormal(True)
     torch.set_num_threads(arguments.threads)
@@ -139,6 +182,13 @@ def main():
     spynet = load_file(arguments.spynet)
     results = [check_count(name, expected) for name, expected in PARAMETERS.items()]
     results += [check_file(path, spynet, a) for path in files for a in attentions]
+    golden = [path for path in files if path.suffix == ".safetensors"]
+    results += [
+        check_gradients(path, spynet, attention, recompute)
+        for path in golden
+        for attention in attentions
+        for recompute in (False, True)
+    ]
     print(f"{sum(results)} of {len(results)} passed")
     sys.exit(0 if all(results) else 1)
 

@@ -92,3 +92,27 @@ PRESETS = {
         deformable_groups=4,
     ),
 }
+
+_DEBLURRING = ((2, 3, 4), (1, 2, 3, 4, 5, 9))
+_KEPT = {
+    "002": ((0, 1, 2, 3, 4, 5), None),
+    "005": _DEBLURRING,
+    "006": _DEBLURRING,
+    "007": _DEBLURRING,
+    "008": _DEBLURRING,
+    "009": ((1, 2, 3, 4, 5), None),
+}
+
+
+def recomputed(preset, kind):
+    """The layers whose attention and whose MLP are recomputed in the backward pass: two sets.
+
+    `kind` is "none", "all", or "published": all but those that the published option file of the
+    preset keeps.
+    """
+    layers = set(range(len(PRESETS[preset].depths)))
+    if kind == "all":
+        return layers, layers
+    if kind == "none" or preset not in _KEPT:
+        return set(), set()
+    return tuple(set() if kept is None else layers - set(kept) for kept in _KEPT[preset])

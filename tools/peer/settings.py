@@ -1,4 +1,4 @@
-"""The ways of running the network that the benchmark knows, by name."""
+"""The ways of running and of training the network that the benchmarks know, by name."""
 
 from typing import NamedTuple
 
@@ -24,4 +24,20 @@ SETTINGS = {
     "openvino-fused-f32": Setting("openvino", "fused", "f32"),
     "openvino-bf16": Setting("openvino", "eager", "bf16"),
     "openvino-fused-bf16": Setting("openvino", "fused", "bf16"),
+}
+
+
+class Training(NamedTuple):
+    """How attention is computed, in which precision, and which blocks are recomputed backwards."""
+
+    attention: str
+    precision: str
+    recompute: str
+    engine: str = "torch"
+
+
+TRAINING = {
+    name + suffix: Training(SETTINGS[name].attention, SETTINGS[name].precision, recompute)
+    for suffix, recompute in (("", "none"), ("-published", "published"), ("-checkpoint", "all"))
+    for name in ("eager-f32", "fused-f32", "bf16-eager", "bf16-fused")
 }

@@ -1,4 +1,4 @@
-"""VRT (arXiv:2201.12288) in PyTorch, for inference: the network that benchmarks compare with.
+"""VRT (arXiv:2201.12288) in PyTorch: the network that benchmarks compare with.
 
 Parameters carry the published names and layouts, so published checkpoints load strictly.
 Feature maps are `[b, c, d, h, w]` between modules and `[b, d, h, w, c]` inside blocks.
@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from torchvision.ops import deform_conv2d
 
 from attention import ATTENTIONS, WindowAttention
@@ -90,7 +91,10 @@ def shift_mask(dims, window, shift):
 
 
 class Block(nn.Module):
-    """Window attention and a gated MLP, each on normalised input and added to it."""
+    """Window attention and a gated MLP, each on normalised input and added to it.
+
+    What is to be recomputed keeps its input alone for the backward pass.
+    """
 
     def __init__(self, dim, window, heads, mutual, shifted):
         super().__init__()
@@ -100,6 +104,8 @@ class Block(nn.Module):
         self.attn = WindowAttention(dim, window, heads, mutual)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = GatedMlp(dim, 2 * dim, dim)
+        self.recompute_attention = False
+        self.recompute_mlp = False
 
     def mask(self, dims):
         """The mask for a map of size `dims`, `None` where nothing is shifted."""
@@ -119,9 +125,18 @@ class Block(nn.Module):
             x = torch.roll(x, shift, dims=(1, 2, 3))
         return x[:, :d, :h, :w]
 
+    def feed(self, x):
+        """The MLP on normalised input."""
+        return self.mlp(self.norm2(x))
+
     def forward(self, x, mask):
-        x = x + self.attention(x, mask)
-        return x + self.mlp(self.norm2(x))
+        if self.recompute_attention:
+            x = x + checkpoint(self.attention, x, mask, use_reentrant=False)
+        else:
+            x = x + self.attention(x, mask)
+        if self.recompute_mlp:
+            return x + checkpoint(self.feed, x, use_reentrant=False)
+        return x + self.feed(x)
 
 
 class Group(nn.Module):
@@ -348,6 +363,18 @@ class Vrt(nn.Module):
         for module in self.modules():
             if isinstance(module, WindowAttention):
                 module.attend = ATTENTIONS[attention]
+
+    def set_recompute(self, attention, mlp):
+        """Chooses the layers whose blocks recompute attention and MLP in the backward pass.
+
+        Layers are numbered as in the published option files: seven stages from 0, then the groups
+        of stage 8.
+        """
+        layers = [getattr(self, f"stage{i + 1}") for i in range(len(SCALES))]
+        for i, layer in enumerate([*layers, *self.stage8[1:]]):
+            for block in (module for module in layer.modules() if isinstance(module, Block)):
+                block.recompute_attention = i in attention
+                block.recompute_mlp = i in mlp
 
     def flows(self, x):
         """Backward and forward flows between neighbours: per scale, a list of `[b, 2, h, w]`."""

@@ -117,37 +117,42 @@ def prepare(arguments, setting):
     return run_eager(setting, model, x)
 
 
-def measure(arguments):
-    """Prepares, warms up once, times the runs, and returns what to print."""
-    setting = SETTINGS[arguments.setting]
-    (run, precision), prepared = timed(lambda: prepare(arguments, setting))
+def measured(run, runs, keep):
+    """Warms up once and times the runs; what `keep` makes of the first result, and the record."""
     output, first = timed(run)
+    kept = keep(output)
     peak = resident_peak()
     separate = forget_peak()
-    seconds = [timed(run)[1] for _ in range(arguments.runs)]
+    seconds = [timed(run)[1] for _ in range(runs)]
     peak_of_runs = resident_peak()
-    record = {
+    return kept, {
         "seconds": seconds,
-        "prepare_seconds": prepared,
         "first_seconds": first,
         "peak_bytes": max(peak, peak_of_runs),
         "peak_of_runs_bytes": peak_of_runs if separate else None,
-        "precision": precision,
         "allocator": allocator(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "bf16_kernels": torch.ops.mkldnn._is_mkldnn_bf16_supported(),
         "versions": versions(),
     }
+
+
+def measure(arguments):
+    """Prepares, warms up once, times the runs, and returns what to print."""
+    setting = SETTINGS[arguments.setting]
+    (run, precision), prepared = timed(lambda: prepare(arguments, setting))
+    output, record = measured(run, arguments.runs, keep=lambda output: output)
+    record |= {"prepare_seconds": prepared, "precision": precision}
     if arguments.reference:
         save = arguments.setting == "eager-f32"
         record["psnr_db"] = psnr_against(arguments.reference, output, save)
     return record
 
 
-def parse_arguments():
+def parse_arguments(description, settings):
     """The command line, as bench.py writes it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--setting", choices=SETTINGS, required=True)
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--setting", choices=settings, required=True)
     parser.add_argument("--preset", choices=PRESETS, required=True)
     parser.add_argument("--size", nargs=3, type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
@@ -157,11 +162,17 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def main():
-    """Sets the process up before any tensor exists, so that all threads flush denormals."""
+def set_up(description, settings):
+    """The command line; threads are set before any tensor exists, so that all flush denormals."""
     torch.set_flush_denormal(True)
-    arguments = parse_arguments()
+    arguments = parse_arguments(description, settings)
     torch.set_num_threads(arguments.threads)
+    return arguments
+
+
+def main():
+    """Measures one setting."""
+    arguments = set_up(__doc__, SETTINGS)
     with torch.no_grad():
         print(json.dumps(measure(arguments)), flush=True)
 

@@ -25,6 +25,7 @@ pub mod order;
 pub mod parameters;
 pub mod plan;
 pub mod prefetch;
+pub mod ranks;
 pub mod recipe;
 pub mod run_folder;
 pub mod samples;
