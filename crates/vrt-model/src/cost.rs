@@ -3,10 +3,12 @@
 mod memory;
 #[cfg(test)]
 mod tests;
+mod training;
 
 use std::collections::BTreeMap;
 
 pub use memory::peak_bytes;
+pub use training::{Step, step_bytes};
 
 use crate::config::{Resample, StageConfig, VrtConfig};
 use crate::inventory::{

@@ -1,6 +1,7 @@
 //! What a recipe amounts to, before anything is computed.
 
-use vrt_video::TrainingSet;
+use vrt_model::cost;
+use vrt_video::{SetKind, TrainingSet};
 
 use crate::parameters::{Group, group};
 use crate::recipe::{Recipe, TrainingData};
@@ -26,6 +27,9 @@ pub struct Plan {
     pub samples: Result<usize, String>,
     /// Steps of an epoch, the last one in part in the next.
     pub steps_per_epoch: Option<u64>,
+    /// Predicted bytes of a step at its peak, on a processor; `None` where the samples are not
+    /// known.
+    pub step_bytes: Option<u64>,
 }
 
 impl Plan {
@@ -42,7 +46,28 @@ impl Plan {
         let batch = recipe.data.batch as u64;
         let steps_per_epoch =
             samples.as_ref().ok().map(|samples| (*samples as u64).div_ceil(batch));
-        Self { groups: groups(recipe), samples, steps_per_epoch }
+        let step_bytes = clip_size(recipe).map(|size| {
+            let (clips, keeps) = (recipe.part(), recipe.keeps_attention.as_slice());
+            let averages = recipe.train.ema_decay != 0.0;
+            cost::step_bytes(&recipe.network, cost::Step { size, clips, keeps, averages })
+        });
+        Self { groups: groups(recipe), samples, steps_per_epoch, step_bytes }
+    }
+}
+
+/// Frames, rows and columns of a clip as the network takes it.
+fn clip_size(recipe: &Recipe) -> Option<[usize; 3]> {
+    match &recipe.data.source {
+        TrainingData::Fixed { path } => FixedBatch::open(path).ok().map(|batch| batch.size()),
+        TrainingData::Videos(options) => {
+            let frames = match options.kind {
+                SetKind::Interpolation => recipe.network.fused_frames()?,
+                _ if options.mirror => 2 * options.frames,
+                _ => options.frames,
+            };
+            let side = options.crop / options.scale;
+            Some([frames, side, side])
+        }
     }
 }
 

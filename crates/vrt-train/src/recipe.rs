@@ -38,6 +38,8 @@ pub struct Recipe {
     pub root: PathBuf,
     /// What is trained.
     pub network: VrtConfig,
+    /// For each entry of its `depths`, whether what attention found is kept for the backward pass.
+    pub keeps_attention: Vec<bool>,
     /// Where its weights come from.
     pub start: Start,
     /// What it is trained on.
@@ -189,12 +191,18 @@ fn read_file(
     let train = Section::new("train", train, findings);
     let (train, [strict, averaged_strict]) = train::read(train, trial);
     let (root, weights, averaged) = paths(Section::new("path", path, findings));
+    let entries = network.as_ref().map_or(0, |network| network.fields().depths.len());
+    let keeps_attention = match &network {
+        Some(_) => network::keeps_attention(&net_g, entries, findings),
+        None => Vec::new(),
+    };
     let flow = network::flow_path(net_g);
     let (data, test) = data::read(Section::new("datasets", datasets, findings), network.as_ref());
     let validation = val::read(Section::new("val", val, findings));
     let start = Start { weights, averaged, flow, strict, averaged_strict };
+    let (network, data) = (network?, data?);
     let recipe =
-        Recipe { task, root, network: network?, start, data: data?, test, train, validation };
+        Recipe { task, root, network, keeps_attention, start, data, test, train, validation };
     check(&recipe, findings);
     Some(recipe)
 }

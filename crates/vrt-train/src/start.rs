@@ -28,6 +28,8 @@ pub struct Started {
 /// If a file cannot be read, or one that has to fit exactly does not.
 pub fn start(recipe: &Recipe, device: &Device) -> Result<Started, CheckpointError> {
     let mut named = Vrt::with_seed(&recipe.network, recipe.train.seed, device);
+    let keeps = &recipe.keeps_attention;
+    named.network = named.network.keeping_attention(|entry| keeps[entry]);
     // Which group a parameter is in does not matter here.
     let parameters = Parameters::of(&named, &Slow::default());
     let mut messages = Vec::new();

@@ -5,17 +5,17 @@ use crate::config::{RGB_CHANNELS, Resample, StageConfig, VrtConfig};
 use crate::inventory::{FLOW_WIDTHS, HEAD_WIDTH, KERNEL, TensorSpec, upsample_steps};
 
 /// Bytes of one value.
-const VALUE: u128 = size_of::<f32>() as u128;
+pub(super) const VALUE: u128 = size_of::<f32>() as u128;
 /// Taps of a deformable kernel.
-const TAPS: usize = KERNEL * KERNEL;
+pub(super) const TAPS: usize = KERNEL * KERNEL;
 /// Row and column.
 const AXES: usize = 2;
 
 /// Bytes of the program itself and of what threads keep for their tasks.
-const FIXED: u64 = 90 << 20;
+pub(super) const FIXED: u64 = 90 << 20;
 /// Values of weights that are in memory twice for a while, packed for products or just read: one in
 /// so many.
-const PACKED_SHARE: u128 = 4;
+pub(super) const PACKED_SHARE: u128 = 4;
 
 /// Bytes that one forward pass over a clip of `[frames, rows, columns]` needs at its peak when a
 /// processor restores: the program, weights, what is kept from part to part, and the fullest part.
@@ -55,7 +55,7 @@ pub fn peak_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
 const IN_GROUP: u128 = 3;
 
 /// Values of all flows at four scales, both ways, to every neighbour within reach.
-fn flows(config: &VrtConfig, size: Size) -> u128 {
+pub(super) fn flows(config: &VrtConfig, size: Size) -> u128 {
     let fields = 2 * AXES * config.reach().frames();
     (0..4).map(|halvings| fields as u128 * size.halved(halvings).pixels()).sum()
 }

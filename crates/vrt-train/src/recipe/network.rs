@@ -8,13 +8,10 @@ use vrt_model::option_file;
 
 use super::section::{Findings, Kind};
 
-/// Keys that say what to keep in memory for the backward pass.
-const CHECKPOINTING: [&str; 4] = [
-    "use_checkpoint_attn",
-    "use_checkpoint_ffn",
-    "no_checkpoint_attn_blocks",
-    "no_checkpoint_ffn_blocks",
-];
+/// Whether attention is found again in the backward pass, in all entries of `depths` but some.
+const AGAIN: &str = "use_checkpoint_attn";
+/// Entries that keep it.
+const KEPT: &str = "no_checkpoint_attn_blocks";
 
 /// The network of a whole file; `None` if it has none.
 pub(super) fn read(file: &Map<String, Value>, findings: &mut Findings) -> Option<VrtConfig> {
@@ -33,10 +30,9 @@ pub(super) fn read(file: &Map<String, Value>, findings: &mut Findings) -> Option
 
 fn notes(section: &Map<String, Value>, findings: &mut Findings) {
     let get = |key: &str| section.get(key).filter(|value| !value.is_null());
-    for key in CHECKPOINTING {
+    for key in ["use_checkpoint_ffn", "no_checkpoint_ffn_blocks"] {
         if get(key).is_some() {
-            let why = "blocks keep their input alone wherever a backward kernel computes the rest \
-                       again, and everything elsewhere";
+            let why = "MLPs are computed again in any case: their memory costs more than they do";
             findings.note(&format!("netG.{key}"), why);
         }
     }
@@ -59,6 +55,35 @@ fn notes(section: &Map<String, Value>, findings: &mut Findings) {
         let what = format!("is {path}: write {} or null", PathBuf::WHAT);
         findings.problem("netG.spynet_path", what);
     }
+}
+
+/// For each entry of `depths`, whether it keeps what attention found for the backward pass.
+pub(super) fn keeps_attention(
+    net_g: &Map<String, Value>,
+    entries: usize,
+    findings: &mut Findings,
+) -> Vec<bool> {
+    let get = |key: &str| net_g.get(key).filter(|value| !value.is_null());
+    let again = get(AGAIN).map_or(Some(false), bool::of).unwrap_or_else(|| {
+        findings.problem(&format!("netG.{AGAIN}"), format!("is no {}", bool::WHAT));
+        false
+    });
+    let kept: Vec<usize> = get(KEPT).map_or(Some(Vec::new()), Vec::of).unwrap_or_else(|| {
+        findings.problem(&format!("netG.{KEPT}"), format!("is no {}", Vec::<usize>::WHAT));
+        Vec::new()
+    });
+    if let Some(entry) = kept.iter().find(|entry| **entry >= entries) {
+        let what = format!("names entry {entry}, but depths has {entries}, counted from 0");
+        findings.problem(&format!("netG.{KEPT}"), what);
+    }
+    (0..entries).map(|entry| !again || kept.contains(&entry)).collect()
+}
+
+/// The keys that [`keeps_attention`] reads.
+pub(super) fn write_keeps(keeps: &[bool], net_g: &mut Value) {
+    let kept: Vec<_> = keeps.iter().enumerate().filter(|(_, keeps)| **keeps).collect();
+    net_g[AGAIN] = (kept.len() < keeps.len()).into();
+    net_g[KEPT] = kept.into_iter().map(|(entry, _)| entry).collect();
 }
 
 /// `netG.spynet_path`

@@ -4,13 +4,15 @@ use serde_json::{Value, json};
 use vrt_model::option_file;
 
 use super::Recipe;
+use super::network::write_keeps;
 
 /// Text that parses to the same recipe.
 pub(super) fn text(recipe: &Recipe) -> String {
-    let Recipe { task, root, network, start, data, test, train, validation } = recipe;
+    let Recipe { task, root, network, start, data, test, train, validation, .. } = recipe;
     let mut net_g = option_file::to_json(network);
     net_g["net_type"] = "vrt".into();
     net_g["spynet_path"] = json!(start.flow);
+    write_keeps(&recipe.keeps_attention, &mut net_g);
     let mut file = json!({
         "task": task,
         "model": "vrt",

@@ -269,7 +269,7 @@ fn schedule(s: &mut Section<'_>) -> ScheduleKind {
 }
 
 fn precision(s: &mut Section<'_>) -> Precision {
-    let names = [("f32", Precision::F32)];
+    let names = [("f32", Precision::F32), ("bf16", Precision::Bf16)];
     s.choice("precision", &names, Some(Precision::F32)).unwrap_or_default()
 }
 

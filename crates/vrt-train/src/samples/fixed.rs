@@ -67,6 +67,14 @@ impl FixedBatch {
         };
         Ok(Self { samples: pairs.map(sample).collect() })
     }
+
+    /// Frames, rows and columns of a clip; zeros if there is none.
+    pub fn size(&self) -> [usize; 3] {
+        self.samples.first().map_or([0; 3], |sample| {
+            let [frames, rows, columns, _] = sample.degraded.dims();
+            [frames, rows, columns]
+        })
+    }
 }
 
 /// The clips of a tensor, channels last; the inner error says what is wrong with it.

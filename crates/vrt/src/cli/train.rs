@@ -13,6 +13,7 @@ use vrt_train::recipe::{Override, Parsed, Problem};
 use vrt_train::trainer::{RunOptions, Summary, train};
 
 use super::stop::stop_on_signals;
+use super::table::bytes;
 use super::{Failure, GlobalOptions, output};
 use progress::Reporter;
 
@@ -26,7 +27,7 @@ OPTIONS.json is an option file of KAIR, JSON with // comments. Every key is used
 --plan, or an error. Keys beside KAIR's:
   train.manual_seed           seed of all chance: first weights, order, crops, drop path [0]
   train.accumulate            parts that a batch goes through the network in [1]
-  train.precision             numbers to compute with: f32 [f32]
+  train.precision             numbers to compute with: f32 or bf16 [f32]
   train.keep_states           whole states that are kept for --resume [2]
   datasets.train.dataset_type FixedBatch trains on the clips of one file, as they are
   datasets.train.batch_file   that file: .safetensors with lq and gt [clips, frames, channels, rows,
@@ -54,14 +55,35 @@ pub(crate) struct Arguments {
     /// Set a key of the option file; may be given several times
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<Override>,
+    /// Numbers to compute with: factors of products as bf16, all else f32, or all f32; the same as
+    /// --set train.precision=…
+    #[arg(long, value_enum)]
+    precision: Option<Precision>,
     /// Print the options with all defaults and what they amount to, and train nothing
     #[arg(long)]
     plan: bool,
 }
 
+/// What `--precision` may be.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum Precision {
+    F32,
+    Bf16,
+}
+
+/// The keys that flags set, those of `--set` last.
+fn overrides(arguments: &Arguments) -> Result<Vec<Override>, Failure> {
+    let precision = arguments.precision.map(|precision| match precision {
+        Precision::F32 => "train.precision=f32",
+        Precision::Bf16 => "train.precision=bf16",
+    });
+    let own = precision.map(str::parse).transpose().map_err(Failure::failed)?;
+    Ok(own.into_iter().chain(arguments.set.iter().cloned()).collect())
+}
+
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), Failure> {
-    let parsed = Recipe::read(&arguments.options, &arguments.set)?;
+    let parsed = Recipe::read(&arguments.options, &overrides(arguments)?)?;
     if arguments.plan {
         return plan(&parsed, global);
     }
@@ -129,6 +151,10 @@ fn plan(parsed: &Parsed, global: &GlobalOptions) -> Result<(), Failure> {
         (Err(why), _) => format!("// {steps} steps in all; samples cannot be counted: {why}\n"),
         (Ok(_), None) => String::new(),
     });
+    if let Some(size) = plan.step_bytes {
+        let line = format!("// about {} of memory a step, on a processor\n", bytes(size));
+        text.push_str(&line);
+    }
     for note in notes {
         text.push_str(&format!("// {note}\n"));
     }
@@ -166,6 +192,7 @@ fn plan_as_json(
         "parameters": groups,
         "samples": plan.samples.as_ref().ok(),
         "steps_per_epoch": plan.steps_per_epoch,
+        "step_bytes": plan.step_bytes,
         "notes": notes,
         "missing": missing,
     }))
