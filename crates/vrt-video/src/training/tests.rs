@@ -3,6 +3,7 @@
 
 mod bad;
 mod draws;
+mod lmdb;
 
 use std::fmt::Write as _;
 use std::path::Path;
