@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod degrade;
 mod error;
 mod ffmpeg;
 mod frame;
@@ -22,6 +23,7 @@ mod training;
 mod y4m;
 mod ycbcr;
 
+pub use degrade::{Compressed, Light, Scale, average, bicubic, blur_down, compress};
 pub use error::VideoError;
 pub use ffmpeg::{FfmpegError, Kept, Programs};
 pub use frame::Frame;
