@@ -197,6 +197,14 @@ fn what_is_written_is_read() {
         writer.write(batch.iter().map(|(key, value)| (key.as_str(), value.as_slice()))).unwrap();
     }
     drop(writer);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let ordinary = root.path().join("file");
+        std::fs::write(&ordinary, "").unwrap();
+        assert_eq!(mode(&path.join("data.mdb")), mode(&ordinary), "others may not read it");
+    }
     let environment = Environment::open(&path).unwrap();
     let keys: Vec<_> = entries.iter().map(|(key, _)| key.clone()).collect();
     assert_eq!(environment.keys().unwrap(), keys);

@@ -38,6 +38,12 @@ impl Writer {
             std::io::ErrorKind::AlreadyExists => LmdbError::Exists { path: path.to_path_buf() },
             _ => LmdbError::Create { path: path.to_path_buf(), source },
         })?;
+        // LMDB would make files that nobody else may read; it takes empty ones as new.
+        for name in ["data.mdb", "lock.mdb"] {
+            let file = path.join(name);
+            std::fs::File::create_new(&file)
+                .map_err(|source| LmdbError::Create { path: file, source })?;
+        }
         let refused = |error: heed::Error| failed(path, "it is begun", &error);
         // Each value ends in a page of its own, and may be followed by one that lists it.
         let room = bytes.saturating_add(values.saturating_mul(3 << 12)).saturating_add(ROOM_BYTES);
