@@ -123,6 +123,14 @@ impl EncodedFrame<'_> {
 
     /// # Errors
     ///
+    /// Says that it cannot be decoded, or is not of the size `expected`.
+    pub(super) fn decode_whole(&self, expected: (usize, usize)) -> Result<(), DataError> {
+        let (width, height) = expected;
+        self.cut(expected, Region { left: 0, top: 0, width, height }).map(drop)
+    }
+
+    /// # Errors
+    ///
     /// Says that it is smaller than a crop of `crop` rows and columns.
     pub(super) fn check_crop(&self, size: (usize, usize), crop: usize) -> Result<(), DataError> {
         if size.0 >= crop && size.1 >= crop {

@@ -2,6 +2,7 @@
 //! the sharp frame, green its row, blue the frame's number and its clip.
 
 mod bad;
+mod check;
 mod draws;
 mod lmdb;
 
