@@ -4,6 +4,7 @@
 //! 1 failed or stopped early, 2 wrong usage.
 
 mod convert;
+mod data;
 mod doctor;
 mod evaluate;
 mod failure;
@@ -31,6 +32,7 @@ Examples:
   vrt restore shaky.mp4 -o sharp.mp4 --weights 006_VRT_videodeblurring_GoPro.pth
   vrt restore frames/ -o restored/ --weights sr.safetensors --tile auto --memory 4G
   vrt eval --gt sharp/ --input blurred/ --weights deblur.safetensors
+  vrt data prepare GOPRO_Large trainsets/GoPro --layout gopro --lmdb
   vrt info 006 --size 6,256x256
   vrt doctor
 
@@ -53,6 +55,8 @@ enum Command {
     Restore(restore::Arguments),
     /// Scores restored frames against the truth: PSNR and SSIM as published
     Eval(evaluate::Arguments),
+    /// Prepares, checks and degrades frames to train on
+    Data(data::Arguments),
     /// Converts weights between .pth and .safetensors
     Convert(convert::Arguments),
     /// Describes a network: architecture, parameters, operations, memory
@@ -94,6 +98,7 @@ fn run(command: &Command, global: &GlobalOptions) -> Result<(), Failure> {
     match command {
         Command::Restore(arguments) => restore::run(arguments, global),
         Command::Eval(arguments) => evaluate::run(arguments, global),
+        Command::Data(arguments) => data::run(arguments, global),
         Command::Convert(arguments) => convert::run(arguments, global),
         Command::Info(arguments) => info::run(arguments, global),
         Command::Doctor(arguments) => doctor::run(arguments, global),
