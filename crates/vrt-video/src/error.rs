@@ -158,6 +158,16 @@ pub enum VideoError {
         /// Rows of the picture.
         height: usize,
     },
+    /// A clip has fewer frames than are averaged.
+    #[error("the clip {path:?} has {frames} frames, and means of {needed} were asked for")]
+    ShortClip {
+        /// The clip's folder.
+        path: PathBuf,
+        /// Its frames.
+        frames: usize,
+        /// Frames of a mean.
+        needed: usize,
+    },
     /// Clips or frames of one tree have no counterpart in the other.
     #[error(
         "{truth:?} and {input:?} do not fit together: {}; both need the same clips (folders) and \

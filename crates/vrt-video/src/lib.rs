@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod degrade;
 mod error;
 mod ffmpeg;
 mod frame;
@@ -13,6 +14,7 @@ mod metrics;
 mod noise;
 mod open;
 mod picture;
+mod prepare;
 mod probe;
 mod scene;
 mod sink;
@@ -22,6 +24,10 @@ mod training;
 mod y4m;
 mod ycbcr;
 
+pub use degrade::{
+    Compressed, Degradation, DegradedSet, Light, Scale, average, bicubic, blur_down, compress,
+    degrade_set,
+};
 pub use error::VideoError;
 pub use ffmpeg::{FfmpegError, Kept, Programs};
 pub use frame::Frame;
@@ -32,6 +38,9 @@ pub use metrics::{
 pub use noise::ClipNoise;
 pub use open::{OpenOptions, SinkOptions, create, open};
 pub use picture::{BitDepth, PictureChannels, read_picture, write_picture};
+pub use prepare::{
+    Form, Plan, PlannedClip, PlannedTree, PrepareError, PreparedTree, PublishedLayout,
+};
 pub use probe::{OtherStream, Probe, VideoStream, probe};
 pub use scene::SceneDetector;
 pub use sink::ffmpeg::FfmpegSink;
@@ -47,6 +56,6 @@ pub use stream::{
     ColorDescription, FrameRate, Matrix, Primaries, Range, Ratio, StreamInfo, TimedFrame, Transfer,
 };
 pub use training::{
-    Backend, ClipEntry, ClipList, DataError, FrameRoot, HeldOut, HeldOutClips, Sample, SetKind,
-    TrainingSet, TrainingSetOptions, held_out_clips,
+    Backend, CheckReport, ClipEntry, ClipList, DataError, FrameRoot, HeldOut, HeldOutClips, Sample,
+    SetKind, TrainingSet, TrainingSetOptions, check_folders, check_set, held_out_clips,
 };

@@ -1,6 +1,7 @@
 //! Frames to train on: pairs of short clips, cut and turned at random.
 
 mod augment;
+mod check;
 mod error;
 mod held_out;
 mod jitter;
@@ -12,6 +13,7 @@ mod store;
 mod tests;
 mod window;
 
+pub use check::{CheckReport, check_folders, check_set};
 pub use error::DataError;
 pub use held_out::{HeldOut, HeldOutClips, held_out_clips};
 pub use list::{ClipEntry, ClipList};

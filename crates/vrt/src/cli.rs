@@ -4,6 +4,7 @@
 //! 1 failed or stopped early, 2 wrong usage.
 
 mod convert;
+mod data;
 mod doctor;
 mod evaluate;
 mod failure;
@@ -33,6 +34,7 @@ Examples:
   vrt restore frames/ -o restored/ --weights sr.safetensors --tile auto --memory 4G
   vrt eval --gt sharp/ --input blurred/ --weights deblur.safetensors
   vrt train options.json --run-dir runs/first
+  vrt data prepare GOPRO_Large trainsets/GoPro --layout gopro --lmdb
   vrt info 006 --size 6,256x256
   vrt doctor
 
@@ -57,6 +59,8 @@ enum Command {
     Eval(evaluate::Arguments),
     /// Trains a network: an option file in, weights out
     Train(train::Arguments),
+    /// Prepares, checks and degrades frames to train on
+    Data(data::Arguments),
     /// Converts weights between .pth and .safetensors
     Convert(convert::Arguments),
     /// Describes a network: architecture, parameters, operations, memory
@@ -99,6 +103,7 @@ fn run(command: &Command, global: &GlobalOptions) -> Result<(), Failure> {
         Command::Restore(arguments) => restore::run(arguments, global),
         Command::Eval(arguments) => evaluate::run(arguments, global),
         Command::Train(arguments) => train::run(arguments, global),
+        Command::Data(arguments) => data::run(arguments, global),
         Command::Convert(arguments) => convert::run(arguments, global),
         Command::Info(arguments) => info::run(arguments, global),
         Command::Doctor(arguments) => doctor::run(arguments, global),

@@ -52,7 +52,7 @@ fn kept(config: &VrtConfig, size: Size, keeps: &[bool]) -> u128 {
     }
     let [_, channels] = config.widen();
     let mut maps = 1;
-    for (i, entry) in config.refine().iter().enumerate() {
+    for (i, entry) in config.refine().enumerate() {
         let found = if keeps(config.stages().count() + i) { entry.blocks } else { 0 };
         maps += entry.blocks + 1 + found;
     }

@@ -115,9 +115,6 @@ pub enum DataError {
         crop: usize,
     },
     /// An LMDB environment cannot be opened or read.
-    #[error("LMDB environments cannot be read yet: {path:?}")]
-    Lmdb {
-        /// The environment.
-        path: PathBuf,
-    },
+    #[error(transparent)]
+    Lmdb(#[from] vrt_lmdb::LmdbError),
 }

@@ -21,6 +21,7 @@ pub(super) struct Store {
 #[derive(Debug)]
 enum Tree {
     Folder { extension: String },
+    Environment(vrt_lmdb::Environment),
 }
 
 /// An encoded frame, and its place for errors.
@@ -43,7 +44,10 @@ impl Store {
                     .map_err(|source| DataError::Read { path: path.clone(), source })?;
                 Ok(Self { root: path, tree: Tree::Folder { extension: extension.to_owned() } })
             }
-            Backend::Lmdb => Err(DataError::Lmdb { path }),
+            Backend::Lmdb => {
+                let environment = vrt_lmdb::Environment::open(&path)?;
+                Ok(Self { root: path, tree: Tree::Environment(environment) })
+            }
         }
     }
 
@@ -55,6 +59,9 @@ impl Store {
     pub(super) fn fetch<'a>(&'a self, key: &'a str) -> Result<EncodedFrame<'a>, DataError> {
         let bytes = match &self.tree {
             Tree::Folder { .. } => self.read_file(key)?,
+            Tree::Environment(environment) => {
+                environment.get(key)?.ok_or_else(|| self.missing(key))?
+            }
         };
         Ok(EncodedFrame { store: self, key, encoded: Encoded(bytes) })
     }
@@ -63,6 +70,7 @@ impl Store {
     fn name(&self, key: &str) -> String {
         match &self.tree {
             Tree::Folder { extension } => format!("{key}.{extension}"),
+            Tree::Environment(_) => key.to_owned(),
         }
     }
 
@@ -111,6 +119,14 @@ impl EncodedFrame<'_> {
             Some(got) => Err(self.wrong_size(got, expected)),
             None => cut.map_err(|reason| self.undecodable(reason)),
         }
+    }
+
+    /// # Errors
+    ///
+    /// Says that it cannot be decoded, or is not of the size `expected`.
+    pub(super) fn decode_whole(&self, expected: (usize, usize)) -> Result<(), DataError> {
+        let (width, height) = expected;
+        self.cut(expected, Region { left: 0, top: 0, width, height }).map(drop)
     }
 
     /// # Errors

@@ -2,7 +2,9 @@
 //! the sharp frame, green its row, blue the frame's number and its clip.
 
 mod bad;
+mod check;
 mod draws;
+mod lmdb;
 
 use std::fmt::Write as _;
 use std::path::Path;

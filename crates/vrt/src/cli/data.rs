@@ -1,0 +1,43 @@
+//! `vrt data`: frames to train on, regrouped, checked and made worse.
+
+mod check;
+mod degrade;
+mod prepare;
+
+use clap::{Args, Subcommand};
+
+use super::{Failure, GlobalOptions, output};
+
+/// Flags of `vrt data`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+enum Command {
+    /// Regroups a published download, or folders of frames, into trees with clip lists
+    Prepare(prepare::Arguments),
+    /// Looks whether every pair of frames is there, can be decoded and fits
+    Check(check::Arguments),
+    /// Makes clips worse: smaller, blurred, noisy or compressed
+    Degrade(degrade::Arguments),
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), Failure> {
+    match &arguments.command {
+        Command::Prepare(arguments) => prepare::run(arguments, global),
+        Command::Check(arguments) => check::run(arguments, global),
+        Command::Degrade(arguments) => degrade::run(arguments, global),
+    }
+}
+
+/// Tells a person how far it is, unless nobody wants to hear.
+fn tell(global: &GlobalOptions, text: &str) {
+    if !global.quiet && !global.json {
+        output::message(text);
+    }
+}

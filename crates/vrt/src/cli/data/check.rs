@@ -1,0 +1,126 @@
+//! `vrt data check`: every pair of a set.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use vrt_video::{
+    Backend, CheckReport, FrameRoot, HeldOut, SetKind, TrainingSetOptions, check_folders, check_set,
+};
+
+use super::tell;
+use crate::cli::{Failure, GlobalOptions, output};
+
+/// Clips between two words on how far it is.
+const CLIPS_BETWEEN: usize = 100;
+
+const HELP: &str = "\
+Without --meta-info, both trees must have the same folders and file names. With it, the clips of \
+the list are looked at, in folders or LMDB environments. All frames are decoded; faults are listed \
+with file and frame, and the exit code is 1 if there is any.
+
+Examples:
+  vrt data check --gt trainsets/GoPro/train_GT --lq trainsets/GoPro/train_GT_blurred
+  vrt data check --gt sharp.lmdb --lq x4.lmdb --scale 4 --meta-info meta_info_REDS_GT.txt --lmdb";
+
+/// Flags of `vrt data check`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = HELP)]
+pub(crate) struct Arguments {
+    /// Frames as they should be
+    #[arg(long, value_name = "DIR")]
+    gt: PathBuf,
+    /// Frames as the network gets them
+    #[arg(long, value_name = "DIR")]
+    lq: PathBuf,
+    /// Size of the former by that of the latter
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    scale: u8,
+    /// The clip list: `clip frames (height,width,channels) first` a line
+    #[arg(long, value_name = "FILE")]
+    meta_info: Option<PathBuf>,
+    /// What the clips of the list are
+    #[arg(long, value_enum, default_value = "recurrent", requires = "meta_info")]
+    set: SetName,
+    /// Both trees are LMDB environments
+    #[arg(long, requires = "meta_info")]
+    lmdb: bool,
+    /// Extension of frame files
+    #[arg(long, default_value = "png", requires = "meta_info")]
+    extension: String,
+    /// Digits of frame names where the list does not show them
+    #[arg(long, default_value_t = 8, requires = "meta_info")]
+    digits: usize,
+}
+
+/// Names of kinds of sets.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SetName {
+    /// Frames with numbers
+    Recurrent,
+    /// im1 … im7
+    Vimeo,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), Failure> {
+    let on_clip = |done: usize| {
+        if done.is_multiple_of(CLIPS_BETWEEN) {
+            tell(global, &format!("{done} clips"));
+        }
+    };
+    let report = match &arguments.meta_info {
+        Some(list) => check_set(&options(arguments, list.clone()), &on_clip)?,
+        None => {
+            check_folders(&arguments.gt, &arguments.lq, usize::from(arguments.scale), &on_clip)?
+        }
+    };
+    conclude(&report, global)
+}
+
+fn options(arguments: &Arguments, meta_info: PathBuf) -> TrainingSetOptions {
+    let backend = if arguments.lmdb { Backend::Lmdb } else { Backend::Disk };
+    let root = |path: &PathBuf| FrameRoot { path: path.clone(), backend };
+    TrainingSetOptions {
+        kind: match arguments.set {
+            SetName::Recurrent => SetKind::Recurrent,
+            SetName::Vimeo => SetKind::Vimeo,
+        },
+        sharp: root(&arguments.gt),
+        degraded: root(&arguments.lq),
+        meta_info,
+        digits: arguments.digits,
+        extension: arguments.extension.clone(),
+        // Whole frames are looked at: what would be cut out of them, and when, is left open.
+        frames: 1,
+        crop: usize::from(arguments.scale),
+        scale: usize::from(arguments.scale),
+        intervals: vec![1],
+        random_reverse: false,
+        flip: false,
+        rotate: false,
+        held_out: HeldOut::None,
+        mirror: false,
+        repeat_last: false,
+        color_jitter: false,
+        temporal_scale: 1,
+    }
+}
+
+/// The report, and whether the set may be trained on.
+fn conclude(report: &CheckReport, global: &GlobalOptions) -> Result<(), Failure> {
+    let CheckReport { clips, pairs, faults, problems } = report;
+    if global.json {
+        output::json(report)?;
+    } else {
+        problems.iter().try_for_each(|problem| output::result(problem))?;
+        let more = faults.saturating_sub(problems.len());
+        if more > 0 {
+            output::result(&format!("and {more} more"))?;
+        }
+        output::result(&format!("{clips} clips, {pairs} pairs of frames, {faults} faults"))?;
+    }
+    if report.is_fine() {
+        return Ok(());
+    }
+    Err(Failure::failed(format!("{faults} of {pairs} pairs of frames cannot be trained on")))
+}
