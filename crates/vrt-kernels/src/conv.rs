@@ -323,8 +323,12 @@ pub fn conv2d_joined_backward(
         of_weight.resize(weight.len(), 0.0);
         bias_gradient(&before, &mut bias);
         match rounded {
-            true => backward::grad_weight::<Pair>(level, geometry, sources, &before, &mut of_weight),
-            false => backward::grad_weight::<f32>(level, geometry, sources, &before, &mut of_weight),
+            true => {
+                backward::grad_weight::<Pair>(level, geometry, sources, &before, &mut of_weight)
+            }
+            false => {
+                backward::grad_weight::<f32>(level, geometry, sources, &before, &mut of_weight)
+            }
         }
     }
     let mut found = Vec::new();

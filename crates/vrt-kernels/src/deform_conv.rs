@@ -375,7 +375,8 @@ pub fn deform_conv_guided_backward(
     for first in (0..geometry.batch).step_by(frames) {
         let batch = frames.min(geometry.batch - first);
         let part = DeformGeometry { batch, ..*geometry };
-        let pixels = first * geometry.out_frame_pixels()..(first + batch) * geometry.out_frame_pixels();
+        let pixels =
+            first * geometry.out_frame_pixels()..(first + batch) * geometry.out_frame_pixels();
         let strip = guided::Strip { level, geometry: &part, guide, pixels: pixels.clone(), weight };
         let map = first * geometry.frame_len()..(first + batch) * geometry.frame_len();
         let channels = geometry.out_channels;

@@ -73,7 +73,8 @@ fn add_gradients_body<const FUSED: bool>(
             of_weight[i] = mul_add::<FUSED>(grad[i], normal, of_weight[i]);
             of_bias[i] += grad[i];
             let centred = mul_add::<FUSED>(grad[i], weight[i], -plain);
-            grad_x[i] = mul_add::<FUSED>(mul_add::<FUSED>(-normal, along, centred), factor, grad_x[i]);
+            grad_x[i] =
+                mul_add::<FUSED>(mul_add::<FUSED>(-normal, along, centred), factor, grad_x[i]);
         }
     }
 }

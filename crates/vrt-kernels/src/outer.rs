@@ -58,11 +58,7 @@ impl<'a> Table<'a> {
 
 /// Adds the outer products of the rows of two tables to `sum`, `[left.len, right.len]`; factors are
 /// those of `E`.
-pub(crate) fn add_outer<E: Element>(
-    level: Level,
-    [left, right]: [Table<'_>; 2],
-    sum: &mut [f32],
-) {
+pub(crate) fn add_outer<E: Element>(level: Level, [left, right]: [Table<'_>; 2], sum: &mut [f32]) {
     assert_eq!(left.rows, right.rows, "outer: rows");
     assert_eq!(sum.len(), left.len * right.len, "outer: the sum does not fit");
     if left.rows == 0 {

@@ -24,8 +24,7 @@ pub(crate) fn check(
         let (up, down) = (moved(1.0), moved(-1.0));
         // Steps as they came out rounded, so that the only error is the third derivative's.
         let steps = up.iter().zip(&down).map(|(up, down)| f64::from(up - down));
-        let terms: Vec<f64> =
-            steps.zip(grad).map(|(step, grad)| step * f64::from(*grad)).collect();
+        let terms: Vec<f64> = steps.zip(grad).map(|(step, grad)| step * f64::from(*grad)).collect();
         now[index] = up;
         let above = function(&now);
         now[index] = down;

@@ -75,11 +75,8 @@ fn main() -> Result<(), String> {
     };
     let mut seconds = Vec::new();
     for _ in 0..=arguments.runs {
-        let (next, taken) = if arguments.composed {
-            fused::without(|| step(network))
-        } else {
-            step(network)
-        };
+        let (next, taken) =
+            if arguments.composed { fused::without(|| step(network)) } else { step(network) };
         network = next;
         seconds.push(taken);
     }

@@ -32,6 +32,7 @@ pub mod samples;
 pub mod schedule;
 pub mod start;
 pub mod step;
+pub mod tensorboard;
 #[cfg(test)]
 mod testing;
 pub mod trainer;

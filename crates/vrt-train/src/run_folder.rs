@@ -16,6 +16,7 @@ const STATE: &str = "safetensors";
 /// states/N.safetensors   the whole state after step N
 /// models/N_G.pth         weights after step N, as KAIR loads them; N_E.pth their average
 /// images/N/clip/frame    restored test frames, if val.save_img says so
+/// tensorboard/           event files
 /// run.lock               held while a process trains here
 /// ```
 #[derive(Debug)]
@@ -87,6 +88,11 @@ impl RunFolder {
     /// Where the journal is.
     pub fn journal(&self) -> PathBuf {
         self.path.join("journal.jsonl")
+    }
+
+    /// Where event files for TensorBoard go.
+    pub fn board(&self) -> PathBuf {
+        self.path.join("tensorboard")
     }
 
     /// Where the state after a step is.

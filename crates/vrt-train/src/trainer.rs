@@ -5,7 +5,7 @@ mod setup;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -22,6 +22,7 @@ use crate::recipe::{Problem, Recipe};
 use crate::run_folder::{FolderError, RunFolder};
 use crate::samples::{Batch, SampleError, Samples};
 use crate::step::{Learner, State, StepError, StepReport, Trouble};
+use crate::tensorboard::{Board, BoardError};
 use crate::validate::{Trial, ValidationError, validate};
 
 /// What a run needs beside its recipe.
@@ -114,6 +115,9 @@ pub enum TrainError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// A file for TensorBoard.
+    #[error(transparent)]
+    Board(#[from] BoardError),
     /// The training set.
     #[error("the training set: {0}")]
     Data(Box<dyn std::error::Error + Send + Sync>),
@@ -197,6 +201,7 @@ struct Run<'a> {
     options: &'a RunOptions,
     folder: RunFolder,
     journal: Journal,
+    board: Board,
     learner: Learner,
     set: Arc<dyn Samples>,
     prefetch: Prefetch,
@@ -205,6 +210,12 @@ struct Run<'a> {
     saved: u64,
     /// Whether the run has gone back to that state already.
     went_back: bool,
+}
+
+/// Seconds since 1970, for TensorBoard.
+fn now() -> f64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// Samples of one process on its own.
@@ -259,9 +270,22 @@ impl Run<'_> {
         };
         let elapsed = started.elapsed();
         self.journal.step(&report, elapsed.as_secs_f64())?;
+        self.show(&report)?;
         on_event(Event::Step { report: &report, elapsed });
         self.after(&state, on_event)?;
         Ok((state, Some(report)))
+    }
+
+    /// Numbers of a step for TensorBoard, as often as lines for a log.
+    fn show(&mut self, report: &StepReport) -> Result<(), TrainError> {
+        let every = self.recipe.train.print_every.unwrap_or(1);
+        if !report.step.is_multiple_of(every) && report.step != self.recipe.train.total_steps {
+            return Ok(());
+        }
+        let rates = ["train/lr", "train/lr_fix_keys"].into_iter().zip(report.rates.iter().copied());
+        let mut numbers: Vec<_> = rates.collect();
+        numbers.extend([("train/loss", report.loss), ("train/grad_norm", report.gradient_norm)]);
+        Ok(self.board.numbers(now(), report.step, &numbers)?)
     }
 
     /// Checkpoints and trials that are due.
@@ -320,14 +344,24 @@ impl Run<'_> {
         let model = Restorer::of(self.tried(state), &self.options.device);
         let stop = &*self.options.stop;
         let trial = Trial { test, validation, images: images.as_deref(), stop };
-        let scores = match validate(&model, &trial) {
-            Ok(scores) => scores,
+        let tried = match validate(&model, &trial) {
+            Ok(tried) => tried,
             Err(ValidationError::Stopped) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        let mean = json!(scores.mean);
-        self.journal.event("validation", step, mean)?;
-        on_event(Event::Validated { step, scores: &scores });
+        let mean = tried.scores.mean;
+        self.journal.event("validation", step, json!(mean))?;
+        let numbers = [
+            ("test/psnr", mean.psnr),
+            ("test/ssim", mean.ssim),
+            ("test/psnr_y", mean.psnr_y),
+            ("test/ssim_y", mean.ssim_y),
+        ];
+        self.board.numbers(now(), step, &numbers)?;
+        if let Some(picture) = &tried.picture {
+            self.board.picture(now(), step, "test/before_after_truth", picture)?;
+        }
+        on_event(Event::Validated { step, scores: &tried.scores });
         Ok(())
     }
 
@@ -360,6 +394,7 @@ impl Run<'_> {
         let state = State { position, ..state };
         self.went_back = true;
         self.journal = Journal::open_after(&self.folder.journal(), to)?;
+        self.board = Board::create(&self.folder.board(), now(), to)?;
         let facts = json!({ "failed": step, "reason": trouble.to_string() });
         self.journal.event("went back", to, facts)?;
         on_event(Event::WentBack { step, to, trouble });

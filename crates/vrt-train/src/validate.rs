@@ -9,7 +9,7 @@ use vrt_model::Restorer;
 use vrt_model::RestorerError;
 use vrt_model::tiled::{TiledError, WindowError};
 use vrt_model::volume::VolumeError;
-use vrt_video::{Averaging, ClipScore, SetScore, VideoError};
+use vrt_video::{Averaging, Frame, SetScore, VideoError};
 
 use crate::recipe::{TestSet, Validation};
 
@@ -88,14 +88,28 @@ pub fn check(test: &TestSet, validation: Validation) -> Result<(), ValidationErr
     clip::clips(test, validation).map(|_| ())
 }
 
-/// Restores and scores every clip; the mean is over clips, as published.
+/// Scores of a trial, and what it looks like.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// The scores; the mean is over clips, as published.
+    pub scores: SetScore,
+    /// From the middle of the first clip, side by side: the frame before (where the network sees
+    /// one at this place as it is in its file), the restored one, the truth.
+    pub picture: Option<Frame>,
+}
+
+/// Restores and scores every clip.
 ///
 /// # Errors
 ///
 /// If frames cannot be read, restored, compared or kept, or it is asked to break off.
-pub fn validate(model: &Restorer, trial: &Trial<'_>) -> Result<SetScore, ValidationError> {
+pub fn validate(model: &Restorer, trial: &Trial<'_>) -> Result<Tried, ValidationError> {
     let clips = clip::clips(trial.test, trial.validation)?;
-    let scores: Result<Vec<ClipScore>, _> =
-        clips.iter().map(|clip| clip::score(model, trial, clip)).collect();
-    Ok(SetScore::new(scores?, Averaging::Clips))
+    let mut picture = None;
+    let mut scores = Vec::with_capacity(clips.len());
+    for (i, clip) in clips.iter().enumerate() {
+        let sample = (i == 0).then_some(&mut picture);
+        scores.push(clip::score(model, trial, clip, sample)?);
+    }
+    Ok(Tried { scores: SetScore::new(scores, Averaging::Clips), picture })
 }

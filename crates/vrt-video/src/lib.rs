@@ -37,7 +37,7 @@ pub use metrics::{
 };
 pub use noise::ClipNoise;
 pub use open::{OpenOptions, SinkOptions, create, open};
-pub use picture::{BitDepth, PictureChannels, read_picture, write_picture};
+pub use picture::{BitDepth, PictureChannels, encode_picture, read_picture, write_picture};
 pub use prepare::{
     Form, Plan, PlannedClip, PlannedTree, PrepareError, PreparedTree, PublishedLayout,
 };

@@ -104,6 +104,17 @@ pub(crate) fn write_numbered(
         .map_err(|source| VideoError::Write { path: path.to_path_buf(), frame: number, source })
 }
 
+/// The bytes of a PNG file with `frame` in it.
+///
+/// # Errors
+///
+/// If the picture is too large for the form.
+pub fn encode_picture(frame: &Frame, depth: BitDepth) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    encode_png(&mut bytes, frame, depth)?;
+    Ok(bytes)
+}
+
 fn encode_png(writer: &mut impl Write, frame: &Frame, depth: BitDepth) -> io::Result<()> {
     let samples = frame.samples().iter();
     let bytes: Vec<u8> = match depth {

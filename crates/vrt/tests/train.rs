@@ -230,6 +230,7 @@ fn trials_score_and_keep_frames_and_change_nothing() {
     assert_eq!(tried[0]["scores"]["clips"][0]["frames"].as_array().unwrap().len(), 3);
     assert!(tried[1]["scores"]["mean"]["psnr"].as_f64().unwrap() > 1.0);
     assert!(bench.path("tried/images/2/clip/00000002.png").exists());
+    assert_eq!(std::fs::read_dir(bench.path("tried/tensorboard")).unwrap().count(), 1);
     let weights = |run: &str| std::fs::read(bench.path(run).join("models/2_E.pth")).unwrap();
     assert!(weights("tried") == weights("untried"), "trials have changed the weights");
 

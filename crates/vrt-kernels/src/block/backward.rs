@@ -282,13 +282,7 @@ impl<'a, E: Probability> Backward<'a, E> {
     }
 
     /// The forward pass to what lies between attention and the MLP.
-    fn attend_again(
-        &self,
-        window: &Window,
-        found: &[f32],
-        factor: f32,
-        held: &mut Held<'_, E>,
-    ) {
+    fn attend_again(&self, window: &Window, found: &[f32], factor: f32, held: &mut Held<'_, E>) {
         let plan = &self.forward;
         let stride = plan.block.attended();
         let regions = plan.regions(window);
@@ -300,7 +294,11 @@ impl<'a, E: Probability> Backward<'a, E> {
         }
         if found.is_empty() {
             let own = &mut held.attended[stride - plan.windows().channels..];
-            plan.heads(false).attend::<E>(held.qkv[0], regions, &mut Columns { values: own, stride });
+            plan.heads(false).attend::<E>(
+                held.qkv[0],
+                regions,
+                &mut Columns { values: own, stride },
+            );
             if plan.qkv_mutual.is_some() {
                 let mut mutual = Columns { values: &mut *held.attended, stride };
                 plan.heads(true).attend::<E>(held.qkv[1], regions, &mut mutual);
@@ -343,13 +341,7 @@ impl<'a, E: Probability> Backward<'a, E> {
     }
 
     /// From the gradient of what lies in the middle to that of the input.
-    fn attention(
-        &self,
-        window: &Window,
-        factor: f32,
-        held: &mut Held<'_, E>,
-        sums: &mut Sums<'_>,
-    ) {
+    fn attention(&self, window: &Window, factor: f32, held: &mut Held<'_, E>, sums: &mut Sums<'_>) {
         let (level, plan) = (self.level(), &self.forward);
         let (channels, stride) = (plan.windows().channels, plan.block.attended());
         let regions = plan.regions(window);
@@ -394,12 +386,7 @@ impl<'a, E: Probability> Backward<'a, E> {
 }
 
 /// The rows of the map's tokens: all of them, or copied to `buffer`.
-fn inside<'b>(
-    window: &Window,
-    rows: &'b [f32],
-    stride: usize,
-    buffer: &'b mut [f32],
-) -> &'b [f32] {
+fn inside<'b>(window: &Window, rows: &'b [f32], stride: usize, buffer: &'b mut [f32]) -> &'b [f32] {
     if window.inside == window.places.len() {
         return rows;
     }

@@ -217,12 +217,7 @@ fn answer_gradients_body<const FUSED: bool>(
 
 /// Writes the gradient of the flow to neighbour `part` of `parts`, (x, y) for each pixel: that of
 /// all offsets (dy, dx) that it was added to.
-fn flow_gradient(
-    offset: &[f32],
-    samples: usize,
-    [part, parts]: [usize; 2],
-    out: &mut [f32],
-) {
+fn flow_gradient(offset: &[f32], samples: usize, [part, parts]: [usize; 2], out: &mut [f32]) {
     let len = 2 * samples / parts;
     let pixels = offset.chunks_exact(2 * samples).zip(out.as_chunks_mut::<2>().0);
     for (offset, out) in pixels {

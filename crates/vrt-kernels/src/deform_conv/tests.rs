@@ -3,8 +3,8 @@ use vrt_testing::{Random, Tolerance, assert_close};
 
 use super::reference::Exact;
 use super::*;
-use crate::slopes;
 use crate::conv::{ConvGeometry, ConvGradients, ConvWeights, conv2d, conv2d_backward};
+use crate::slopes;
 
 prop_compose! {
     fn geometries()(

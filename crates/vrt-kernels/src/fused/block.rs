@@ -5,8 +5,8 @@ use burn::tensor::Tensor;
 use super::record::Operation;
 use super::values::{Operand, Values, affine, filled, flex, plain};
 use super::{Layer, Mlp, Norm};
-use crate::block::{Block as Kernel, BlockGeometry, BlockValues, BlockWeights, Input};
 use crate::block::MutualWeights;
+use crate::block::{Block as Kernel, BlockGeometry, BlockValues, BlockWeights, Input};
 use crate::mlp::MlpWeights;
 
 /// An attention block; see [`BlockWeights`].
@@ -58,8 +58,7 @@ fn weights<'a>(inputs: &'a [Values], positions: Option<&'a [f32]>) -> BlockWeigh
         norm1: at(1),
         qkv_self: at(3),
         table: inputs[5].get(),
-        mutual: positions
-            .map(|positions| MutualWeights { qkv: at(WITHOUT_MUTUAL), positions }),
+        mutual: positions.map(|positions| MutualWeights { qkv: at(WITHOUT_MUTUAL), positions }),
         proj: at(6),
         norm2: at(8),
         mlp: MlpWeights { fc11: at(10), fc12: at(12), fc2: at(14) },

@@ -4,11 +4,7 @@ use vrt_testing::Random;
 use super::*;
 use crate::element::Pair;
 
-fn check<E: Element>(
-    [rows, m, n]: [usize; 3],
-    seed: u64,
-    bound: f32,
-) -> Result<(), TestCaseError> {
+fn check<E: Element>([rows, m, n]: [usize; 3], seed: u64, bound: f32) -> Result<(), TestCaseError> {
     let mut random = Random::new(seed);
     let (left, right) = (random.values(rows * m, 1.0), random.values(rows * n, 1.0));
     let before = random.values(m * n, 1.0);

@@ -181,29 +181,30 @@ pub(super) fn gated_mlp_at<E: Element>(
     let MlpWeights { fc11, fc12, fc2 } = weights;
     let [a, b, c] = [fc11, fc12, fc2].map(|layer| [layer.weight.len(), layer.bias.len()]);
     let lens = [a[0], a[1], b[0], b[1], c[0], c[1]];
-    let sums = sum_rows(rows, lens, |range, [weight11, bias11, weight12, bias12, weight2, bias2]| {
-        let mut sums = MlpSums {
-            fc11: LayerSums { weight: weight11, bias: bias11 },
-            fc12: LayerSums { weight: weight12, bias: bias12 },
-            fc2: LayerSums { weight: weight2, bias: bias2 },
-        };
-        let len = range.len() * inputs;
-        with_scratch([len, len, packed.hidden_len()], |[x, grad_x, hidden]| {
-            join(sources, range.start, inputs, x);
-            let grad = &grad[range.start * outputs..range.end * outputs];
-            with_kept(E::kept(), [packed.rounded_len()], |[rounded]| {
-                packed.rows([x, grad], MlpBuffers { hidden, rounded }, grad_x, &mut sums);
-            });
-            let mut first = 0;
-            for (source, shared) in sources.iter().zip(&shared) {
-                for (token, row) in range.clone().zip(grad_x.chunks_exact(inputs)) {
-                    let row = &row[first..first + source.channels];
-                    // SAFETY: ranges do not overlap, so no other task writes here.
-                    unsafe { shared.write(token * source.channels, row) };
+    let sums =
+        sum_rows(rows, lens, |range, [weight11, bias11, weight12, bias12, weight2, bias2]| {
+            let mut sums = MlpSums {
+                fc11: LayerSums { weight: weight11, bias: bias11 },
+                fc12: LayerSums { weight: weight12, bias: bias12 },
+                fc2: LayerSums { weight: weight2, bias: bias2 },
+            };
+            let len = range.len() * inputs;
+            with_scratch([len, len, packed.hidden_len()], |[x, grad_x, hidden]| {
+                join(sources, range.start, inputs, x);
+                let grad = &grad[range.start * outputs..range.end * outputs];
+                with_kept(E::kept(), [packed.rounded_len()], |[rounded]| {
+                    packed.rows([x, grad], MlpBuffers { hidden, rounded }, grad_x, &mut sums);
+                });
+                let mut first = 0;
+                for (source, shared) in sources.iter().zip(&shared) {
+                    for (token, row) in range.clone().zip(grad_x.chunks_exact(inputs)) {
+                        let row = &row[first..first + source.channels];
+                        // SAFETY: ranges do not overlap, so no other task writes here.
+                        unsafe { shared.write(token * source.channels, row) };
+                    }
+                    first += source.channels;
                 }
-                first += source.channels;
-            }
+            });
         });
-    });
     (found, sums)
 }

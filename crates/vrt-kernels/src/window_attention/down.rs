@@ -63,12 +63,7 @@ impl Probability for f32 {
         values
     }
 
-    fn panel<'a>(
-        _: Level,
-        values: &'a [f32],
-        _: [usize; 2],
-        _: &'a mut [f32],
-    ) -> &'a [f32] {
+    fn panel<'a>(_: Level, values: &'a [f32], _: [usize; 2], _: &'a mut [f32]) -> &'a [f32] {
         values
     }
 }

@@ -207,7 +207,10 @@ impl Heads<'_> {
         // Now, while the queries are at hand: their product waits for the slopes.
         sizes.pack(level, values.rows, padded, elements.down);
         self.copy_found(head.found, head.task, panel, values);
-        let grads = Right { bias: values.starts, ..self.across(values.rows, elements.rounded, elements.across) };
+        let grads = Right {
+            bias: values.starts,
+            ..self.across(values.rows, elements.rounded, elements.across)
+        };
         let product = Product { rows: asked.values, right: grads, start: Start::Bias };
         multiply(level, product, values.slopes, width);
         slope(level, values.logits, values.slopes, (panel.width, panel.count));
@@ -257,16 +260,13 @@ impl Heads<'_> {
     ) {
         let (g, level, width) = (self.geometry, self.level, panel.width);
         let sizes = PanelSizes::new(level, [g.head_channels(), panel.count]);
-        let right =
-            Right { sizes, ..self.across(values.rows, elements.rounded, elements.across) };
-        let start =
-            self.bias.map_or(Start::Bias, |b| b.start(task.head, panel.frame, panel.first));
+        let right = Right { sizes, ..self.across(values.rows, elements.rounded, elements.across) };
+        let start = self.bias.map_or(Start::Bias, |b| b.start(task.head, panel.frame, panel.first));
         multiply(level, Product { rows: keys, right, start }, values.logits, width);
         let token = panel.frame * g.plane() + panel.first;
         // Mutual attention takes the first frame's regions for both frames.
-        let regions = task
-            .regions
-            .map(|all| [&all[token..token + panel.count], &all[..task.direction.len]]);
+        let regions =
+            task.regions.map(|all| [&all[token..token + panel.count], &all[..task.direction.len]]);
         exponentials(level, values.logits, width, regions, values.scales);
     }
 

@@ -5,8 +5,8 @@ use vrt_kernels::{WarpMode, composed, ops};
 use vrt_testing::{Fixture, assert_close};
 
 use super::{
-    every_way, Check, FLOW_GRADIENT, MODULE, built, channels_first, channels_last, check_input,
-    check_input_within, frame_first, frame_last, input, tensor, values,
+    Check, FLOW_GRADIENT, MODULE, built, channels_first, channels_last, check_input,
+    check_input_within, every_way, frame_first, frame_last, input, tensor, values,
 };
 use crate::align::{Align, AlignShape, Neighbours};
 use crate::attention::{Attention, AttentionShape, Windows};

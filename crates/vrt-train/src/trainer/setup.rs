@@ -11,9 +11,10 @@ use crate::run_folder::RunFolder;
 use crate::samples::{FixedBatch, Samples};
 use crate::start::{Started, start};
 use crate::step::{Learner, State};
+use crate::tensorboard::Board;
 use crate::validate::check;
 
-use super::{Event, Run, RunOptions, TrainError, prefetch};
+use super::{Event, Run, RunOptions, TrainError, now, prefetch};
 
 /// Opens folder and data, makes the network or reads the newest state.
 pub(super) fn begin<'a>(
@@ -47,6 +48,7 @@ pub(super) fn begin<'a>(
         on_event(Event::Message("the options are not those that the run has had so far"));
     }
     let journal = Journal::open_after(&folder.journal(), state.step)?;
+    let board = Board::create(&folder.board(), now(), state.step)?;
     let prefetch = prefetch(recipe, &set, state.position)?;
     let saved = state.step;
     if steps.is_empty() {
@@ -60,6 +62,7 @@ pub(super) fn begin<'a>(
         options,
         folder,
         journal,
+        board,
         learner,
         set,
         prefetch,

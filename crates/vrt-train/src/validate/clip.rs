@@ -115,12 +115,14 @@ fn plan(
     Ok(Clip { name, files: inputs, sequence, scored })
 }
 
-/// Restores and scores a clip.
+/// Restores and scores a clip; `sample` takes a picture of its middle.
 pub(super) fn score(
     model: &Restorer,
     trial: &Trial<'_>,
     clip: &Clip,
+    mut sample: Option<&mut Option<Frame>>,
 ) -> Result<ClipScore, ValidationError> {
+    let middle = clip.scored.len() / 2;
     let mut scores = Vec::with_capacity(clip.scored.len());
     let mut scored = clip.scored.iter().peekable();
     let mut each = |place: usize, frame: Frame| -> Result<(), ValidationError> {
@@ -139,6 +141,11 @@ pub(super) fn score(
             write_picture(&path, &frame, BitDepth::Eight, true)?;
         }
         let truth = read_picture(truth, PictureChannels::Rgb)?;
+        if let Some(sample) = sample.as_mut().filter(|_| scores.len() == middle) {
+            let before = before(model, trial, clip, place)?;
+            let parts: Vec<_> = before.iter().chain([&frame, &truth]).collect();
+            **sample = Some(side_by_side(&parts));
+        }
         let score = vrt_video::score(&truth, &frame, SsimKind::PerChannel)?;
         scores.push(FrameScore { name, scores: score });
         Ok(())
@@ -152,6 +159,34 @@ pub(super) fn score(
         return Err(ValidationError::Clip { clip: clip.name.clone(), what });
     }
     Ok(ClipScore::new(clip.name.clone(), scores))
+}
+
+/// The frame at a place as the network sees it, if that is as it is in its file.
+fn before(
+    model: &Restorer,
+    trial: &Trial<'_>,
+    clip: &Clip,
+    place: usize,
+) -> Result<Option<Frame>, ValidationError> {
+    if trial.test.sigma.is_some() || model.config().fused_frames().is_some() {
+        return Ok(None);
+    }
+    Ok(Some(read_picture(&clip.files[clip.sequence[place]], PictureChannels::Rgb)?))
+}
+
+/// RGB frames in one picture, as high as the last one; smaller ones with their pixels repeated.
+fn side_by_side(frames: &[&Frame]) -> Frame {
+    let Some(last) = frames.last() else { return Frame::filled(1, 1, 3, 0.0) };
+    let (width, height) = (last.width(), last.height());
+    let mut samples = Vec::with_capacity(3 * frames.len() * width * height);
+    for row in 0..height {
+        for frame in frames {
+            let from = &frame.samples()[row * frame.height() / height * frame.width() * 3..];
+            let pixels = (0..width).map(|column| column * frame.width() / width * 3);
+            pixels.for_each(|at| samples.extend_from_slice(&from[at..at + 3]));
+        }
+    }
+    Frame::new(frames.len() * width, height, 3, samples)
 }
 
 /// Takes a restored frame and its place in the clip.
@@ -298,5 +333,21 @@ impl<'a> Reader<'a> {
         };
         let volume = Volume::new([1, height, width, channels + usize::from(self.map)], samples);
         volume.map_err(|error| ValidationError::volume(&self.clip.name, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_stand_side_by_side_in_one_size() {
+        let small = Frame::new(1, 1, 3, vec![0.1, 0.2, 0.3]);
+        let large = Frame::new(2, 2, 3, (0..12).map(|i| i as f32).collect());
+        let both = side_by_side(&[&small, &large]);
+        assert_eq!((both.width(), both.height()), (4, 2));
+        let row = |i: usize| &both.samples()[12 * i..][..12];
+        assert_eq!(row(0)[..6], [0.1, 0.2, 0.3, 0.1, 0.2, 0.3]);
+        assert_eq!(row(1)[6..], [6.0, 7.0, 8.0, 9.0, 10.0, 11.0]);
     }
 }

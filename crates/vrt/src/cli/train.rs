@@ -35,7 +35,7 @@ OPTIONS.json is an option file of KAIR, JSON with // comments. Every key is used
 fix_keys make a group of their own with any fix_iter; 0 or -1 never freezes them.
 
 In the run folder: options.json, journal.jsonl (a line a step), states/ (for --resume), models/
-(N_G.pth and N_E.pth, as KAIR loads them), images/ with val.save_img.
+(N_G.pth and N_E.pth, as KAIR loads them), tensorboard/, images/ with val.save_img.
 
 Exit codes: 0 trained to the end, 1 failed or stopped (the state is saved), 2 wrong usage.";
 
