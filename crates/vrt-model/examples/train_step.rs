@@ -58,7 +58,7 @@ fn main() -> Result<(), String> {
     let preset = Preset::parse(&arguments.preset).map_err(|error| error.to_string())?;
     let (config, device) = (preset.config(), Device::flex().autodiff());
     let mut network = Vrt::with_seed(&config, 1, &device).network;
-    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let mut random = [ChaCha8Rng::seed_from_u64(1)];
     let clip = |channels, scale| {
         let shape = [1, d, scale * h, scale * w, channels];
         Tensor::<5>::random(shape, Distribution::Uniform(0.0, 1.0), &device)

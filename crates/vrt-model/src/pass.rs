@@ -9,8 +9,9 @@ use rand_chacha::ChaCha8Rng;
 pub enum Pass<'a> {
     /// Every block takes part.
     Restore,
-    /// Branches of blocks are dropped at random (drop path); the generator decides which.
-    Train(&'a mut ChaCha8Rng),
+    /// Branches of blocks are dropped at random (drop path); one generator for each sample of the
+    /// batch decides which, so that they do not depend on what else is in the batch.
+    Train(&'a mut [ChaCha8Rng]),
 }
 
 impl Pass<'_> {
@@ -22,7 +23,8 @@ impl Pass<'_> {
             return branch;
         }
         let [samples, ..] = branch.dims();
-        let factors = TensorData::new(factors(random, samples, rate), [samples, 1, 1, 1, 1]);
+        assert_eq!(samples, random.len(), "one generator for each sample");
+        let factors = TensorData::new(factors(random, rate), [samples, 1, 1, 1, 1]);
         branch.clone() * Tensor::<5>::from_data(factors, &branch.device())
     }
 
@@ -33,16 +35,17 @@ impl Pass<'_> {
         if rate <= 0.0 {
             return Vec::new();
         }
-        let [first, second] = [(); 2].map(|()| factors(random, samples, rate));
+        assert_eq!(samples, random.len(), "one generator for each sample");
+        let [first, second] = [(); 2].map(|()| factors(random, rate));
         first.into_iter().zip(second).map(|(first, second)| [first, second]).collect()
     }
 }
 
 /// What the branch of each sample is multiplied with.
-fn factors(random: &mut ChaCha8Rng, samples: usize, rate: f32) -> Vec<f32> {
+fn factors(random: &mut [ChaCha8Rng], rate: f32) -> Vec<f32> {
     let keep = 1.0 - rate;
-    let factor = |_| if random.random::<f32>() < keep { keep.recip() } else { 0.0 };
-    (0..samples).map(factor).collect()
+    let draw = |random: &mut ChaCha8Rng| random.random::<f32>() < keep;
+    random.iter_mut().map(|random| if draw(random) { keep.recip() } else { 0.0 }).collect()
 }
 
 #[cfg(test)]
@@ -61,6 +64,27 @@ mod tests {
         (Tensor::from_data(data, &Device::flex()), values)
     }
 
+    fn generators() -> Vec<ChaCha8Rng> {
+        (0..SAMPLES as u64).map(ChaCha8Rng::seed_from_u64).collect()
+    }
+
+    #[test]
+    fn both_branches_at_once_are_drawn_as_one_after_the_other() {
+        let (branch, _) = branch();
+        let factor = |after: Tensor<5>| -> Vec<f32> {
+            let before = values(branch.clone());
+            values(after).iter().zip(before).step_by(6).map(|(a, b)| a / b).collect()
+        };
+        let (mut random, mut again) = (generators(), generators());
+        let both = Pass::Train(&mut random).branches(SAMPLES, 0.3);
+        let mut pass = Pass::Train(&mut again);
+        let each = [(); 2].map(|()| factor(pass.drop_path(branch.clone(), 0.3)));
+        for (i, both) in both.iter().enumerate() {
+            assert!((both[0] - each[0][i]).abs() < 1e-5 && (both[1] - each[1][i]).abs() < 1e-5);
+        }
+        assert!(Pass::Restore.branches(SAMPLES, 0.3).is_empty());
+    }
+
     fn values(tensor: Tensor<5>) -> Vec<f32> {
         tensor.into_data().try_to_vec().expect("floats")
     }
@@ -69,7 +93,7 @@ mod tests {
     fn each_sample_is_dropped_whole_or_scaled_so_that_the_mean_is_kept() {
         let (branch, before) = branch();
         for rate in [0.1_f32, 0.5, 0.8] {
-            let mut random = ChaCha8Rng::seed_from_u64(5);
+            let mut random = generators();
             let after = values(Pass::Train(&mut random).drop_path(branch.clone(), rate));
             let scale = (1.0 - rate).recip();
             let mut dropped = 0;
@@ -90,7 +114,7 @@ mod tests {
     fn nothing_is_dropped_in_restoring_or_at_rate_zero() {
         let (branch, before) = branch();
         assert_eq!(values(Pass::Restore.drop_path(branch.clone(), 0.5)), before);
-        let mut random = ChaCha8Rng::seed_from_u64(5);
+        let mut random = generators();
         assert_eq!(values(Pass::Train(&mut random).drop_path(branch, 0.0)), before);
     }
 }

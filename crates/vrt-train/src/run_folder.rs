@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Ending of states.
 const STATE: &str = "safetensors";
 
-/// The folder of a run, locked for this process.
+/// The folder of a run, locked for this process unless it only looks at it.
 ///
 /// ```text
 /// options.json           the resolved options of the newest start; options.before-N.json
@@ -22,7 +22,7 @@ const STATE: &str = "safetensors";
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// A folder that a run cannot have.
@@ -77,7 +77,12 @@ impl RunFolder {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        Ok(Self { path: path.to_path_buf(), _lock: lock })
+        Ok(Self { path: path.to_path_buf(), _lock: Some(lock) })
+    }
+
+    /// A folder that another process trains in, to read from.
+    pub fn look(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), _lock: None }
     }
 
     /// The folder.

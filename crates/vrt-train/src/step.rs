@@ -12,6 +12,7 @@ use crate::clip;
 use crate::ema::Ema;
 use crate::loss;
 use crate::parameters::{Flat, Group, Parameters};
+use crate::ranks::{Collective, CollectiveError};
 use crate::recipe::{Recipe, Train};
 use crate::samples::{Batch, Sample};
 use crate::schedule::learning_rate;
@@ -50,6 +51,32 @@ pub struct BatchGradients {
     pub loss: f64,
 }
 
+impl BatchGradients {
+    /// Adds up the shares of all ranks.
+    ///
+    /// # Errors
+    ///
+    /// If another rank is gone, or the device gives no numbers back.
+    pub fn summed(mut self, ranks: &dyn Collective) -> Result<Self, StepError> {
+        if ranks.size() == 1 {
+            return Ok(self);
+        }
+        let high = self.loss as f32;
+        let mut loss = [high, (self.loss - f64::from(high)) as f32];
+        ranks.sum(&mut loss)?;
+        self.loss = loss.into_iter().map(f64::from).sum();
+        for gradient in self.values.iter_mut().flatten() {
+            let device = gradient.device();
+            let values = gradient.clone().into_data().try_to_vec::<f32>();
+            let mut values = values.map_err(|error| StepError::Device(error.to_string()))?;
+            ranks.sum(&mut values)?;
+            let len = values.len();
+            *gradient = Tensor::from_data(TensorData::new(values, [len]), &device);
+        }
+        Ok(self)
+    }
+}
+
 /// Numbers of a step that is done.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepReport {
@@ -73,6 +100,9 @@ pub enum Trouble {
     /// The gradients are.
     #[error("the norm of the gradients is {0}")]
     Gradient(f64),
+    /// Another rank has trouble, and says what.
+    #[error("numbers have gone wrong on another rank")]
+    Elsewhere,
 }
 
 /// Why there are no gradients.
@@ -88,6 +118,9 @@ pub enum StepError {
     /// The device gave no numbers back.
     #[error("the device gave no numbers back: {0}")]
     Device(String),
+    /// The other ranks.
+    #[error(transparent)]
+    Ranks(#[from] CollectiveError),
 }
 
 /// How batches become weights.
@@ -191,7 +224,8 @@ impl Learner {
         let x = stack(degraded, part[0].degraded.dims(), &self.device);
         let sharp = part.iter().map(|sample| sample.sharp.samples());
         let truth = stack(sharp, part[0].sharp.dims(), &self.device);
-        let mut random = generator(self.train.seed, Purpose::DropPath, [0, position]);
+        let of_sample = |sample| generator(self.train.seed, Purpose::DropPath, [0, sample]);
+        let mut random: Vec<_> = (position..).take(part.len()).map(of_sample).collect();
         let mut watch = |_| match stop.load(Ordering::Relaxed) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),

@@ -18,6 +18,7 @@ use crate::checkpoint::{self, StateError};
 use crate::journal::{Journal, JournalError};
 use crate::order::Shard;
 use crate::prefetch::{Prefetch, PrefetchError, Reading};
+use crate::ranks::{Collective, CollectiveError};
 use crate::recipe::{Problem, Recipe};
 use crate::run_folder::{FolderError, RunFolder};
 use crate::samples::{Batch, SampleError, Samples};
@@ -36,6 +37,9 @@ pub struct RunOptions {
     pub device: Device,
     /// Set to save and stop.
     pub stop: Arc<AtomicBool>,
+    /// This process among those that train together. Rank 0 writes the folder, which all of them
+    /// read.
+    pub ranks: Arc<dyn Collective>,
 }
 
 /// What happens in a run.
@@ -141,6 +145,34 @@ pub enum TrainError {
         /// Why.
         source: StepError,
     },
+    /// A batch does not divide among the ranks.
+    #[error(
+        "a batch of {batch} samples (datasets.train.dataloader_batch_size) in {parts} parts \
+         (train.accumulate) does not divide among {ranks} ranks: start another number of ranks, or \
+         change one of the keys"
+    )]
+    Share {
+        /// Samples of a batch.
+        batch: usize,
+        /// Parts of it.
+        parts: usize,
+        /// Ranks.
+        ranks: usize,
+    },
+    /// Another rank's folder is not this one's.
+    #[error(
+        "rank {rank} does not see what rank 0 has written to {folder:?}: the run folder has to be \
+         on a file system that all ranks share"
+    )]
+    NotShared {
+        /// This rank.
+        rank: usize,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The other ranks.
+    #[error(transparent)]
+    Ranks(#[from] CollectiveError),
     /// Numbers went wrong again after going back.
     #[error(
         "step {step}: {trouble}, again after going back to step {to} with other samples; the state \
@@ -175,7 +207,8 @@ pub fn train(
     let mut state = Some(state);
     let mut loss = None;
     while let Some(done) = state.as_ref().map(|state| state.step) {
-        if done >= recipe.train.total_steps || run.stopping() {
+        let [stopping] = run.count([run.stopping()])?;
+        if done >= recipe.train.total_steps || stopping > 0 {
             break;
         }
         let Some(before) = state.take() else { break };
@@ -200,8 +233,8 @@ struct Run<'a> {
     recipe: &'a Recipe,
     options: &'a RunOptions,
     folder: RunFolder,
-    journal: Journal,
-    board: Board,
+    /// What only rank 0 writes.
+    books: Option<Books>,
     learner: Learner,
     set: Arc<dyn Samples>,
     prefetch: Prefetch,
@@ -212,32 +245,51 @@ struct Run<'a> {
     went_back: bool,
 }
 
+/// Journal and event files.
+struct Books {
+    journal: Journal,
+    board: Board,
+}
+
+impl Books {
+    /// Those of a run that goes on after a step.
+    fn open(folder: &RunFolder, step: u64) -> Result<Self, TrainError> {
+        let journal = Journal::open_after(&folder.journal(), step)?;
+        let board = Board::create(&folder.board(), now(), step)?;
+        Ok(Self { journal, board })
+    }
+}
+
 /// Seconds since 1970, for TensorBoard.
 fn now() -> f64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// Samples of one process on its own.
-fn shard(recipe: &Recipe) -> Shard {
-    Shard { rank: 0, ranks: 1, batch: recipe.data.batch }
-}
-
 fn prefetch(
     recipe: &Recipe,
     set: &Arc<dyn Samples>,
+    ranks: &dyn Collective,
     position: u64,
 ) -> Result<Prefetch, PrefetchError> {
+    let shard = Shard { rank: ranks.rank(), ranks: ranks.size(), batch: recipe.data.batch };
     let (seed, data) = (recipe.train.seed, &recipe.data);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = data.workers.min(cores);
-    let reading = Reading { seed, shuffle: data.shuffle, workers, shard: shard(recipe) };
+    let reading = Reading { seed, shuffle: data.shuffle, workers, shard };
     Prefetch::new(set, reading, position)
 }
 
 impl Run<'_> {
     fn stopping(&self) -> bool {
         self.options.stop.load(Ordering::Relaxed)
+    }
+
+    /// On how many ranks each of these is so.
+    fn count<const N: usize>(&self, flags: [bool; N]) -> Result<[usize; N], CollectiveError> {
+        let mut counts = flags.map(|flag| f32::from(u8::from(flag)));
+        self.options.ranks.sum(&mut counts)?;
+        Ok(counts.map(|count| count as usize))
     }
 
     /// One step and what is due after it; without a report where none was done.
@@ -250,16 +302,26 @@ impl Run<'_> {
         let mut state = self.learner.prepare(state);
         let batch = Batch::new(self.prefetch.batch()?, &self.recipe.network)?;
         let step = state.step + 1;
-        let gradients = self.learner.gradients(&state, &batch, state.position, &self.options.stop);
-        let gradients = match gradients {
-            Ok(gradients) => gradients,
-            Err(StepError::Stopped) => return Ok((state, None)),
-            Err(StepError::Trouble(trouble)) => {
-                return Ok((self.go_back(state, trouble, on_event)?, None));
-            }
+        let ranks = Arc::clone(&self.options.ranks);
+        let first = state.position + (ranks.rank() * self.recipe.data.batch / ranks.size()) as u64;
+        let gradients = self.learner.gradients(&state, &batch, first, &self.options.stop);
+        let (gradients, trouble) = match gradients {
+            Ok(gradients) => (Some(gradients), None),
+            Err(StepError::Stopped) => (None, None),
+            Err(StepError::Trouble(trouble)) => (None, Some(trouble)),
             Err(source) => return Err(TrainError::Step { step, source }),
         };
-        // Between here and the update, ranks add up their gradients.
+        let stopped = gradients.is_none() && trouble.is_none();
+        let [stopped, troubled] = self.count([stopped, trouble.is_some()])?;
+        if stopped > 0 {
+            return Ok((state, None));
+        }
+        let Some(gradients) = gradients.filter(|_| troubled == 0) else {
+            let trouble = trouble.unwrap_or(Trouble::Elsewhere);
+            return Ok((self.go_back(state, trouble, on_event)?, None));
+        };
+        let gradients =
+            gradients.summed(&*ranks).map_err(|source| TrainError::Step { step, source })?;
         state.position += self.recipe.data.batch as u64;
         let (state, report) = match self.learner.update(state, gradients) {
             Ok(done) => done,
@@ -269,7 +331,9 @@ impl Run<'_> {
             }
         };
         let elapsed = started.elapsed();
-        self.journal.step(&report, elapsed.as_secs_f64())?;
+        if let Some(books) = &mut self.books {
+            books.journal.step(&report, elapsed.as_secs_f64())?;
+        }
         self.show(&report)?;
         on_event(Event::Step { report: &report, elapsed });
         self.after(&state, on_event)?;
@@ -278,6 +342,7 @@ impl Run<'_> {
 
     /// Numbers of a step for TensorBoard, as often as lines for a log.
     fn show(&mut self, report: &StepReport) -> Result<(), TrainError> {
+        let Some(books) = &mut self.books else { return Ok(()) };
         let every = self.recipe.train.print_every.unwrap_or(1);
         if !report.step.is_multiple_of(every) && report.step != self.recipe.train.total_steps {
             return Ok(());
@@ -285,7 +350,7 @@ impl Run<'_> {
         let rates = ["train/lr", "train/lr_fix_keys"].into_iter().zip(report.rates.iter().copied());
         let mut numbers: Vec<_> = rates.collect();
         numbers.extend([("train/loss", report.loss), ("train/grad_norm", report.gradient_norm)]);
-        Ok(self.board.numbers(now(), report.step, &numbers)?)
+        Ok(books.board.numbers(now(), report.step, &numbers)?)
     }
 
     /// Checkpoints and trials that are due.
@@ -299,7 +364,7 @@ impl Run<'_> {
         if due(train.save_every) {
             self.save_unless_saved(state, on_event)?;
         }
-        if due(train.test_every) && !self.stopping() {
+        if due(train.test_every) {
             self.validate(state, on_event)?;
         }
         Ok(())
@@ -311,6 +376,10 @@ impl Run<'_> {
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), TrainError> {
         let step = state.step;
+        if self.books.is_none() {
+            (self.saved, self.went_back) = (step, self.went_back && self.saved == step);
+            return Ok(());
+        }
         let parameters = self.learner.parameters();
         let exported = self.folder.model(step, 'G');
         if self.saved != step || !exported.exists() {
@@ -344,22 +413,23 @@ impl Run<'_> {
         let model = Restorer::of(self.tried(state), &self.options.device);
         let stop = &*self.options.stop;
         let trial = Trial { test, validation, images: images.as_deref(), stop };
-        let tried = match validate(&model, &trial) {
+        let tried = match validate(&model, &trial, &*self.options.ranks) {
             Ok(tried) => tried,
             Err(ValidationError::Stopped) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
+        let Some(books) = &mut self.books else { return Ok(()) };
         let mean = tried.scores.mean;
-        self.journal.event("validation", step, json!(mean))?;
+        books.journal.event("validation", step, json!(mean))?;
         let numbers = [
             ("test/psnr", mean.psnr),
             ("test/ssim", mean.ssim),
             ("test/psnr_y", mean.psnr_y),
             ("test/ssim_y", mean.ssim_y),
         ];
-        self.board.numbers(now(), step, &numbers)?;
+        books.board.numbers(now(), step, &numbers)?;
         if let Some(picture) = &tried.picture {
-            self.board.picture(now(), step, "test/before_after_truth", picture)?;
+            books.board.picture(now(), step, "test/before_after_truth", picture)?;
         }
         on_event(Event::Validated { step, scores: &tried.scores });
         Ok(())
@@ -393,12 +463,14 @@ impl Run<'_> {
         let state = checkpoint::read(&path, state, self.learner.parameters())?;
         let state = State { position, ..state };
         self.went_back = true;
-        self.journal = Journal::open_after(&self.folder.journal(), to)?;
-        self.board = Board::create(&self.folder.board(), now(), to)?;
-        let facts = json!({ "failed": step, "reason": trouble.to_string() });
-        self.journal.event("went back", to, facts)?;
+        if self.books.is_some() {
+            let mut books = Books::open(&self.folder, to)?;
+            let facts = json!({ "failed": step, "reason": trouble.to_string() });
+            books.journal.event("went back", to, facts)?;
+            self.books = Some(books);
+        }
         on_event(Event::WentBack { step, to, trouble });
-        self.prefetch = prefetch(self.recipe, &self.set, position)?;
+        self.prefetch = prefetch(self.recipe, &self.set, &*self.options.ranks, position)?;
         Ok(state)
     }
 }

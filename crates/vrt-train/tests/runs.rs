@@ -12,6 +12,7 @@ use vrt_model::Checkpoint;
 use vrt_model::checkpoint::Existing;
 use vrt_testing::{Fixture, Random, fixture_root, trajectory_options};
 use vrt_train::Recipe;
+use vrt_train::ranks::{Single, local};
 use vrt_train::recipe::Override;
 use vrt_train::step::{StepReport, Trouble};
 use vrt_train::trainer::{Event, RunOptions, Summary, TrainError, train};
@@ -53,6 +54,7 @@ impl Bench {
             resume,
             device: Device::flex(),
             stop: Arc::clone(&stop),
+            ranks: Arc::new(Single),
         };
         let mut seen = Seen::default();
         let summary = train(&recipe, &options, &mut |event| match event {
@@ -264,4 +266,94 @@ fn a_damaged_state_is_passed_over_for_the_one_before() {
     assert_eq!(summary.unwrap().step, 3);
     assert_eq!(seen.steps.iter().map(|step| step.step).collect::<Vec<_>>(), [3]);
     assert!(std::fs::read(&newest).unwrap() == bytes, "the step made the same state again");
+}
+
+/// Trains as several ranks, threads of this process, and gives what each of them did.
+fn together(
+    bench: &Bench,
+    options: &Value,
+    ranks: usize,
+) -> Vec<(Result<Summary, TrainError>, Seen)> {
+    let recipe = Recipe::parse(Path::new("options.json"), &options.to_string(), &[]);
+    let recipe = recipe.unwrap_or_else(|error| panic!("{error}")).recipe;
+    let stop = Arc::new(AtomicBool::new(false));
+    let run = |rank| {
+        let options = RunOptions {
+            folder: bench.path("together"),
+            resume: false,
+            device: Device::flex(),
+            stop: Arc::clone(&stop),
+            ranks: Arc::new(rank),
+        };
+        let mut seen = Seen::default();
+        let summary = train(&recipe, &options, &mut |event| match event {
+            Event::Step { report, .. } => seen.steps.push(report.clone()),
+            Event::WentBack { step, to, trouble } => seen.went_back.push((step, to, trouble)),
+            _ => {}
+        });
+        (summary, seen)
+    };
+    std::thread::scope(|scope| {
+        let threads = local::group(ranks).into_iter().map(|rank| scope.spawn(|| run(rank)));
+        let threads: Vec<_> = threads.collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn ranks_train_together_as_one_does_alone() {
+    let bench = Bench::new();
+    let mut options = small(&bench.batch(8, &[]), 10);
+    options["datasets"]["train"]["dataloader_batch_size"] = 4.into();
+    options["netG"]["drop_path_rate"] = 0.2.into();
+    options["train"]["E_decay"] = 0.9.into();
+    options["train"]["G_optimizer_clipgrad"] = 0.1.into();
+    let (alone, seen) = bench.run(&options, &[], false, None);
+    let found = together(&bench, &options, 2);
+    for (summary, together) in &found {
+        assert_eq!(summary.as_ref().unwrap().step, 10);
+        for (own, together) in seen.steps.iter().zip(&together.steps) {
+            let off = (own.loss - together.loss).abs() / own.loss;
+            assert!(off <= 1e-5, "step {}: {} {}", own.step, own.loss, together.loss);
+            assert_eq!(own.rates, together.rates);
+        }
+        assert_eq!(together.steps.len(), 10);
+    }
+    // All ranks have the same bits.
+    assert_eq!(found[0].1.steps, found[1].1.steps);
+    for which in ['G', 'E'] {
+        let weights = |run: &str| {
+            let path = bench.path(&format!("{run}/models/10_{which}.pth"));
+            Checkpoint::open(&path).unwrap().read("conv_first.weight").unwrap()
+        };
+        let (alone, together) = (weights("run"), weights("together"));
+        let off = alone.iter().zip(&together).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off < 1e-4, "weights {which} are off by {off}");
+    }
+    assert!(alone.is_ok());
+}
+
+#[test]
+fn trouble_on_one_rank_takes_all_of_them_back() {
+    let bench = Bench::new();
+    // The third batch's second half, which rank 1 has.
+    let mut options = small(&bench.batch(8, &[5]), 4);
+    options["datasets"]["train"]["dataloader_batch_size"] = 2.into();
+    let found = together(&bench, &options, 2);
+    for (rank, (summary, seen)) in found.iter().enumerate() {
+        assert_eq!(summary.as_ref().unwrap().step, 4);
+        let [(3, 0, trouble)] = seen.went_back[..] else { panic!("{:?}", seen.went_back) };
+        assert_eq!(matches!(trouble, Trouble::Elsewhere), rank == 0, "{trouble}");
+    }
+}
+
+#[test]
+fn a_batch_that_does_not_divide_among_ranks_is_an_error_on_all_of_them() {
+    let bench = Bench::new();
+    let mut options = small(&bench.batch(4, &[]), 4);
+    options["datasets"]["train"]["dataloader_batch_size"] = 4.into();
+    for (summary, _) in together(&bench, &options, 3) {
+        let error = summary.unwrap_err().to_string();
+        assert!(error.contains("4 samples") && error.contains("among 3 ranks"), "{error}");
+    }
 }

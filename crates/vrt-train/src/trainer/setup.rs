@@ -5,16 +5,15 @@ use std::sync::Arc;
 use vrt_video::TrainingSet;
 
 use crate::checkpoint::{self, StateError};
-use crate::journal::Journal;
+use crate::ranks::Collective;
 use crate::recipe::{Recipe, TrainingData};
 use crate::run_folder::RunFolder;
 use crate::samples::{FixedBatch, Samples};
 use crate::start::{Started, start};
 use crate::step::{Learner, State};
-use crate::tensorboard::Board;
 use crate::validate::check;
 
-use super::{Event, Run, RunOptions, TrainError, now, prefetch};
+use super::{Books, Event, Run, RunOptions, TrainError, prefetch};
 
 /// Opens folder and data, makes the network or reads the newest state.
 pub(super) fn begin<'a>(
@@ -22,8 +21,17 @@ pub(super) fn begin<'a>(
     options: &'a RunOptions,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<(Run<'a>, State), TrainError> {
-    let folder = RunFolder::open(&options.folder, options.resume)?;
-    let steps = folder.steps()?;
+    let ranks = &*options.ranks;
+    share(recipe, ranks)?;
+    let first = ranks.rank() == 0;
+    let (folder, steps) = match first {
+        true => {
+            let folder = RunFolder::open(&options.folder, options.resume)?;
+            let steps = folder.steps()?;
+            (folder, steps)
+        }
+        false => joined(options)?,
+    };
     let missing = recipe.missing(steps.is_empty());
     if !missing.is_empty() {
         return Err(TrainError::Missing(missing));
@@ -44,16 +52,18 @@ pub(super) fn begin<'a>(
         true => fresh,
         false => newest(&folder, &steps, fresh, &learner, on_event)?,
     };
-    if folder.write_options(&resolved, state.step)? {
+    let saved = state.step;
+    if first && folder.write_options(&resolved, saved)? {
         on_event(Event::Message("the options are not those that the run has had so far"));
     }
-    let journal = Journal::open_after(&folder.journal(), state.step)?;
-    let board = Board::create(&folder.board(), now(), state.step)?;
-    let prefetch = prefetch(recipe, &set, state.position)?;
-    let saved = state.step;
+    let books = first.then(|| Books::open(&folder, saved)).transpose()?;
+    let prefetch = prefetch(recipe, &set, ranks, state.position)?;
     if steps.is_empty() {
         // A run can go back to here, and a full disk is found out before the first step.
         checkpoint::write(&folder.state(saved), &state, learner.parameters(), &resolved)?;
+    }
+    if first {
+        ranks.broadcast(&mut words(saved), 0)?;
     }
     let (path, total) = (folder.path(), recipe.train.total_steps);
     on_event(Event::Started { step: saved, total, folder: path });
@@ -61,8 +71,7 @@ pub(super) fn begin<'a>(
         recipe,
         options,
         folder,
-        journal,
-        board,
+        books,
         learner,
         set,
         prefetch,
@@ -71,6 +80,39 @@ pub(super) fn begin<'a>(
         went_back: false,
     };
     Ok((run, state))
+}
+
+/// Says whether a batch divides among the ranks.
+fn share(recipe: &Recipe, ranks: &dyn Collective) -> Result<(), TrainError> {
+    let (batch, parts, ranks) = (recipe.data.batch, recipe.train.accumulate, ranks.size());
+    match batch.is_multiple_of(parts * ranks) {
+        true => Ok(()),
+        false => Err(TrainError::Share { batch, parts, ranks }),
+    }
+}
+
+/// The folder of rank 0, once it has the state that all ranks begin with.
+fn joined(options: &RunOptions) -> Result<(RunFolder, Vec<u64>), TrainError> {
+    let ranks = &*options.ranks;
+    let mut step = words(0);
+    ranks.broadcast(&mut step, 0)?;
+    let step = step.into_iter().fold(0, |step, word| (step << WORD) + word as u64);
+    let folder = RunFolder::look(&options.folder);
+    match folder.state(step).exists() {
+        true => Ok((folder, vec![step])),
+        false => {
+            let folder = options.folder.clone();
+            Err(TrainError::NotShared { rank: ranks.rank(), folder })
+        }
+    }
+}
+
+/// Bits of a number that an `f32` takes.
+const WORD: u32 = 16;
+
+/// A number in parts that an `f32` takes, the largest first.
+fn words(number: u64) -> [f32; 4] {
+    std::array::from_fn(|i| (number >> (WORD * (3 - i as u32)) & ((1 << WORD) - 1)) as f32)
 }
 
 fn open(
@@ -107,7 +149,7 @@ fn network(
     if fresh {
         messages.iter().for_each(|text| on_event(Event::Message(text)));
     }
-    let learner = Learner::new(&recipe, &named, &device, 1);
+    let learner = Learner::new(&recipe, &named, &device, options.ranks.size());
     let state = State::new(named.network, learner.parameters(), ema);
     Ok((learner, state))
 }

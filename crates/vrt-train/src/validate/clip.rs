@@ -33,6 +33,21 @@ pub(super) struct Clip {
     scored: Vec<(usize, PathBuf)>,
 }
 
+impl Clip {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Names of the frames that are scored, in order.
+    pub(super) fn frame_names(&self) -> Vec<String> {
+        self.scored.iter().map(|(_, truth)| name_of(truth)).collect()
+    }
+}
+
+fn name_of(file: &Path) -> String {
+    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// The clips of a test set.
 pub(super) fn clips(test: &TestSet, validation: Validation) -> Result<Vec<Clip>, ValidationError> {
     let listed = match &test.kind {
@@ -129,7 +144,7 @@ pub(super) fn score(
         let Some((_, truth)) = scored.next_if(|(scored, _)| *scored == place) else {
             return Ok(());
         };
-        let name = truth.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = name_of(truth);
         if let Some(folder) = trial.images {
             let folder = folder.join(&clip.name);
             std::fs::create_dir_all(&folder).map_err(|error| ValidationError::Clip {

@@ -1,14 +1,17 @@
 //! `vrt train`: weights from an option file.
 
 mod progress;
+mod ranks;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Value, json};
 use vrt_train::Recipe;
 use vrt_train::parameters::Group;
 use vrt_train::plan::Plan;
+use vrt_train::ranks::Collective;
 use vrt_train::recipe::{Override, Parsed, Problem};
 use vrt_train::trainer::{RunOptions, Summary, train};
 
@@ -87,29 +90,54 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
     if arguments.plan {
         return plan(&parsed, global);
     }
+    let ranks = ranks::join()?;
+    match train_as(&ranks, parsed, arguments, global) {
+        Ok((summary, recipe, folder)) if ranks.rank() == 0 => {
+            conclude(&summary, &recipe, &folder, global)
+        }
+        Ok(_) => Ok(()),
+        Err(failure) => {
+            if ranks.size() > 1 {
+                // The others wait for this rank, and would for ever.
+                failure.report(global);
+                ranks.abandon(1);
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// Trains as one of several ranks, or alone; rank 0 speaks for all.
+fn train_as(
+    ranks: &Arc<dyn Collective>,
+    Parsed { recipe, notes }: Parsed,
+    arguments: &Arguments,
+    global: &GlobalOptions,
+) -> Result<(Summary, Recipe, PathBuf), Failure> {
     let device = global.device.open()?;
-    let Parsed { recipe, notes } = parsed;
-    let mut reporter = Reporter::new(global, recipe.train.print_every);
+    let first = ranks.rank() == 0;
+    let mut reporter = Reporter::new(global, recipe.train.print_every, first);
     reporter.options(&recipe.resolved());
     notes.iter().for_each(|note| reporter.message(&note.to_string()));
     let folder = arguments.run_dir.clone().unwrap_or_else(|| recipe.default_run_dir());
-    let stop = stop_on_signals()?;
-    let options = RunOptions { folder, resume: arguments.resume, device, stop };
+    let (stop, ranks) = (stop_on_signals()?, Arc::clone(ranks));
+    let options =
+        RunOptions { folder: folder.clone(), resume: arguments.resume, device, stop, ranks };
     let summary = train(&recipe, &options, &mut |event| reporter.on_event(&event));
     reporter.finish();
-    conclude(&summary?, &recipe, &options, global)
+    Ok((summary?, recipe, folder))
 }
 
 /// Tells what the run has left.
 fn conclude(
     summary: &Summary,
     recipe: &Recipe,
-    options: &RunOptions,
+    folder: &Path,
     global: &GlobalOptions,
 ) -> Result<(), Failure> {
     let Summary { step, stopped, loss, weights } = summary;
     if *stopped {
-        let (total, folder) = (recipe.train.total_steps, &options.folder);
+        let total = recipe.train.total_steps;
         let text = format!(
             "stopped: step {step} of {total} is saved in {}; go on with --resume",
             folder.display()

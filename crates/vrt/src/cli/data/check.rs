@@ -1,8 +1,10 @@
 //! `vrt data check`: every pair of a set.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use vrt_train::Recipe;
+use vrt_train::recipe::TrainingData;
 use vrt_video::{
     Backend, CheckReport, FrameRoot, HeldOut, SetKind, TrainingSetOptions, check_folders, check_set,
 };
@@ -19,6 +21,7 @@ the list are looked at, in folders or LMDB environments. All frames are decoded;
 with file and frame, and the exit code is 1 if there is any.
 
 Examples:
+  vrt data check options.json
   vrt data check --gt trainsets/GoPro/train_GT --lq trainsets/GoPro/train_GT_blurred
   vrt data check --gt sharp.lmdb --lq x4.lmdb --scale 4 --meta-info meta_info_REDS_GT.txt --lmdb";
 
@@ -26,12 +29,15 @@ Examples:
 #[derive(Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
+    /// Option file of a training run, whose training set is looked at
+    #[arg(value_name = "OPTIONS.json", conflicts_with_all = ["gt", "lq", "meta_info"])]
+    options: Option<PathBuf>,
     /// Frames as they should be
-    #[arg(long, value_name = "DIR")]
-    gt: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "options")]
+    gt: Option<PathBuf>,
     /// Frames as the network gets them
-    #[arg(long, value_name = "DIR")]
-    lq: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "options")]
+    lq: Option<PathBuf>,
     /// Size of the former by that of the latter
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     scale: u8,
@@ -68,25 +74,38 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
             tell(global, &format!("{done} clips"));
         }
     };
+    if let Some(path) = &arguments.options {
+        return conclude(&check_set(&set_of(path)?, &on_clip)?, global);
+    }
+    let [gt, lq] = [&arguments.gt, &arguments.lq].map(|path| path.clone().unwrap_or_default());
     let report = match &arguments.meta_info {
-        Some(list) => check_set(&options(arguments, list.clone()), &on_clip)?,
-        None => {
-            check_folders(&arguments.gt, &arguments.lq, usize::from(arguments.scale), &on_clip)?
-        }
+        Some(list) => check_set(&options(arguments, [gt, lq, list.clone()]), &on_clip)?,
+        None => check_folders(&gt, &lq, usize::from(arguments.scale), &on_clip)?,
     };
     conclude(&report, global)
 }
 
-fn options(arguments: &Arguments, meta_info: PathBuf) -> TrainingSetOptions {
+/// The training set of an option file.
+fn set_of(path: &Path) -> Result<TrainingSetOptions, Failure> {
+    match Recipe::read(path, &[])?.recipe.data.source {
+        TrainingData::Videos(options) => Ok(*options),
+        TrainingData::Fixed { path } => {
+            let text = format!("{} is one batch, which `vrt train` reads whole", path.display());
+            Err(Failure::Failed(text.into()))
+        }
+    }
+}
+
+fn options(arguments: &Arguments, [gt, lq, meta_info]: [PathBuf; 3]) -> TrainingSetOptions {
     let backend = if arguments.lmdb { Backend::Lmdb } else { Backend::Disk };
-    let root = |path: &PathBuf| FrameRoot { path: path.clone(), backend };
+    let root = |path| FrameRoot { path, backend };
     TrainingSetOptions {
         kind: match arguments.set {
             SetName::Recurrent => SetKind::Recurrent,
             SetName::Vimeo => SetKind::Vimeo,
         },
-        sharp: root(&arguments.gt),
-        degraded: root(&arguments.lq),
+        sharp: root(gt),
+        degraded: root(lq),
         meta_info,
         digits: arguments.digits,
         extension: arguments.extension.clone(),

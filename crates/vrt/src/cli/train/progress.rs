@@ -20,6 +20,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// Tells how training goes.
 pub(super) struct Reporter {
     form: Form,
+    /// Whether this is the first of the ranks.
+    first: bool,
     /// Steps between lines of a log.
     print_every: Option<u64>,
     last_line: Option<Instant>,
@@ -35,14 +37,17 @@ enum Form {
 }
 
 impl Reporter {
-    pub(super) fn new(global: &GlobalOptions, print_every: Option<u64>) -> Self {
+    /// A reporter that says something only in the first of several ranks.
+    pub(super) fn new(global: &GlobalOptions, print_every: Option<u64>, first: bool) -> Self {
         let form = match (global.json, global.quiet) {
+            _ if !first => Form::Nothing,
             (true, _) => Form::Json,
             (false, true) => Form::Nothing,
             _ if io::stderr().is_terminal() => Form::Bar(bar()),
             _ => Form::Lines,
         };
-        Self { form, print_every, last_line: None, pace: Pace::default(), total: 0 }
+        let pace = Pace::default();
+        Self { form, first, print_every, last_line: None, pace, total: 0 }
     }
 
     /// The options with all defaults.
@@ -61,6 +66,7 @@ impl Reporter {
     /// Something that a person should know and that does not end the run.
     pub(super) fn message(&self, text: &str) {
         match &self.form {
+            _ if !self.first => {}
             Form::Nothing => {}
             Form::Json => send(&json!({ "event": "message", "message": text })),
             _ => self.say(text),
