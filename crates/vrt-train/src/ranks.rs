@@ -1,13 +1,15 @@
 //! One training run in several processes, its ranks: who they are and how they add up gradients.
 //!
-//! [`launch::detect`] says which rank a launcher made of this process; a [`Collective`] is how it
-//! meets the others. [`Single`] is one process, [`local`] several threads of one, and `mpi`, behind
+//! [`launch::detect`] says which rank a launcher made of this process, [`connect`] makes of that a
+//! [`Collective`]: how it meets the others. [`Single`] is one process, [`local`] several threads of one, and `mpi`, behind
 //! the feature of that name, processes on one or many machines.
 //!
 //! Sums are taken in the order of the ranks, each element by one rank, and handed to all: so they
 //! are the same bits on every rank and in every run, whatever the network between them is.
 
 use std::fmt;
+
+use self::launch::{Launch, Launcher};
 
 mod exchange;
 pub mod launch;
@@ -89,6 +91,27 @@ impl Collective for Single {
     fn abandon(&self, _code: i32) {}
 }
 
+/// How this process meets the ranks that a launcher has started: by MPI, or not at all where there
+/// is only one.
+///
+/// # Errors
+///
+/// [`CollectiveError`] if there are several ranks and this program is built without MPI, or if MPI
+/// does not see them.
+pub fn connect(launch: Option<&Launch>) -> Result<Box<dyn Collective>, CollectiveError> {
+    match launch.filter(|launch| launch.size() > 1) {
+        None => Ok(Box::new(Single)),
+        #[cfg(feature = "mpi")]
+        Some(launch) => Ok(Box::new(mpi::Mpi::start(Some(launch))?)),
+        #[cfg(not(feature = "mpi"))]
+        Some(launch) => Err(CollectiveError::WithoutMpi {
+            launcher: launch.launcher(),
+            rank: launch.rank(),
+            size: launch.size(),
+        }),
+    }
+}
+
 /// Why ranks could not meet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CollectiveError {
@@ -125,6 +148,19 @@ pub enum CollectiveError {
         /// That rank.
         rank: usize,
     },
+    /// Several ranks were started of a program that cannot connect them.
+    #[error(
+        "{launcher} has started rank {rank} of {size}, but this program is built without MPI: \
+         build it with --features mpi, or start one process"
+    )]
+    WithoutMpi {
+        /// The launcher whose variables were found.
+        launcher: Launcher,
+        /// The rank that it gave.
+        rank: usize,
+        /// The number of ranks that it gave.
+        size: usize,
+    },
     /// MPI was started twice in a process.
     #[error("MPI has already been started in this process, and can be only once")]
     StartedBefore,
@@ -138,7 +174,7 @@ pub enum CollectiveError {
     )]
     OtherWorld {
         /// The launcher whose variables were found.
-        launcher: launch::Launcher,
+        launcher: Launcher,
         /// The rank that it gave.
         rank: usize,
         /// The number of ranks that it gave.

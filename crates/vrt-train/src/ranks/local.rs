@@ -48,9 +48,15 @@ impl<T> Lanes<T> {
         group
     }
 
-    /// Sends to a rank.
-    fn send(&self, rank: usize, message: T) -> Result<(), CollectiveError> {
-        self.to[rank].send(message).map_err(|_| CollectiveError::Gone { rank })
+    /// Sends to every rank, in order, also if one is gone: the others wait for it.
+    fn send(&self, messages: impl Iterator<Item = T>) -> Result<(), CollectiveError> {
+        let mut gone = None;
+        for (rank, (to, message)) in self.to.iter().zip(messages).enumerate() {
+            if to.send(message).is_err() {
+                gone = gone.or(Some(rank));
+            }
+        }
+        gone.map_or(Ok(()), |rank| Err(CollectiveError::Gone { rank }))
     }
 
     /// The next message of a rank.
@@ -65,15 +71,13 @@ impl Exchange for LocalRank {
     }
 
     fn calls(&self, own: Call) -> Result<Vec<Call>, CollectiveError> {
-        (0..self.ranks()).try_for_each(|rank| self.calls.send(rank, own))?;
+        self.calls.send(std::iter::repeat(own))?;
         (0..self.ranks()).map(|rank| self.calls.receive(rank)).collect()
     }
 
     fn all_to_all(&self, sent: &[f32], received: &mut [f32]) -> Result<(), CollectiveError> {
         let part = sent.len() / self.ranks();
-        for (rank, part) in sent.chunks_exact(part).enumerate() {
-            self.values.send(rank, part.to_vec())?;
-        }
+        self.values.send(sent.chunks_exact(part).map(<[f32]>::to_vec))?;
         for (rank, part) in received.chunks_exact_mut(part).enumerate() {
             part.copy_from_slice(&self.values.receive(rank)?);
         }
@@ -86,7 +90,7 @@ impl Exchange for LocalRank {
 
     fn spread(&self, values: &mut [f32], root: usize) -> Result<(), CollectiveError> {
         if self.rank == root {
-            (0..self.ranks()).try_for_each(|rank| self.values.send(rank, values.to_vec()))?;
+            self.values.send(std::iter::repeat_with(|| values.to_vec()))?;
         }
         values.copy_from_slice(&self.values.receive(root)?);
         Ok(())

@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 
 use super::exchange;
+use super::launch::detect;
 use super::local::{LocalRank, group};
-use super::{Call, Collective, CollectiveError, Single};
+use super::{Call, Collective, CollectiveError, Single, connect};
 
 mod launch;
 
@@ -97,12 +98,14 @@ fn ranks_at_different_operations_all_hear_of_it() {
 
 #[test]
 fn a_rank_that_has_ended_is_an_error_to_the_others() {
+    // The others stay until all have tried, for who leaves after an error is gone as well.
     let errors = on_ranks(3, |rank| match rank.rank() {
         1 => None,
-        _ => rank.sum(&mut [1.0; 5]).err(),
+        _ => Some((rank.sum(&mut [1.0; 5]), rank)),
     });
     let gone = CollectiveError::Gone { rank: 1 };
-    assert_eq!(errors, [Some(gone.clone()), None, Some(gone.clone())]);
+    let errors: Vec<_> = errors.into_iter().map(|end| end.map(|(sum, _)| sum)).collect();
+    assert_eq!(errors, [Some(Err(gone.clone())), None, Some(Err(gone.clone()))]);
     assert_eq!(gone.to_string(), "rank 1 has ended before the others: its own messages say why");
 }
 
@@ -130,4 +133,24 @@ fn a_group_counts_its_ranks() {
     let ranks = group(3);
     let places: Vec<_> = ranks.iter().map(|r| (r.rank(), r.size())).collect();
     assert_eq!(places, [(0, 3), (1, 3), (2, 3)]);
+}
+
+#[test]
+fn one_rank_needs_no_messages() {
+    let one = [("SLURM_PROCID", "0"), ("SLURM_NTASKS", "1"), ("SLURM_LOCALID", "0")];
+    let launch = detect(|name| one.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into()));
+    for launch in [None, launch.unwrap()] {
+        assert_eq!(connect(launch.as_ref()).unwrap().size(), 1);
+    }
+}
+
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn several_ranks_need_mpi() {
+    let two = [("SLURM_PROCID", "1"), ("SLURM_NTASKS", "2"), ("SLURM_LOCALID", "0")];
+    let launch = detect(|name| two.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into()));
+    let error = connect(launch.unwrap().as_ref()).unwrap_err();
+    let expected = "SLURM has started rank 1 of 2, but this program is built without MPI: build it \
+                    with --features mpi, or start one process";
+    assert_eq!(error.to_string(), expected);
 }
