@@ -50,6 +50,63 @@ pub struct BatchGradients {
     pub loss: f64,
 }
 
+impl BatchGradients {
+    /// Hands all numbers to `sum`, which adds up those of all ranks in place, and takes them back.
+    /// A parameter has a gradient afterwards if it had one on any rank.
+    ///
+    /// # Errors
+    ///
+    /// If the device gives no numbers back, or the sum fails.
+    pub fn exchange<E: std::error::Error + 'static>(
+        &mut self,
+        parameters: &Parameters,
+        device: &Device,
+        sum: impl FnOnce(&mut [f32]) -> Result<(), E>,
+    ) -> Result<(), ExchangeError<E>> {
+        let list = parameters.list();
+        // Loss and flags first, so that all ranks send as many numbers whatever they have.
+        let mut numbers = vec![self.loss as f32];
+        numbers.extend(self.values.iter().map(|value| f32::from(u8::from(value.is_some()))));
+        for (parameter, value) in list.iter().zip(&self.values) {
+            match value {
+                None => numbers.resize(numbers.len() + parameter.len(), 0.0),
+                Some(value) => {
+                    let values: Vec<f32> = value
+                        .clone()
+                        .into_data()
+                        .try_to_vec()
+                        .map_err(|error| ExchangeError::Device(error.to_string()))?;
+                    numbers.extend(values);
+                }
+            }
+        }
+        sum(&mut numbers).map_err(ExchangeError::Sum)?;
+        self.loss = f64::from(numbers[0]);
+        let (flags, mut rest) = numbers[1..].split_at(list.len());
+        for ((parameter, value), flag) in list.iter().zip(&mut self.values).zip(flags) {
+            let (numbers, behind) = rest.split_at(parameter.len());
+            rest = behind;
+            *value = (*flag > 0.0).then(|| {
+                let data = TensorData::new(numbers.to_vec(), [numbers.len()]);
+                Tensor::from_data(data, &device.clone().inner())
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Why ranks could not add up their gradients.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExchangeError<E: std::error::Error + 'static> {
+    /// The device gave no numbers back.
+    #[error("the device gave no gradients back: {0}")]
+    Device(String),
+    /// The sum.
+    #[error(transparent)]
+    Sum(E),
+}
+
 /// Numbers of a step that is done.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepReport {
@@ -260,4 +317,74 @@ fn stack<'a>(
     let shape = [clips.len(), d, h, w, c];
     let values: Vec<f32> = clips.flatten().copied().collect();
     Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::path::Path;
+
+    use vrt_model::volume::Volume;
+    use vrt_testing::Random;
+
+    use super::*;
+    use crate::testing::small_options;
+
+    fn sample(random: &mut Random) -> Sample {
+        let mut clip = || {
+            let values = (0..2 * 16 * 16 * 3).map(|_| random.uniform(0.0, 1.0)).collect();
+            Volume::new([2, 16, 16, 3], values).unwrap()
+        };
+        Sample { key: String::new(), degraded: clip(), sharp: clip() }
+    }
+
+    fn norm_of(gradients: &BatchGradients) -> f64 {
+        clip::norm(&gradients.values)
+    }
+
+    #[test]
+    fn gradients_of_two_ranks_add_up_to_those_of_the_whole_batch() {
+        let options = small_options("2");
+        let recipe = Recipe::parse(Path::new("options.json"), &options, &[]).unwrap().recipe;
+        let device = Device::flex().autodiff();
+        let named = Vrt::with_seed(&recipe.network, 1, &device);
+        let mut random = Random::new(2);
+        let samples = [sample(&mut random), sample(&mut random)];
+        let stop = AtomicBool::new(false);
+        let gradients = |ranks: usize, rank: usize| {
+            let learner = Learner::new(&recipe, &named, &device, ranks);
+            let state = State::new(named.network.clone(), learner.parameters(), None);
+            let share = 2 / ranks;
+            let own = samples[rank * share..][..share].to_vec();
+            let batch = Batch::new(own, &recipe.network).unwrap();
+            learner.gradients(&state, &batch, (rank * share) as u64, &stop).unwrap()
+        };
+        let parameters = Parameters::of(&named, &recipe.train.slow);
+        let whole = gradients(1, 0);
+        let (mut first, mut second) = (gradients(2, 0), gradients(2, 1));
+        // One rank lacks a gradient that the other has.
+        second.values[3] = None;
+        let missing = first.values[3].clone();
+        let mut sent = Vec::new();
+        let kept = |numbers: &mut [f32]| -> Result<(), Infallible> {
+            sent = numbers.to_vec();
+            Ok(())
+        };
+        second.exchange(&parameters, &device, kept).unwrap();
+        let add = |numbers: &mut [f32]| -> Result<(), Infallible> {
+            numbers.iter_mut().zip(&sent).for_each(|(a, b)| *a += b);
+            Ok(())
+        };
+        first.exchange(&parameters, &device, add).unwrap();
+        assert!((first.loss - whole.loss).abs() < 1e-6 * whole.loss);
+        for (i, (sum, whole)) in first.values.iter().zip(&whole.values).enumerate() {
+            let expected = if i == 3 { &missing } else { whole };
+            let (Some(sum), Some(expected)) = (sum, expected) else {
+                assert!(sum.is_none() && expected.is_none(), "{i}");
+                continue;
+            };
+            let off = (sum.clone() - expected.clone()).square().sum().into_scalar::<f32>().sqrt();
+            assert!(f64::from(off) < 1e-4 * norm_of(&first), "parameter {i} is off by {off}");
+        }
+    }
 }

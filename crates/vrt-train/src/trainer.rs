@@ -259,7 +259,7 @@ impl Run<'_> {
             }
             Err(source) => return Err(TrainError::Step { step, source }),
         };
-        // Between here and the update, ranks add up their gradients.
+        // Ranks add up their gradients here: BatchGradients::exchange.
         state.position += self.recipe.data.batch as u64;
         let (state, report) = match self.learner.update(state, gradients) {
             Ok(done) => done,
