@@ -249,6 +249,98 @@ fn trials_score_and_keep_frames_and_change_nothing() {
     assert!((psnr(&once["scores"]) - psnr(&scored)).abs() < 1e-6, "{once} {scored}");
 }
 
+/// Puts the keys of `more` into the section of `options` at `path`.
+fn put(options: &mut Value, path: &str, more: Value) {
+    let section = options.pointer_mut(path).unwrap().as_object_mut().unwrap();
+    section.extend(more.as_object().unwrap().clone());
+}
+
+#[test]
+fn every_kind_of_set_trains_and_tries_its_kind_of_network() {
+    let bench = Bench::new();
+    bench.data();
+    for (name, size) in [("large", 64), ("small", 16)] {
+        bench.clip(name, "00001/0001", 7, (size, size));
+        for i in 0..7 {
+            let folder = bench.path(&format!("{name}/sharp/00001/0001"));
+            let (from, to) = (format!("{i:08}.png"), format!("im{}.png", i + 1));
+            std::fs::rename(folder.join(from), folder.join(to)).unwrap();
+        }
+    }
+    std::fs::write(bench.path("vimeo.txt"), "00001/0001 7 (64,64,3)\n").unwrap();
+    let large = json!({ "dataroot_gt": "large/sharp", "dataroot_lq": "large/sharp" });
+    let upscaled = json!({ "dataroot_gt": "large/sharp", "dataroot_lq": "small/sharp" });
+    let vimeo = |roots: &Value, more: Value| {
+        let mut keys = json!({ "meta_info_file": "vimeo.txt", "num_frame": 7 });
+        put(&mut keys, "", roots.clone());
+        put(&mut keys, "", more);
+        keys
+    };
+    let cases = [
+        (
+            "denoising",
+            json!({
+                "dataset_type": "VideoRecurrentTrainNonblindDenoisingDataset",
+                "dataroot_lq": "train/sharp",
+            }),
+            json!({ "sigma": 30, "dataroot_lq": "test/sharp" }),
+            json!({ "nonblind_denoising": true }),
+        ),
+        (
+            "upscaling",
+            vimeo(
+                &upscaled,
+                json!({
+                    "dataset_type": "VideoRecurrentTrainVimeoDataset",
+                    "gt_size": 64,
+                    "pad_sequence": true,
+                }),
+            ),
+            vimeo(
+                &upscaled,
+                json!({ "dataset_type": "VideoTestVimeo90KDataset", "mirror_sequence": true }),
+            ),
+            json!({ "upscale": 4 }),
+        ),
+        (
+            "interpolation",
+            vimeo(
+                &large,
+                json!({
+                    "dataset_type": "VideoRecurrentTrainVimeoVFIDataset",
+                    "temporal_scale": 2,
+                    "color_jitter": true,
+                }),
+            ),
+            vimeo(
+                &large,
+                json!({ "dataset_type": "VideoTestVimeo90KDataset", "temporal_scale": 2 }),
+            ),
+            json!({ "pa_frames": 0, "img_size": [4, 16, 16] }),
+        ),
+    ];
+    for (name, train, test, net_g) in cases {
+        let mut options = small(2);
+        put(&mut options, "/datasets/train", train);
+        put(&mut options, "/datasets/test", test);
+        put(&mut options, "/netG", net_g.clone());
+        put(
+            &mut options,
+            "",
+            json!({ "task": name, "scale": net_g.get("upscale").unwrap_or(&json!(1)) }),
+        );
+        put(&mut options, "/train", json!({ "checkpoint_test": 2 }));
+        if name == "interpolation" {
+            put(&mut options, "/train", json!({ "fix_keys": [] }));
+        }
+        bench.write(&options);
+        bench.train(&[]).succeeded();
+        let journal = bench.journal(&format!("runs/{name}"));
+        assert!(journal[2]["psnr"].as_f64().unwrap() > 1.0, "{name}: {journal:?}");
+        assert!(bench.path(&format!("runs/{name}/models/2_G.pth")).exists());
+    }
+}
+
 /// Root mean square of a difference, and of how far the expected values are from the start.
 fn off(found: &[f32], expected: &[f32], start: &[f32]) -> (f64, f64) {
     let norm = |a: &[f32], b: &[f32]| {
