@@ -75,6 +75,13 @@ impl Journal {
     }
 }
 
+/// Whether the journal at `path` has a line about `event` after `step`.
+pub fn tells(path: &Path, event: &str, step: u64) -> bool {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.into_iter().any(|line| line["event"] == event && line["after"] == step)
+}
+
 fn open_after(path: &Path, step: u64) -> io::Result<File> {
     match std::fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -143,6 +150,7 @@ mod tests {
             after,
             before.lines().take(4).map(|line| format!("{line}\n")).collect::<String>()
         );
+        assert!(tells(&path, "validation", 2) && !tells(&path, "validation", 3));
         journal.step(&report(3), 0.1).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 5);
     }

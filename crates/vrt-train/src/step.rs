@@ -136,9 +136,6 @@ pub enum Trouble {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StepError {
-    /// Numbers went wrong.
-    #[error(transparent)]
-    Trouble(#[from] Trouble),
     /// Whoever asked for a stop.
     #[error("stopped within a step")]
     Stopped,
@@ -210,11 +207,12 @@ impl Learner {
     }
 
     /// This rank's share of the gradients of a batch: added up over ranks they are those of the
-    /// whole. `first` is the position of the share's first sample.
+    /// whole. `first` is the position of the share's first sample. Where the loss is no number,
+    /// there are no gradients; [`update`](Self::update) says so, on all ranks alike.
     ///
     /// # Errors
     ///
-    /// If the loss is no number, or `stop` is set on the way.
+    /// If `stop` is set on the way.
     pub fn gradients(
         &self,
         state: &State,
@@ -262,7 +260,7 @@ impl Learner {
         let values = values.map_err(|error| StepError::Device(error.to_string()))?;
         let number = values.first().copied().map_or(f64::NAN, f64::from);
         if !number.is_finite() {
-            return Err(Trouble::Loss(number).into());
+            return Ok((number, vec![None; state.moments.len()]));
         }
         let mut gradients = loss.backward();
         Ok((number, self.parameters.gradients(&state.network, &mut gradients)))
@@ -272,7 +270,7 @@ impl Learner {
     ///
     /// # Errors
     ///
-    /// If the gradients are no numbers; the state then comes back as it was.
+    /// If the loss or the gradients are no numbers; the state then comes back as it was.
     pub fn update(
         &self,
         state: State,

@@ -15,7 +15,7 @@ use vrt_model::{Restorer, Vrt};
 use vrt_video::SetScore;
 
 use crate::checkpoint::{self, StateError};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, tells};
 use crate::order::Shard;
 use crate::prefetch::{Prefetch, PrefetchError, Reading};
 use crate::recipe::{Problem, Recipe};
@@ -24,6 +24,9 @@ use crate::samples::{Batch, SampleError, Samples};
 use crate::step::{Learner, State, StepError, StepReport, Trouble};
 use crate::tensorboard::{Board, BoardError};
 use crate::validate::{Trial, ValidationError, validate};
+
+/// What the journal calls a trial.
+const VALIDATION: &str = "validation";
 
 /// What a run needs beside its recipe.
 #[derive(Debug)]
@@ -172,6 +175,7 @@ pub fn train(
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Summary, TrainError> {
     let (mut run, state) = setup::begin(recipe, options, on_event)?;
+    run.catch_up(&state, on_event)?;
     let mut state = Some(state);
     let mut loss = None;
     while let Some(done) = state.as_ref().map(|state| state.step) {
@@ -254,9 +258,6 @@ impl Run<'_> {
         let gradients = match gradients {
             Ok(gradients) => gradients,
             Err(StepError::Stopped) => return Ok((state, None)),
-            Err(StepError::Trouble(trouble)) => {
-                return Ok((self.go_back(state, trouble, on_event)?, None));
-            }
             Err(source) => return Err(TrainError::Step { step, source }),
         };
         // Ranks add up their gradients here: BatchGradients::exchange.
@@ -288,6 +289,23 @@ impl Run<'_> {
         Ok(self.board.numbers(now(), report.step, &numbers)?)
     }
 
+    /// The trial of a run that ended between a checkpoint and the trial after it.
+    fn catch_up(
+        &mut self,
+        state: &State,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), TrainError> {
+        let told = tells(&self.folder.journal(), VALIDATION, state.step);
+        if state.step > 0 && self.is_due(self.recipe.train.test_every, state) && !told {
+            self.validate(state, on_event)?;
+        }
+        Ok(())
+    }
+
+    fn is_due(&self, every: Option<u64>, state: &State) -> bool {
+        every.is_some_and(|every| state.step.is_multiple_of(every))
+    }
+
     /// Checkpoints and trials that are due.
     fn after(
         &mut self,
@@ -295,11 +313,10 @@ impl Run<'_> {
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), TrainError> {
         let train = &self.recipe.train;
-        let due = |every: Option<u64>| every.is_some_and(|every| state.step.is_multiple_of(every));
-        if due(train.save_every) {
+        if self.is_due(train.save_every, state) {
             self.save_unless_saved(state, on_event)?;
         }
-        if due(train.test_every) && !self.stopping() {
+        if self.is_due(train.test_every, state) && !self.stopping() {
             self.validate(state, on_event)?;
         }
         Ok(())
@@ -350,7 +367,7 @@ impl Run<'_> {
             Err(error) => return Err(error.into()),
         };
         let mean = tried.scores.mean;
-        self.journal.event("validation", step, json!(mean))?;
+        self.journal.event(VALIDATION, step, json!(mean))?;
         let numbers = [
             ("test/psnr", mean.psnr),
             ("test/ssim", mean.ssim),

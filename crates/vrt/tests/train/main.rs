@@ -188,6 +188,25 @@ fn a_killed_run_goes_on_to_the_same_weights_and_journal() {
     assert_eq!(journal.iter().filter(|line| line["event"] == "validation").count(), 2);
 }
 
+#[test]
+fn a_trial_that_was_cut_off_behind_its_checkpoint_is_made_up_for() {
+    let bench = Bench::new();
+    bench.data();
+    bench.write(&small(3));
+    let set = ["--set", "train.checkpoint_save=2", "--set", "train.checkpoint_test=2"];
+    bench.train(&[&set[..], &["--run-dir", "whole"]].concat()).succeeded();
+    let cut = [&set[..], &["--run-dir", "cut"]].concat();
+    bench.train(&[&cut[..], &["--set", "train.total_iter=2"]].concat()).succeeded();
+    let journal = bench.path("cut/journal.jsonl");
+    let text = std::fs::read_to_string(&journal).unwrap();
+    let before: String = text.split_inclusive('\n').take(2).collect();
+    std::fs::write(&journal, before).unwrap();
+    bench.train(&[&cut[..], &["--resume"]].concat()).succeeded();
+    let journal = without_times(bench.journal("cut"));
+    assert_eq!(journal, without_times(bench.journal("whole")));
+    assert_eq!(journal.len(), 4);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_run_that_is_asked_to_end_saves_and_says_how_to_go_on() {
