@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::run_folder::aside;
 use crate::step::StepReport;
 
 /// A journal that cannot be read or written.
@@ -91,7 +92,7 @@ fn open_after(path: &Path, step: u64) -> io::Result<File> {
                 text.split_inclusive('\n').filter(|line| is_of(line, step)).collect();
             if kept != text {
                 let folder = path.parent().unwrap_or(Path::new("."));
-                let mut aside = tempfile::NamedTempFile::new_in(folder)?;
+                let mut aside = aside(folder)?;
                 aside.write_all(kept.as_bytes())?;
                 aside.as_file().sync_all()?;
                 aside.persist(path)?;

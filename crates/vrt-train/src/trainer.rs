@@ -1,5 +1,6 @@
 //! The run: steps, journal, checkpoints, trials, and what happens when numbers go wrong.
 
+mod error;
 mod setup;
 
 use std::path::{Path, PathBuf};
@@ -10,19 +11,20 @@ use std::time::{Duration, Instant, SystemTime};
 use burn::module::Module;
 use burn::tensor::Device;
 use serde_json::json;
-use vrt_model::checkpoint::CheckpointError;
 use vrt_model::{Restorer, Vrt};
 use vrt_video::SetScore;
 
-use crate::checkpoint::{self, StateError};
-use crate::journal::{Journal, JournalError, tells};
+pub use error::TrainError;
+
+use crate::checkpoint;
+use crate::journal::{Journal, tells};
 use crate::order::Shard;
 use crate::prefetch::{Prefetch, PrefetchError, Reading};
-use crate::recipe::{Problem, Recipe};
-use crate::run_folder::{FolderError, RunFolder};
-use crate::samples::{Batch, SampleError, Samples};
+use crate::recipe::Recipe;
+use crate::run_folder::RunFolder;
+use crate::samples::{Batch, Samples};
 use crate::step::{Learner, State, StepError, StepReport, Trouble};
-use crate::tensorboard::{Board, BoardError};
+use crate::tensorboard::Board;
 use crate::validate::{Trial, ValidationError, validate};
 
 /// What the journal calls a trial.
@@ -97,70 +99,6 @@ pub struct Summary {
     pub loss: Option<f64>,
     /// The weights that were exported last.
     pub weights: PathBuf,
-}
-
-/// Why a run could not begin or go on. What was saved before stays.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TrainError {
-    /// Files of the recipe are missing.
-    #[error("{}", list(.0))]
-    Missing(Vec<Problem>),
-    /// The folder.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
-    /// Weights.
-    #[error(transparent)]
-    Weights(#[from] CheckpointError),
-    /// A state.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// The journal.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// A file for TensorBoard.
-    #[error(transparent)]
-    Board(#[from] BoardError),
-    /// The training set.
-    #[error("the training set: {0}")]
-    Data(Box<dyn std::error::Error + Send + Sync>),
-    /// There is nothing in it.
-    #[error("the training set has no samples: check datasets.train.meta_info_file")]
-    Empty,
-    /// Samples.
-    #[error(transparent)]
-    Samples(#[from] PrefetchError),
-    /// A batch.
-    #[error(transparent)]
-    Batch(#[from] SampleError),
-    /// A trial.
-    #[error(transparent)]
-    Validation(#[from] ValidationError),
-    /// A step.
-    #[error("step {step}: {source}")]
-    Step {
-        /// Which step.
-        step: u64,
-        /// Why.
-        source: StepError,
-    },
-    /// Numbers went wrong again after going back.
-    #[error(
-        "step {step}: {trouble}, again after going back to step {to} with other samples; the state \
-         of step {to} is kept: lower train.G_optimizer_lr, or set train.G_optimizer_clipgrad"
-    )]
-    Diverged {
-        /// The step that went wrong.
-        step: u64,
-        /// The newest good state.
-        to: u64,
-        /// What went wrong.
-        trouble: Trouble,
-    },
-}
-
-fn list(problems: &[Problem]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// Trains a recipe to its end, or until it is asked to stop; `on_event` hears how it goes.

@@ -1,0 +1,77 @@
+//! What ends a run early.
+
+use vrt_model::checkpoint::CheckpointError;
+
+use crate::checkpoint::StateError;
+use crate::journal::JournalError;
+use crate::prefetch::PrefetchError;
+use crate::recipe::Problem;
+use crate::run_folder::FolderError;
+use crate::samples::SampleError;
+use crate::step::{StepError, Trouble};
+use crate::tensorboard::BoardError;
+use crate::validate::ValidationError;
+
+/// Why a run could not begin or go on. What was saved before stays.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// Files of the recipe are missing.
+    #[error("{}", list(.0))]
+    Missing(Vec<Problem>),
+    /// The folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// Weights.
+    #[error(transparent)]
+    Weights(#[from] CheckpointError),
+    /// A state.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A file for TensorBoard.
+    #[error(transparent)]
+    Board(#[from] BoardError),
+    /// The training set.
+    #[error("the training set: {0}")]
+    Data(Box<dyn std::error::Error + Send + Sync>),
+    /// There is nothing in it.
+    #[error("the training set has no samples: check datasets.train.meta_info_file")]
+    Empty,
+    /// Samples.
+    #[error(transparent)]
+    Samples(#[from] PrefetchError),
+    /// A batch.
+    #[error(transparent)]
+    Batch(#[from] SampleError),
+    /// A trial.
+    #[error(transparent)]
+    Validation(#[from] ValidationError),
+    /// A step.
+    #[error("step {step}: {source}")]
+    Step {
+        /// Which step.
+        step: u64,
+        /// Why.
+        source: StepError,
+    },
+    /// Numbers went wrong again after going back.
+    #[error(
+        "step {step}: {trouble}, again after going back to step {to} with other samples; the state \
+         of step {to} is kept: lower train.G_optimizer_lr, or set train.G_optimizer_clipgrad"
+    )]
+    Diverged {
+        /// The step that went wrong.
+        step: u64,
+        /// The newest good state.
+        to: u64,
+        /// What went wrong.
+        trouble: Trouble,
+    },
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
