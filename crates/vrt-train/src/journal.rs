@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::run_folder::aside;
 use crate::step::StepReport;
 
 /// A journal that cannot be read or written.
@@ -75,6 +76,13 @@ impl Journal {
     }
 }
 
+/// Whether the journal at `path` has a line about `event` after `step`.
+pub fn tells(path: &Path, event: &str, step: u64) -> bool {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.into_iter().any(|line| line["event"] == event && line["after"] == step)
+}
+
 fn open_after(path: &Path, step: u64) -> io::Result<File> {
     match std::fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -84,7 +92,7 @@ fn open_after(path: &Path, step: u64) -> io::Result<File> {
                 text.split_inclusive('\n').filter(|line| is_of(line, step)).collect();
             if kept != text {
                 let folder = path.parent().unwrap_or(Path::new("."));
-                let mut aside = tempfile::NamedTempFile::new_in(folder)?;
+                let mut aside = aside(folder)?;
                 aside.write_all(kept.as_bytes())?;
                 aside.as_file().sync_all()?;
                 aside.persist(path)?;
@@ -143,6 +151,7 @@ mod tests {
             after,
             before.lines().take(4).map(|line| format!("{line}\n")).collect::<String>()
         );
+        assert!(tells(&path, "validation", 2) && !tells(&path, "validation", 3));
         journal.step(&report(3), 0.1).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 5);
     }

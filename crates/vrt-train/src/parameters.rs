@@ -28,6 +28,18 @@ pub struct Parameter {
     pub group: Group,
 }
 
+impl Parameter {
+    /// Numbers in it.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has none, which no parameter of a network has.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// All parameters of a network, in order of construction.
 #[derive(Clone, Debug)]
 pub struct Parameters {
@@ -67,7 +79,7 @@ impl Parameters {
     /// Numbers in the parameters of a group.
     pub fn numbers(&self, group: Group) -> usize {
         let members = self.list.iter().filter(|parameter| parameter.group == group);
-        members.map(|parameter| parameter.shape.iter().product::<usize>()).sum()
+        members.map(Parameter::len).sum()
     }
 
     /// The values of all parameters.
@@ -218,7 +230,7 @@ mod tests {
         let network = parameters.map(named.network, &mut |place, value| value * 0.0 + place as f64);
         for (place, value) in parameters.values(&network).into_iter().enumerate() {
             let values: Vec<f32> = value.into_data().try_to_vec().expect("floats");
-            assert_eq!(values.len(), parameters.list()[place].shape.iter().product::<usize>());
+            assert_eq!(values.len(), parameters.list()[place].len());
             assert!(values.iter().all(|value| *value == place as f32));
         }
     }

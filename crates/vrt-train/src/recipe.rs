@@ -242,6 +242,13 @@ fn check(recipe: &Recipe, findings: &mut Findings) {
         let why = "nothing is averaged with train.E_decay 0";
         findings.note("path.pretrained_netE", why);
     }
+    let tensors = recipe.network.tensors();
+    for key in &recipe.train.slow.keys {
+        if !tensors.iter().any(|spec| spec.name.contains(key.as_str())) {
+            let why = format!("no parameter has {key:?} in its name");
+            findings.note("train.fix_keys", why);
+        }
+    }
     if let TrainingData::Videos(videos) = &recipe.data.source {
         data::check(videos, &recipe.network, findings);
     }

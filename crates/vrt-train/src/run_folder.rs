@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// Ending of states.
 const STATE: &str = "safetensors";
+/// How names of files begin and end that are written aside, those of weights too.
+const UNFINISHED: [&str; 2] = [".vrt-", ".partial"];
 
 /// The folder of a run, locked for this process unless it only looks at it.
 ///
@@ -77,6 +79,9 @@ impl RunFolder {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
+        for folder in ["", "states", "models"] {
+            remove_unfinished(&path.join(folder)).map_err(failed)?;
+        }
         Ok(Self { path: path.to_path_buf(), _lock: Some(lock) })
     }
 
@@ -129,7 +134,7 @@ impl RunFolder {
             std::fs::rename(&path, &before)
                 .map_err(|source| FolderError::Io { path: before, source })?;
         }
-        let written = tempfile::NamedTempFile::new_in(&self.path).and_then(|mut aside| {
+        let written = aside(&self.path).and_then(|mut aside| {
             io::Write::write_all(&mut aside, text.as_bytes())?;
             aside.persist(&path).map(|_| ()).map_err(|error| error.error)
         });
@@ -170,6 +175,25 @@ impl RunFolder {
     }
 }
 
+/// A file in `folder` that has no name yet.
+pub(crate) fn aside(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new().prefix(UNFINISHED[0]).suffix(UNFINISHED[1]).tempfile_in(folder)
+}
+
+/// Removes files that a run was killed while writing: they never got their names, and each may be
+/// as large as a state.
+fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let unnamed = name.starts_with(UNFINISHED[0]) && name.ends_with(UNFINISHED[1]);
+        if unnamed && entry.file_type()?.is_file() {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,9 +222,16 @@ mod tests {
         for step in [0, 100, 20, 3] {
             std::fs::write(folder.state(step), "").unwrap();
         }
-        std::fs::write(root.path().join("states/.tmpabc"), "").unwrap();
+        std::fs::write(root.path().join("states/.vrt-abc.partial"), "").unwrap();
         assert_eq!(folder.steps().unwrap(), [100, 20, 3, 0]);
         folder.prune(2).unwrap();
+        assert_eq!(folder.steps().unwrap(), [100, 20]);
+        drop(folder);
+        let folder = RunFolder::open(root.path(), true).unwrap();
+        assert!(
+            !root.path().join("states/.vrt-abc.partial").exists(),
+            "what was not finished is removed"
+        );
         assert_eq!(folder.steps().unwrap(), [100, 20]);
     }
 

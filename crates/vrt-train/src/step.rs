@@ -12,7 +12,6 @@ use crate::clip;
 use crate::ema::Ema;
 use crate::loss;
 use crate::parameters::{Flat, Group, Parameters};
-use crate::ranks::{Collective, CollectiveError};
 use crate::recipe::{Recipe, Train};
 use crate::samples::{Batch, Sample};
 use crate::schedule::learning_rate;
@@ -52,29 +51,60 @@ pub struct BatchGradients {
 }
 
 impl BatchGradients {
-    /// Adds up the shares of all ranks.
+    /// Hands all numbers to `sum`, which adds up those of all ranks in place, and takes them back.
+    /// A parameter has a gradient afterwards if it had one on any rank.
     ///
     /// # Errors
     ///
-    /// If another rank is gone, or the device gives no numbers back.
-    pub fn summed(mut self, ranks: &dyn Collective) -> Result<Self, StepError> {
-        if ranks.size() == 1 {
-            return Ok(self);
+    /// If the device gives no numbers back, or the sum fails.
+    pub fn exchange<E: std::error::Error + 'static>(
+        &mut self,
+        parameters: &Parameters,
+        device: &Device,
+        sum: impl FnOnce(&mut [f32]) -> Result<(), E>,
+    ) -> Result<(), ExchangeError<E>> {
+        let list = parameters.list();
+        // Loss and flags first, so that all ranks send as many numbers whatever they have.
+        let mut numbers = vec![self.loss as f32];
+        numbers.extend(self.values.iter().map(|value| f32::from(u8::from(value.is_some()))));
+        for (parameter, value) in list.iter().zip(&self.values) {
+            match value {
+                None => numbers.resize(numbers.len() + parameter.len(), 0.0),
+                Some(value) => {
+                    let values: Vec<f32> = value
+                        .clone()
+                        .into_data()
+                        .try_to_vec()
+                        .map_err(|error| ExchangeError::Device(error.to_string()))?;
+                    numbers.extend(values);
+                }
+            }
         }
-        let high = self.loss as f32;
-        let mut loss = [high, (self.loss - f64::from(high)) as f32];
-        ranks.sum(&mut loss)?;
-        self.loss = loss.into_iter().map(f64::from).sum();
-        for gradient in self.values.iter_mut().flatten() {
-            let device = gradient.device();
-            let values = gradient.clone().into_data().try_to_vec::<f32>();
-            let mut values = values.map_err(|error| StepError::Device(error.to_string()))?;
-            ranks.sum(&mut values)?;
-            let len = values.len();
-            *gradient = Tensor::from_data(TensorData::new(values, [len]), &device);
+        sum(&mut numbers).map_err(ExchangeError::Sum)?;
+        self.loss = f64::from(numbers[0]);
+        let (flags, mut rest) = numbers[1..].split_at(list.len());
+        for ((parameter, value), flag) in list.iter().zip(&mut self.values).zip(flags) {
+            let (numbers, behind) = rest.split_at(parameter.len());
+            rest = behind;
+            *value = (*flag > 0.0).then(|| {
+                let data = TensorData::new(numbers.to_vec(), [numbers.len()]);
+                Tensor::from_data(data, device)
+            });
         }
-        Ok(self)
+        Ok(())
     }
+}
+
+/// Why ranks could not add up their gradients.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExchangeError<E: std::error::Error + 'static> {
+    /// The device gave no numbers back.
+    #[error("the device gave no gradients back: {0}")]
+    Device(String),
+    /// The sum.
+    #[error(transparent)]
+    Sum(E),
 }
 
 /// Numbers of a step that is done.
@@ -100,27 +130,18 @@ pub enum Trouble {
     /// The gradients are.
     #[error("the norm of the gradients is {0}")]
     Gradient(f64),
-    /// Another rank has trouble, and says what.
-    #[error("numbers have gone wrong on another rank")]
-    Elsewhere,
 }
 
 /// Why there are no gradients.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StepError {
-    /// Numbers went wrong.
-    #[error(transparent)]
-    Trouble(#[from] Trouble),
     /// Whoever asked for a stop.
     #[error("stopped within a step")]
     Stopped,
     /// The device gave no numbers back.
     #[error("the device gave no numbers back: {0}")]
     Device(String),
-    /// The other ranks.
-    #[error(transparent)]
-    Ranks(#[from] CollectiveError),
 }
 
 /// How batches become weights.
@@ -186,11 +207,12 @@ impl Learner {
     }
 
     /// This rank's share of the gradients of a batch: added up over ranks they are those of the
-    /// whole. `first` is the position of the share's first sample.
+    /// whole. `first` is the position of the share's first sample. Where the loss is no number,
+    /// there are no gradients; [`update`](Self::update) says so, on all ranks alike.
     ///
     /// # Errors
     ///
-    /// If the loss is no number, or `stop` is set on the way.
+    /// If `stop` is set on the way.
     pub fn gradients(
         &self,
         state: &State,
@@ -239,7 +261,7 @@ impl Learner {
         let values = values.map_err(|error| StepError::Device(error.to_string()))?;
         let number = values.first().copied().map_or(f64::NAN, f64::from);
         if !number.is_finite() {
-            return Err(Trouble::Loss(number).into());
+            return Ok((number, vec![None; state.moments.len()]));
         }
         let mut gradients = loss.backward();
         Ok((number, self.parameters.gradients(&state.network, &mut gradients)))
@@ -249,7 +271,7 @@ impl Learner {
     ///
     /// # Errors
     ///
-    /// If the gradients are no numbers; the state then comes back as it was.
+    /// If the loss or the gradients are no numbers; the state then comes back as it was.
     pub fn update(
         &self,
         state: State,
@@ -294,4 +316,74 @@ fn stack<'a>(
     let shape = [clips.len(), d, h, w, c];
     let values: Vec<f32> = clips.flatten().copied().collect();
     Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::path::Path;
+
+    use vrt_model::volume::Volume;
+    use vrt_testing::Random;
+
+    use super::*;
+    use crate::testing::small_options;
+
+    fn sample(random: &mut Random) -> Sample {
+        let mut clip = || {
+            let values = (0..2 * 16 * 16 * 3).map(|_| random.uniform(0.0, 1.0)).collect();
+            Volume::new([2, 16, 16, 3], values).unwrap()
+        };
+        Sample { key: String::new(), degraded: clip(), sharp: clip() }
+    }
+
+    fn norm_of(gradients: &BatchGradients) -> f64 {
+        clip::norm(&gradients.values)
+    }
+
+    #[test]
+    fn gradients_of_two_ranks_add_up_to_those_of_the_whole_batch() {
+        let options = small_options("2");
+        let recipe = Recipe::parse(Path::new("options.json"), &options, &[]).unwrap().recipe;
+        let device = Device::flex().autodiff();
+        let named = Vrt::with_seed(&recipe.network, 1, &device);
+        let mut random = Random::new(2);
+        let samples = [sample(&mut random), sample(&mut random)];
+        let stop = AtomicBool::new(false);
+        let gradients = |ranks: usize, rank: usize| {
+            let learner = Learner::new(&recipe, &named, &device, ranks);
+            let state = State::new(named.network.clone(), learner.parameters(), None);
+            let share = 2 / ranks;
+            let own = samples[rank * share..][..share].to_vec();
+            let batch = Batch::new(own, &recipe.network).unwrap();
+            learner.gradients(&state, &batch, (rank * share) as u64, &stop).unwrap()
+        };
+        let parameters = Parameters::of(&named, &recipe.train.slow);
+        let whole = gradients(1, 0);
+        let (mut first, mut second) = (gradients(2, 0), gradients(2, 1));
+        // One rank lacks a gradient that the other has.
+        second.values[3] = None;
+        let missing = first.values[3].clone();
+        let mut sent = Vec::new();
+        let kept = |numbers: &mut [f32]| -> Result<(), Infallible> {
+            sent = numbers.to_vec();
+            Ok(())
+        };
+        second.exchange(&parameters, &device, kept).unwrap();
+        let add = |numbers: &mut [f32]| -> Result<(), Infallible> {
+            numbers.iter_mut().zip(&sent).for_each(|(a, b)| *a += b);
+            Ok(())
+        };
+        first.exchange(&parameters, &device, add).unwrap();
+        assert!((first.loss - whole.loss).abs() < 1e-6 * whole.loss);
+        for (i, (sum, whole)) in first.values.iter().zip(&whole.values).enumerate() {
+            let expected = if i == 3 { &missing } else { whole };
+            let (Some(sum), Some(expected)) = (sum, expected) else {
+                assert!(sum.is_none() && expected.is_none(), "{i}");
+                continue;
+            };
+            let off = (sum.clone() - expected.clone()).square().sum().into_scalar::<f32>().sqrt();
+            assert!(f64::from(off) < 1e-4 * norm_of(&first), "parameter {i} is off by {off}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The run: steps, journal, checkpoints, trials, and what happens when numbers go wrong.
 
+mod error;
 mod setup;
 
 use std::path::{Path, PathBuf};
@@ -10,21 +11,25 @@ use std::time::{Duration, Instant, SystemTime};
 use burn::module::Module;
 use burn::tensor::Device;
 use serde_json::json;
-use vrt_model::checkpoint::CheckpointError;
 use vrt_model::{Restorer, Vrt};
 use vrt_video::SetScore;
 
-use crate::checkpoint::{self, StateError};
-use crate::journal::{Journal, JournalError};
+pub use error::TrainError;
+
+use crate::checkpoint;
+use crate::journal::{Journal, tells};
 use crate::order::Shard;
 use crate::prefetch::{Prefetch, PrefetchError, Reading};
 use crate::ranks::{Collective, CollectiveError};
-use crate::recipe::{Problem, Recipe};
-use crate::run_folder::{FolderError, RunFolder};
-use crate::samples::{Batch, SampleError, Samples};
+use crate::recipe::Recipe;
+use crate::run_folder::RunFolder;
+use crate::samples::{Batch, Samples};
 use crate::step::{Learner, State, StepError, StepReport, Trouble};
-use crate::tensorboard::{Board, BoardError};
+use crate::tensorboard::Board;
 use crate::validate::{Trial, ValidationError, validate};
+
+/// What the journal calls a trial.
+const VALIDATION: &str = "validation";
 
 /// What a run needs beside its recipe.
 #[derive(Debug)]
@@ -100,98 +105,6 @@ pub struct Summary {
     pub weights: PathBuf,
 }
 
-/// Why a run could not begin or go on. What was saved before stays.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TrainError {
-    /// Files of the recipe are missing.
-    #[error("{}", list(.0))]
-    Missing(Vec<Problem>),
-    /// The folder.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
-    /// Weights.
-    #[error(transparent)]
-    Weights(#[from] CheckpointError),
-    /// A state.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// The journal.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// A file for TensorBoard.
-    #[error(transparent)]
-    Board(#[from] BoardError),
-    /// The training set.
-    #[error("the training set: {0}")]
-    Data(Box<dyn std::error::Error + Send + Sync>),
-    /// There is nothing in it.
-    #[error("the training set has no samples: check datasets.train.meta_info_file")]
-    Empty,
-    /// Samples.
-    #[error(transparent)]
-    Samples(#[from] PrefetchError),
-    /// A batch.
-    #[error(transparent)]
-    Batch(#[from] SampleError),
-    /// A trial.
-    #[error(transparent)]
-    Validation(#[from] ValidationError),
-    /// A step.
-    #[error("step {step}: {source}")]
-    Step {
-        /// Which step.
-        step: u64,
-        /// Why.
-        source: StepError,
-    },
-    /// A batch does not divide among the ranks.
-    #[error(
-        "a batch of {batch} samples (datasets.train.dataloader_batch_size) in {parts} parts \
-         (train.accumulate) does not divide among {ranks} ranks: start another number of ranks, or \
-         change one of the keys"
-    )]
-    Share {
-        /// Samples of a batch.
-        batch: usize,
-        /// Parts of it.
-        parts: usize,
-        /// Ranks.
-        ranks: usize,
-    },
-    /// Another rank's folder is not this one's.
-    #[error(
-        "rank {rank} does not see what rank 0 has written to {folder:?}: the run folder has to be \
-         on a file system that all ranks share"
-    )]
-    NotShared {
-        /// This rank.
-        rank: usize,
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// The other ranks.
-    #[error(transparent)]
-    Ranks(#[from] CollectiveError),
-    /// Numbers went wrong again after going back.
-    #[error(
-        "step {step}: {trouble}, again after going back to step {to} with other samples; the state \
-         of step {to} is kept: lower train.G_optimizer_lr, or set train.G_optimizer_clipgrad"
-    )]
-    Diverged {
-        /// The step that went wrong.
-        step: u64,
-        /// The newest good state.
-        to: u64,
-        /// What went wrong.
-        trouble: Trouble,
-    },
-}
-
-fn list(problems: &[Problem]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-}
-
 /// Trains a recipe to its end, or until it is asked to stop; `on_event` hears how it goes.
 ///
 /// # Errors
@@ -204,6 +117,7 @@ pub fn train(
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Summary, TrainError> {
     let (mut run, state) = setup::begin(recipe, options, on_event)?;
+    run.catch_up(&state, on_event)?;
     let mut state = Some(state);
     let mut loss = None;
     while let Some(done) = state.as_ref().map(|state| state.step) {
@@ -305,23 +219,19 @@ impl Run<'_> {
         let ranks = Arc::clone(&self.options.ranks);
         let first = state.position + (ranks.rank() * self.recipe.data.batch / ranks.size()) as u64;
         let gradients = self.learner.gradients(&state, &batch, first, &self.options.stop);
-        let (gradients, trouble) = match gradients {
-            Ok(gradients) => (Some(gradients), None),
-            Err(StepError::Stopped) => (None, None),
-            Err(StepError::Trouble(trouble)) => (None, Some(trouble)),
+        let gradients = match gradients {
+            Ok(gradients) => Some(gradients),
+            Err(StepError::Stopped) => None,
             Err(source) => return Err(TrainError::Step { step, source }),
         };
-        let stopped = gradients.is_none() && trouble.is_none();
-        let [stopped, troubled] = self.count([stopped, trouble.is_some()])?;
-        if stopped > 0 {
+        let [stopped] = self.count([gradients.is_none()])?;
+        let Some(mut gradients) = gradients.filter(|_| stopped == 0) else {
             return Ok((state, None));
-        }
-        let Some(gradients) = gradients.filter(|_| troubled == 0) else {
-            let trouble = trouble.unwrap_or(Trouble::Elsewhere);
-            return Ok((self.go_back(state, trouble, on_event)?, None));
         };
-        let gradients =
-            gradients.summed(&*ranks).map_err(|source| TrainError::Step { step, source })?;
+        if ranks.size() > 1 {
+            let (parameters, device) = (self.learner.parameters(), &self.options.device);
+            gradients.exchange(parameters, device, |numbers| ranks.sum(numbers))?;
+        }
         state.position += self.recipe.data.batch as u64;
         let (state, report) = match self.learner.update(state, gradients) {
             Ok(done) => done,
@@ -353,6 +263,23 @@ impl Run<'_> {
         Ok(books.board.numbers(now(), report.step, &numbers)?)
     }
 
+    /// The trial of a run that ended between a checkpoint and the trial after it.
+    fn catch_up(
+        &mut self,
+        state: &State,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), TrainError> {
+        let told = tells(&self.folder.journal(), VALIDATION, state.step);
+        if state.step > 0 && self.is_due(self.recipe.train.test_every, state) && !told {
+            self.validate(state, on_event)?;
+        }
+        Ok(())
+    }
+
+    fn is_due(&self, every: Option<u64>, state: &State) -> bool {
+        every.is_some_and(|every| state.step.is_multiple_of(every))
+    }
+
     /// Checkpoints and trials that are due.
     fn after(
         &mut self,
@@ -360,11 +287,10 @@ impl Run<'_> {
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), TrainError> {
         let train = &self.recipe.train;
-        let due = |every: Option<u64>| every.is_some_and(|every| state.step.is_multiple_of(every));
-        if due(train.save_every) {
+        if self.is_due(train.save_every, state) {
             self.save_unless_saved(state, on_event)?;
         }
-        if due(train.test_every) {
+        if self.is_due(train.test_every, state) {
             self.validate(state, on_event)?;
         }
         Ok(())
@@ -420,7 +346,7 @@ impl Run<'_> {
         };
         let Some(books) = &mut self.books else { return Ok(()) };
         let mean = tried.scores.mean;
-        books.journal.event("validation", step, json!(mean))?;
+        books.journal.event(VALIDATION, step, json!(mean))?;
         let numbers = [
             ("test/psnr", mean.psnr),
             ("test/ssim", mean.ssim),

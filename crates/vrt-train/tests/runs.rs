@@ -342,8 +342,7 @@ fn trouble_on_one_rank_takes_all_of_them_back() {
     let found = together(&bench, &options, 2);
     for (rank, (summary, seen)) in found.iter().enumerate() {
         assert_eq!(summary.as_ref().unwrap().step, 4);
-        let [(3, 0, trouble)] = seen.went_back[..] else { panic!("{:?}", seen.went_back) };
-        assert_eq!(matches!(trouble, Trouble::Elsewhere), rank == 0, "{trouble}");
+        assert!(matches!(seen.went_back[..], [(3, 0, Trouble::Loss(_))]), "rank {rank}: {seen:?}");
     }
 }
 

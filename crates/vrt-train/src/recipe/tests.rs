@@ -132,6 +132,14 @@ fn a_trial_run_may_end_before_frozen_parameters_are_trained() {
 }
 
 #[test]
+fn keys_that_name_no_parameter_are_noted() {
+    let parsed = set(SAMPLE, &["train.fix_keys=[\"spynet\",\"spinet\"]"]).expect("valid");
+    let notes: Vec<_> = parsed.notes.iter().map(ToString::to_string).collect();
+    assert!(notes.iter().any(|note| note.contains("\"spinet\" in its name")), "{notes:?}");
+    assert!(!notes.iter().any(|note| note.contains("\"spynet\"")), "{notes:?}");
+}
+
+#[test]
 fn without_keys_of_its_own_there_is_no_second_group() {
     let recipe = set(SAMPLE, &["train.fix_keys=[]", "train.fix_iter=-1"]).expect("valid").recipe;
     assert_eq!(recipe.train.slow, Slow { factor: 1.0, ..Slow::default() });

@@ -353,7 +353,57 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
+    use vrt_model::tiled::TileSpec;
+
     use super::*;
+
+    const VALIDATION: Validation = Validation {
+        save_images: false,
+        repeat_last: false,
+        flip: false,
+        center_only: false,
+        tile: TileSpec::WHOLE,
+    };
+
+    /// The order of inputs, and the places and numbers of true frames, of a clip of seven.
+    fn planned(kind: TestKind, validation: Validation) -> (Vec<String>, Vec<(usize, String)>) {
+        let test = TestSet {
+            kind,
+            sharp: PathBuf::from("sharp"),
+            degraded: PathBuf::from("degraded"),
+            sigma: None,
+            frames: None,
+        };
+        let frames = |folder: &str| (0..7).map(|i| PathBuf::from(format!("{folder}{i}"))).collect();
+        let clip = plan(&test, validation, ("c".to_owned(), frames("i"), frames("t"))).unwrap();
+        let name = |path: &PathBuf| path.display().to_string();
+        let inputs = clip.sequence.iter().map(|file| name(&clip.files[*file])).collect();
+        (inputs, clip.scored.iter().map(|(place, path)| (*place, name(path))).collect())
+    }
+
+    fn vimeo(temporal_scale: usize, beyond: Beyond) -> TestKind {
+        TestKind::Vimeo { meta_info: None, temporal_scale, beyond }
+    }
+
+    #[test]
+    fn sequences_go_on_and_are_scored_as_published() {
+        let (inputs, scored) = planned(TestKind::Clips, VALIDATION);
+        assert_eq!(inputs, ["i0", "i1", "i2", "i3", "i4", "i5", "i6"]);
+        assert_eq!((scored.len(), &scored[6]), (7, &(6, "t6".to_owned())));
+
+        let repeat = Validation { repeat_last: true, center_only: true, ..VALIDATION };
+        let (inputs, scored) = planned(TestKind::Clips, repeat);
+        assert_eq!((inputs.len(), inputs[7].as_str()), (8, "i6"));
+        assert_eq!(scored, [(3, "t3".to_owned())]);
+
+        let (inputs, scored) = planned(vimeo(1, Beyond::Mirror), VALIDATION);
+        assert_eq!((inputs.len(), inputs[7].as_str(), inputs[13].as_str()), (14, "i6", "i0"));
+        assert_eq!(scored, [(3, "t3".to_owned())]);
+
+        let (inputs, scored) = planned(vimeo(2, Beyond::Nothing), VALIDATION);
+        assert_eq!(inputs, ["i0", "i2", "i4", "i6"]);
+        assert_eq!(scored, [(0, "t3".to_owned())]);
+    }
 
     #[test]
     fn frames_stand_side_by_side_in_one_size() {
