@@ -9,6 +9,7 @@
 
 use crate::element::{Element, Pair};
 use crate::level::{Level, at_every_level};
+use crate::parallel::zeros;
 use crate::precision::Precision;
 use crate::weights::{WeightSizes, bias_gradient};
 
@@ -314,7 +315,7 @@ pub fn conv2d_joined_backward(
     geometry.check(geometry.x_len(), weight.len(), grad.len());
     assert_eq!(out.len(), grad.len(), "conv2d: the output and its gradient differ in size");
     let level = Level::current();
-    let mut before = vec![0.0; grad.len()];
+    let mut before = zeros(grad.len());
     backward::activate(activation, out, grad, &mut before);
     let (mut of_weight, mut bias) = (Vec::new(), Vec::new());
     let rounded = Precision::current() == Precision::Bf16;
@@ -333,7 +334,7 @@ pub fn conv2d_joined_backward(
     }
     let mut found = Vec::new();
     if of_sources {
-        let mut joined = vec![0.0; geometry.x_len()];
+        let mut joined = zeros(geometry.x_len());
         if rounded && geometry.out_channels.is_multiple_of(Pair::TERMS) {
             backward::grad_x::<Pair>(level, geometry, weight, &before, &mut joined);
         } else {

@@ -12,6 +12,7 @@
 use crate::conv::out_size;
 use crate::element::Pair;
 use crate::level::Level;
+use crate::parallel::zeros;
 use crate::precision::Precision;
 use crate::weights::{WeightSizes, bias_gradient};
 
@@ -364,8 +365,8 @@ pub fn deform_conv_guided_backward(
     geometry.check_guide(&guide);
     let level = Level::current();
     let mut found = GuidedGradients {
-        x: vec![0.0; x.len()],
-        answers: vec![0.0; guide.answers.len()],
+        x: zeros(x.len()),
+        answers: zeros(guide.answers.len()),
         flows: guide.flows.iter().map(|flow| vec![0.0; flow.len()]).collect(),
         weight: vec![0.0; weight.len()],
         bias: vec![0.0; geometry.out_channels],

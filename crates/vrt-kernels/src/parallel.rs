@@ -170,6 +170,26 @@ pub(crate) fn for_each_index(count: usize, work: impl Fn(usize) + Sync) {
     (0..count).into_par_iter().for_each(|index| with_flush_to_zero(|| work(index)));
 }
 
+/// As many zeros, written by all threads: what is large is fresh memory, and half of what it costs is
+/// the system's clearing of pages when they are touched first.
+pub(crate) fn zeros(len: usize) -> Vec<f32> {
+    const TASK: usize = 1 << 16;
+    let mut values = Vec::with_capacity(len);
+    if len < 2 * TASK {
+        values.resize(len, 0.0);
+        return values;
+    }
+    let room = &mut values.spare_capacity_mut()[..len];
+    room.par_chunks_mut(TASK).for_each(|part| {
+        for value in part {
+            value.write(0.0);
+        }
+    });
+    // SAFETY: the loop above has written the first `len` values, and there is room for them.
+    unsafe { values.set_len(len) };
+    values
+}
+
 /// A band of rows of one frame.
 #[derive(Debug)]
 pub(crate) struct Band<'a> {
@@ -353,6 +373,14 @@ mod tests {
         });
         let expected: Vec<f32> = (0..42).map(|i| (i / 2) as f32).collect();
         assert_eq!(values, expected);
+    }
+
+    #[test]
+    fn zeros_are_zeros_however_many() {
+        for len in [0, 1, 1 << 17, (1 << 18) + 7] {
+            let values = zeros(len);
+            assert!(values.len() == len && values.iter().all(|value| value.to_bits() == 0));
+        }
     }
 
     #[test]

@@ -321,9 +321,8 @@ fn ranks_train_together_as_one_does_alone() {
         }
     }
     for which in ['G', 'E'] {
-        let weights = |run: &str| {
-            std::fs::read(bench.path(&format!("{run}/models/10_{which}.pth"))).unwrap()
-        };
+        let weights =
+            |run: &str| std::fs::read(bench.path(&format!("{run}/models/10_{which}.pth"))).unwrap();
         assert!(weights("run") == weights("together"), "weights {which} differ");
     }
     let whole = Bench::new();

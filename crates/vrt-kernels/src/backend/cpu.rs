@@ -12,6 +12,7 @@ use crate::deform_conv::{
 };
 use crate::gate::{gated, gated_backward};
 use crate::linear::{LinearGeometry, LinearGradients, linear, linear_backward};
+use crate::parallel::zeros;
 use crate::warp::{WarpGeometry, WarpMode, warp, warp_backward};
 use crate::window_attention::{
     Attention, WindowGeometry, WindowGradients, window_attention, window_attention_backward,
@@ -38,7 +39,7 @@ impl Input {
 
     /// Room for a gradient, where one is wanted.
     fn gradient(&self, wanted: bool) -> Option<Vec<f32>> {
-        wanted.then(|| vec![0.0; self.values().len()])
+        wanted.then(|| zeros(self.values().len()))
     }
 
     /// A gradient as a tensor of this shape.
@@ -50,7 +51,7 @@ impl Input {
 
 /// A tensor of `shape` that `fill` writes.
 fn filled<const D: usize>(shape: [usize; D], fill: impl FnOnce(&mut [f32])) -> FlexTensor {
-    let mut values = vec![0.0; shape.iter().product()];
+    let mut values = zeros(shape.iter().product());
     fill(&mut values);
     FlexTensor::from_data(TensorData::new(values, Shape::new(shape)))
 }

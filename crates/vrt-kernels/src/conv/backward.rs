@@ -6,7 +6,7 @@ use super::{Activation, ConvGeometry, Source};
 use crate::element::Element;
 use crate::level::{Level, at_every_level};
 use crate::outer::{Table, add_outer};
-use crate::parallel::{for_each_part, sum_parts, with_scratch};
+use crate::parallel::{for_each_part, sum_parts, with_scratch, zeros};
 
 /// Tasks that sum the gradient of a weight, each with a copy of its own.
 const WEIGHT_PARTS: usize = 16;
@@ -66,7 +66,7 @@ pub(super) fn cut(sources: &[Source<'_>], joined: &[f32], pixels: usize) -> Vec<
     let mut first = 0;
     let mut parts = Vec::with_capacity(sources.len());
     for source in sources {
-        let mut part = vec![0.0; source.values.len()];
+        let mut part = zeros(source.values.len());
         let channels = source.channels;
         for_each_part(&mut part, TASK_VALUES / channels.max(1) * channels.max(1), |task, part| {
             let start = task * (TASK_VALUES / channels.max(1));

@@ -8,7 +8,9 @@ use super::forward::BLOCK_PIXELS;
 use super::{DeformGeometry, DeformInputs};
 use crate::level::Level;
 use crate::outer::{Table, add_outer};
-use crate::parallel::{for_each_band, for_each_part, sum_parts, with_flush_to_zero, with_scratch};
+use crate::parallel::{
+    for_each_band, for_each_part, sum_parts, with_flush_to_zero, with_scratch, zeros,
+};
 use crate::product::Packed;
 
 /// Values of the columns' gradient that are held at a time (64 MiB).
@@ -57,7 +59,7 @@ pub(super) fn grad_samples(
     let row_len = g.out_width() * g.column_len();
     let strip_rows = (HELD_VALUES / row_len.max(1)).clamp(1, g.out_height());
     let strip_pixels = strip_rows * g.out_width();
-    let mut held = vec![0.0; strip_rows * row_len];
+    let mut held = zeros(strip_rows * row_len);
     if let Some(grad_x) = wanted.x.as_deref_mut() {
         grad_x.fill(0.0);
     }
@@ -120,7 +122,7 @@ impl Strip<'_> {
     fn write_sample_gradients(&self, wanted: &mut SampleGradients<'_>) {
         let samples = self.geometry.samples();
         let count = self.pixel_count();
-        let mut grads = vec![0.0; count * samples * 3];
+        let mut grads = zeros(count * samples * 3);
         for_each_part(&mut grads, BLOCK_PIXELS * samples * 3, |block, grads| {
             let (start, count) = (block * BLOCK_PIXELS, grads.len() / (samples * 3));
             let pixels = self.pixels(start, count);

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::exponential::exp;
 use crate::level::{Level, at_every_level, mul_add};
-use crate::parallel::{for_each_part, with_flush_to_zero};
+use crate::parallel::{for_each_part, with_flush_to_zero, zeros};
 
 use super::{DeformGeometry, DeformGradients, DeformInputs, GuidedGradients, backward_at};
 
@@ -125,8 +125,8 @@ impl Strip<'_> {
         found: &mut GuidedGradients,
     ) {
         let (g, samples) = (self.geometry, self.geometry.samples());
-        let [mut offset, mut grad_offset] = [(); 2].map(|()| vec![0.0; g.offset_len()]);
-        let [mut mask, mut grad_mask] = [(); 2].map(|()| vec![0.0; g.mask_len()]);
+        let [mut offset, mut grad_offset] = [(); 2].map(|()| zeros(g.offset_len()));
+        let [mut mask, mut grad_mask] = [(); 2].map(|()| zeros(g.mask_len()));
         self.decode(samples, [&mut offset, &mut mask]);
         let (mut weight, mut bias) = (vec![0.0; self.weight.len()], vec![0.0; g.out_channels]);
         let wanted = DeformGradients {

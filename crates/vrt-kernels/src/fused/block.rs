@@ -8,6 +8,7 @@ use super::{Layer, Mlp, Norm};
 use crate::block::MutualWeights;
 use crate::block::{Block as Kernel, BlockGeometry, BlockValues, BlockWeights, Input};
 use crate::mlp::MlpWeights;
+use crate::parallel::zeros;
 
 /// An attention block; see [`BlockWeights`].
 #[derive(Clone, Debug)]
@@ -86,7 +87,7 @@ pub fn block(x: Tensor<5>, block: Block, geometry: &BlockGeometry) -> Tensor<5> 
             let weights = weights(inputs, code.as_deref());
             let block = Kernel { geometry: &geometry, weights: &weights, branches: &factors };
             let attended = geometry.attended(has_mutual) * geometry.len() / shape[4];
-            let mut found = vec![0.0; if tracked && keeps_found { attended } else { 0 }];
+            let mut found = zeros(if tracked && keeps_found { attended } else { 0 });
             let x = Input::Values(inputs[0].get());
             (filled(shape, |out| block.forward(x, out, &mut found)), found)
         },
@@ -94,7 +95,7 @@ pub fn block(x: Tensor<5>, block: Block, geometry: &BlockGeometry) -> Tensor<5> 
             let weights = weights(inputs, positions.as_deref());
             let block = Kernel { geometry: &geometry, weights: &weights, branches: &branches };
             let x = inputs[0].get();
-            let mut grad_x = vec![0.0; x.len()];
+            let mut grad_x = zeros(x.len());
             let grads = block.backward(BlockValues { x, found, grad }, &mut grad_x);
             let all = std::iter::once(grad_x).chain(grads).zip(wanted);
             all.map(|(grad, wanted)| wanted.then_some(grad)).collect()

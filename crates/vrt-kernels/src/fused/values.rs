@@ -7,6 +7,7 @@ use burn::tensor::{Shape, Tensor, TensorData};
 use burn_flex::FlexTensor;
 
 use crate::mlp::Affine;
+use crate::parallel::zeros;
 
 /// A tensor of automatic differentiation.
 pub(super) type Tracked = FloatTensor<Autodiff<Flex>>;
@@ -102,7 +103,7 @@ pub(super) fn filled<const D: usize>(
     shape: [usize; D],
     fill: impl FnOnce(&mut [f32]),
 ) -> FlexTensor {
-    let mut values = vec![0.0; shape.iter().product()];
+    let mut values = zeros(shape.iter().product());
     fill(&mut values);
     flex(values, Shape::new(shape))
 }

@@ -10,7 +10,7 @@ use crate::level::Level;
 use crate::mlp::{Affine, MlpBuffers, MlpSums, MlpWeights, PackedMlpBackward};
 use crate::norm::{NormSums, add_gradients, normalise};
 use crate::outer::LayerSums;
-use crate::parallel::{SharedOutput, sum_parts, with_kept, with_scratch};
+use crate::parallel::{SharedOutput, sum_parts, with_kept, with_scratch, zeros};
 use crate::precision::Precision;
 use crate::product::Packed;
 
@@ -87,7 +87,7 @@ pub(super) fn project_at<E: Element>(
     let (layer, rows) = (projection.layer, projection.check(x, grad));
     let (inputs, outputs) = (x.len() / rows.max(1), layer.bias.len());
     let back: Packed<E> = Packed::matrix(level, layer.weight, [outputs, inputs], None);
-    let mut grad_x = vec![0.0; x.len()];
+    let mut grad_x = zeros(x.len());
     let shared = SharedOutput::new(&mut grad_x);
     let of_norm = projection.norm.map_or(0, |norm| norm.weight.len());
     let lens = [layer.weight.len(), outputs, of_norm, of_norm];
@@ -132,7 +132,7 @@ pub fn norm_backward(weights: Affine<'_>, x: &[f32], grad: &[f32]) -> [Vec<f32>;
     assert!(len > 0 && x.len().is_multiple_of(len), "norm: {} values", x.len());
     assert_eq!(x.len(), grad.len(), "norm: the input and the gradient differ in size");
     let level = Level::current();
-    let mut grad_x = vec![0.0; x.len()];
+    let mut grad_x = zeros(x.len());
     let shared = SharedOutput::new(&mut grad_x);
     let sums = sum_rows(x.len() / len, [len, len], |range, [weight, bias]| {
         let range = range.start * len..range.end * len;
@@ -176,7 +176,7 @@ pub(super) fn gated_mlp_at<E: Element>(
     let (inputs, rows) = super::check_mlp(sources, weights, grad.len());
     let outputs = weights.fc2.bias.len();
     let packed = PackedMlpBackward::<E>::new(level, weights);
-    let mut found: Vec<_> = sources.iter().map(|source| vec![0.0; source.values.len()]).collect();
+    let mut found: Vec<_> = sources.iter().map(|source| zeros(source.values.len())).collect();
     let shared: Vec<_> = found.iter_mut().map(|values| SharedOutput::new(values)).collect();
     let MlpWeights { fc11, fc12, fc2 } = weights;
     let [a, b, c] = [fc11, fc12, fc2].map(|layer| [layer.weight.len(), layer.bias.len()]);
