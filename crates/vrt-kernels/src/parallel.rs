@@ -224,20 +224,24 @@ pub(crate) fn for_each_band(
 /// Adds to `total` what `work(part, sum)` adds to `sum` (zero at first), for all parts.
 ///
 /// Parts run in parallel; their sums are added in order, so the result does not depend on the
-/// number of threads. Takes memory for `parts` copies of `total`.
+/// number of threads. Takes memory for `parts` copies of `total`, which the thread keeps.
 pub(crate) fn sum_parts(total: &mut [f32], parts: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
     let len = total.len();
     if len == 0 {
         return;
     }
-    let mut sums = vec![0.0; parts * len];
-    for_each_part(&mut sums, len, work);
-    const BLOCK: usize = 4096;
-    for_each_part(total, BLOCK, |block, total| {
-        for sum in sums.chunks_exact(len) {
-            let sum = &sum[block * BLOCK..][..total.len()];
-            total.iter_mut().zip(sum).for_each(|(total, value)| *total += value);
-        }
+    with_scratch([parts * len], |[sums]| {
+        for_each_part(sums, len, |part, sum| {
+            sum.fill(0.0);
+            work(part, sum);
+        });
+        const BLOCK: usize = 4096;
+        for_each_part(total, BLOCK, |block, total| {
+            for sum in sums.chunks_exact(len) {
+                let sum = &sum[block * BLOCK..][..total.len()];
+                total.iter_mut().zip(sum).for_each(|(total, value)| *total += value);
+            }
+        });
     });
 }
 

@@ -8,7 +8,7 @@ use crate::level::Level;
 use crate::mlp::{MlpBuffers, MlpSums, PackedMlpBackward};
 use crate::norm::{NormSums, add_gradients, normalise};
 use crate::outer::LayerSums;
-use crate::parallel::{SharedOutput, sum_parts, with_kept, with_scratch};
+use crate::parallel::{SharedOutput, sum_parts, with_kept, with_scratch, zeros};
 use crate::precision::Precision;
 use crate::product::Packed;
 use crate::window_attention::{BiasLayout, Columns, Found, Probability, Sinks};
@@ -74,7 +74,7 @@ impl Block<'_> {
         let output = SharedOutput::new(grad_x);
         let windows = self.windows();
         let runs = windows.clamp(1, RUNS);
-        let mut sums = vec![0.0; backward.lens.iter().sum()];
+        let mut sums = zeros(backward.lens.iter().sum());
         sum_parts(&mut sums, runs, |run, sum| {
             let mut sums = Sums::of(sum, &backward.lens);
             for window in run * windows / runs..(run + 1) * windows / runs {
