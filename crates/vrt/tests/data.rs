@@ -1,5 +1,7 @@
 //! `vrt data`, as a person runs it.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 mod support;
 
 use std::path::Path;

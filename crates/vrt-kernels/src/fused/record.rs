@@ -56,12 +56,15 @@ impl<F, B> Operation<F, B> {
     }
 }
 
+/// From the gradient of the output, and which inputs want one, to the gradients of the inputs.
+type GradientsOf = dyn Fn(&[f32], &[bool]) -> Found + Send + Sync;
+
 /// What an operation needs for its backward pass.
 #[derive(Clone)]
 struct State {
     /// Of the inputs.
     shapes: Vec<Shape>,
-    gradients: Arc<dyn Fn(&[f32], &[bool]) -> Found + Send + Sync>,
+    gradients: Arc<GradientsOf>,
 }
 
 impl fmt::Debug for State {

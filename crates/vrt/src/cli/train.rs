@@ -1,7 +1,6 @@
 //! `vrt train`: weights from an option file.
 
 mod progress;
-mod ranks;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +10,8 @@ use serde_json::{Value, json};
 use vrt_train::Recipe;
 use vrt_train::parameters::Group;
 use vrt_train::plan::Plan;
-use vrt_train::ranks::Collective;
+use vrt_train::ranks::launch::detect;
+use vrt_train::ranks::{Collective, connect};
 use vrt_train::recipe::{Override, Parsed, Problem};
 use vrt_train::trainer::{RunOptions, Summary, train};
 
@@ -90,7 +90,7 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
     if arguments.plan {
         return plan(&parsed, global);
     }
-    let ranks = ranks::join()?;
+    let ranks: Arc<dyn Collective> = connect(detect(std::env::var_os)?.as_ref())?.into();
     match train_as(&ranks, parsed, arguments, global) {
         Ok((summary, recipe, folder)) if ranks.rank() == 0 => {
             conclude(&summary, &recipe, &folder, global)

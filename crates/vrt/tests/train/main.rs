@@ -305,6 +305,11 @@ fn plans_count_parameters_and_steps() {
     let plan: Value =
         serde_json::from_str(&bench.train(&["--plan", "--json"]).succeeded()).unwrap();
     assert_eq!((&plan["samples"], &plan["steps_per_epoch"]), (&json!(9), &json!(5)));
+    assert!(plan["step_bytes"].as_u64().unwrap() > 100_000_000, "{plan}");
+    let mut check = Command::new(env!("CARGO_BIN_EXE_vrt"));
+    check.current_dir(bench.folder.path()).args(["data", "check", "options.json"]);
+    let said = Ran::of(&mut check).succeeded();
+    assert!(said.contains("2 clips, 9 pairs of frames, 0 faults"), "{said}");
     assert_eq!(plan["parameters"].as_array().unwrap().len(), 2);
     assert_eq!(plan["options"]["train"]["G_optimizer_betas"], json!([0.9, 0.999]));
     assert_eq!(plan["missing"], json!([]));
