@@ -8,7 +8,7 @@ use crate::level::Level;
 use crate::mlp::{MlpBuffers, MlpSums, PackedMlpBackward};
 use crate::norm::{NormSums, add_gradients, normalise};
 use crate::outer::LayerSums;
-use crate::parallel::{SharedOutput, sum_parts, with_kept, with_scratch, zeros};
+use crate::parallel::{SharedOutput, sum_parts, with_kept, with_scratch};
 use crate::precision::Precision;
 use crate::product::Packed;
 use crate::window_attention::{BiasLayout, Columns, Found, Probability, Sinks};
@@ -74,42 +74,34 @@ impl Block<'_> {
         let output = SharedOutput::new(grad_x);
         let windows = self.windows();
         let runs = windows.clamp(1, RUNS);
-        let mut sums = zeros(backward.lens.iter().sum());
+        let mut sums = vec![0.0; backward.lens.iter().sum()];
+        let layout = BiasLayout::new(&self.geometry.windows);
         sum_parts(&mut sums, runs, |run, sum| {
             let mut sums = Sums::of(sum, &backward.lens);
-            for window in run * windows / runs..(run + 1) * windows / runs {
-                backward.window(window, values, &output, &mut sums);
-            }
+            // The bias's gradient is large beside its table's: only the latter meets other runs'.
+            with_scratch([layout.len()], |[bias]| {
+                bias.fill(0.0);
+                for window in run * windows / runs..(run + 1) * windows / runs {
+                    backward.window(window, values, &output, (&mut sums, &mut *bias));
+                }
+                layout.fold(&self.geometry.windows, bias, sums.table);
+            });
         });
-        self.parameters_of(&sums, &backward.lens)
-    }
-
-    /// The gradients of the parameters, from sums in the order and of the lengths of `lens`.
-    fn parameters_of(&self, mut sums: &[f32], lens: &[usize]) -> Vec<Vec<f32>> {
-        let windows = &self.geometry.windows;
-        let of_parameter = |(index, len): (usize, &usize)| {
-            let (own, rest) = sums.split_at(*len);
-            sums = rest;
-            if index != TABLE {
-                return own.to_vec();
-            }
-            let mut table = vec![0.0; windows.table_len()];
-            BiasLayout::new(windows).fold(windows, own, &mut table);
-            table
+        let mut rest = &sums[..];
+        let of_parameter = |len: &usize| {
+            let (own, behind) = rest.split_at(*len);
+            rest = behind;
+            own.to_vec()
         };
-        lens.iter().enumerate().map(of_parameter).collect()
+        backward.lens.iter().map(of_parameter).collect()
     }
 }
-
-/// Place of the table among the parameters.
-const TABLE: usize = 4;
 
 /// The gradients of a block's parameters, to be added to.
 struct Sums<'a> {
     norm1: NormSums<'a>,
     qkv: LayerSums<'a>,
-    /// As [`BiasLayout`] says.
-    bias: &'a mut [f32],
+    table: &'a mut [f32],
     proj: LayerSums<'a>,
     norm2: NormSums<'a>,
     mlp: MlpSums<'a>,
@@ -128,7 +120,7 @@ impl<'a> Sums<'a> {
         Self {
             norm1: NormSums { weight: next(), bias: next() },
             qkv: LayerSums { weight: next(), bias: next() },
-            bias: next(),
+            table: next(),
             proj: LayerSums { weight: next(), bias: next() },
             norm2: NormSums { weight: next(), bias: next() },
             mlp: MlpSums {
@@ -184,8 +176,7 @@ struct Held<'a, E> {
 impl<'a, E: Probability> Backward<'a, E> {
     fn new(level: Level, block: Block<'a>) -> Self {
         let (g, weights) = (block.geometry, block.weights);
-        let mut lens = g.parameters(weights.mutual.is_some());
-        lens[TABLE] = BiasLayout::new(&g.windows).len();
+        let lens = g.parameters(weights.mutual.is_some());
         let (c, attended) = (g.windows.channels, block.attended());
         let matrix = |weight: &[f32], sizes| Packed::matrix(level, weight, sizes, None);
         Self {
@@ -215,7 +206,7 @@ impl<'a, E: Probability> Backward<'a, E> {
         index: usize,
         values: BlockValues<'_>,
         output: &SharedOutput<'_>,
-        sums: &mut Sums<'_>,
+        (sums, bias): (&mut Sums<'_>, &mut [f32]),
     ) {
         let plan = &self.forward;
         let (channels, stride) = (plan.windows().channels, plan.block.attended());
@@ -255,7 +246,7 @@ impl<'a, E: Probability> Backward<'a, E> {
                 let from = |values| Input::Values(values);
                 gather(&window.places, from(values.x), output, (held.tokens, channels));
                 gather(&window.places, from(values.grad), output, (held.grad, channels));
-                self.gradients(&window, values.found, &mut held, sums);
+                self.gradients(&window, values.found, &mut held, (sums, bias));
                 scatter(&window.places, (held.grad, channels), output);
             });
         });
@@ -266,7 +257,7 @@ impl<'a, E: Probability> Backward<'a, E> {
         window: &Window,
         found: &[f32],
         held: &mut Held<'_, E>,
-        sums: &mut Sums<'_>,
+        (sums, bias): (&mut Sums<'_>, &mut [f32]),
     ) {
         let [of_attention, of_mlp] = self.forward.branches(window);
         held.middle.copy_from_slice(held.tokens);
@@ -277,7 +268,7 @@ impl<'a, E: Probability> Backward<'a, E> {
             self.mlp(of_mlp, held, sums);
         }
         if of_attention != 0.0 {
-            self.attention(window, of_attention, held, sums);
+            self.attention(window, of_attention, held, (sums, bias));
         }
     }
 
@@ -341,7 +332,13 @@ impl<'a, E: Probability> Backward<'a, E> {
     }
 
     /// From the gradient of what lies in the middle to that of the input.
-    fn attention(&self, window: &Window, factor: f32, held: &mut Held<'_, E>, sums: &mut Sums<'_>) {
+    fn attention(
+        &self,
+        window: &Window,
+        factor: f32,
+        held: &mut Held<'_, E>,
+        (sums, bias): (&mut Sums<'_>, &mut [f32]),
+    ) {
         let (level, plan) = (self.level(), &self.forward);
         let (channels, stride) = (plan.windows().channels, plan.block.attended());
         let regions = plan.regions(window);
@@ -369,7 +366,7 @@ impl<'a, E: Probability> Backward<'a, E> {
             // Without the code of places.
             plan.normalise(window, held.tokens, held.normal);
         }
-        let mut sinks = Sinks { qkv: &mut *held.grad_qkv, bias: &mut *sums.bias };
+        let mut sinks = Sinks { qkv: &mut *held.grad_qkv, bias };
         let own = found(stride - channels);
         plan.heads(false).gradients::<E>(held.qkv[0], regions, own, &mut sinks);
         sums.qkv.add::<E>(level, held.grad_qkv, held.normal);

@@ -9,7 +9,7 @@ use crate::outer::{Table, add_outer};
 use crate::parallel::{for_each_part, sum_parts, with_scratch, zeros};
 
 /// Tasks that sum the gradient of a weight, each with a copy of its own.
-const WEIGHT_PARTS: usize = 16;
+const WEIGHT_PARTS: usize = 8;
 
 /// Values that one task computes.
 const TASK_VALUES: usize = 1 << 14;
