@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::level::Level;
 
-/// What the factors of products are rounded to when restoring.
+/// What the factors of products are rounded to.
 ///
 /// Sums, norms, the softmax and all that is added to the residual streams are `f32` either way, and
 /// so are activations in memory.
@@ -37,8 +37,8 @@ impl Precision {
         CURRENT.get()
     }
 
-    /// Calls `work`, whose fused operations have this precision; those of `ops`, which training
-    /// uses, stay `f32`.
+    /// Calls `work`, whose fused operations have this precision; those of `ops`, which
+    /// other devices compose, stay `f32`.
     pub fn scope<T>(self, work: impl FnOnce() -> T) -> T {
         let _restore = Restore(CURRENT.replace(self));
         work()
