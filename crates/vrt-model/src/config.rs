@@ -14,6 +14,8 @@ pub const SCALED_STAGES: usize = 7;
 pub const RGB_CHANNELS: usize = 3;
 /// Frames that attend to each other in mutual attention.
 pub const PAIR: usize = 2;
+/// Pixels of a side that a folded network takes as one.
+pub(crate) const FOLD: usize = 2;
 /// Samples of a frame seen through the warp of one neighbour.
 const WARPED_SAMPLES: usize = 4;
 /// Pixels of full size that an offset may lie from its flow.
@@ -86,6 +88,9 @@ pub struct VrtFields {
     pub in_channels: usize,
     /// Whether the input's last channel is a map of the noise level (σ / 255).
     pub noise_map: bool,
+    /// Pixels of a side that the network takes as one, their channels side by side: 1 as published,
+    /// or 2, which costs a quarter. Pictures come out at the size they went in.
+    pub fold: usize,
     /// Frames, rows and columns of an attention window.
     pub window: [usize; 3],
     /// Blocks of each of the seven stages, then of each entry of stage 8.
@@ -119,6 +124,7 @@ impl Default for VrtFields {
             upscale: 1,
             in_channels: RGB_CHANNELS + 1,
             noise_map: false,
+            fold: 1,
             window: [6, 8, 8],
             depths: entries(8, 4),
             embed_dims: entries(120, 180),
@@ -249,6 +255,16 @@ impl VrtConfig {
         self.fields.noise_map
     }
 
+    /// Pixels of a side that the network takes as one.
+    pub fn fold(&self) -> usize {
+        self.fields.fold
+    }
+
+    /// Channels that as many channels of pictures have inside the network.
+    pub(crate) fn folded(&self, channels: usize) -> usize {
+        channels * self.fields.fold * self.fields.fold
+    }
+
     /// Frames, rows and columns of an attention window.
     pub fn window(&self) -> [usize; 3] {
         self.fields.window
@@ -319,7 +335,7 @@ impl VrtConfig {
             Reach::None => self.fields.in_channels,
             _ => {
                 let views = 1 + PAIR * WARPED_SAMPLES;
-                views * self.fields.in_channels + usize::from(self.fields.noise_map)
+                views * self.folded(self.fields.in_channels) + usize::from(self.fields.noise_map)
             }
         }
     }
@@ -377,16 +393,16 @@ impl VrtConfig {
 
     /// The number that rows and columns of what the network computes on are a multiple of.
     pub fn size_multiple(&self) -> usize {
-        SIZE_MULTIPLE
+        SIZE_MULTIPLE * self.fields.fold
     }
 
-    /// The size `[frames, rows, columns]` that a clip of this size is padded to: multiples of 8,
-    /// and large enough for one whole window of mutual attention at the smallest scale.
+    /// The size `[frames, rows, columns]` that a clip of this size is padded to: multiples of
+    /// [`size_multiple`](Self::size_multiple), and large enough for one whole window of mutual attention at the smallest scale.
     pub fn padded(&self, [d, h, w]: [usize; 3]) -> [usize; 3] {
         let [_, wh, ww] = self.fields.window;
-        let padded = |size: usize, window: usize| {
-            size.max(SIZE_MULTIPLE * window).next_multiple_of(SIZE_MULTIPLE)
-        };
+        let multiple = self.size_multiple();
+        let padded =
+            |size: usize, window: usize| size.max(multiple * window).next_multiple_of(multiple);
         [d.max(PAIR), padded(h, wh), padded(w, ww)]
     }
 }

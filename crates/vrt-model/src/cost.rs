@@ -80,7 +80,7 @@ impl Flops {
     /// Those of one forward pass over a clip of `[frames, rows, columns]`.
     pub fn of(config: &VrtConfig, size: [usize; 3]) -> Self {
         let mut flops = Self::default();
-        let size = Size::of(config.padded(size));
+        let size = Size::inside(config, size);
         let first = config.first_channels();
         flops.conv(Work::Other, size.pixels(), [config.first_conv_inputs(), first], KERNEL);
         if config.reach().frames() > 0 {
@@ -212,7 +212,7 @@ impl Flops {
         }
         let mut pixels = size.pixels();
         if config.upscale() == 1 {
-            self.conv(Work::Other, pixels, [first, out], KERNEL);
+            self.conv(Work::Other, pixels, [first, config.folded(out)], KERNEL);
             return;
         }
         self.conv(Work::Upsample, pixels, [first, HEAD_WIDTH], KERNEL);
@@ -244,6 +244,12 @@ struct Windows {
 }
 
 impl Size {
+    /// That of the first features for a clip of `[frames, rows, columns]`.
+    fn inside(config: &VrtConfig, size: [usize; 3]) -> Self {
+        let [frames, height, width] = config.padded(size);
+        Self::of([frames, height / config.fold(), width / config.fold()])
+    }
+
     fn of([frames, height, width]: [usize; 3]) -> Self {
         Self { frames, height, width }
     }

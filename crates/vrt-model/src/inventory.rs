@@ -233,7 +233,7 @@ impl VrtConfig {
             return;
         }
         if self.upscale() == 1 {
-            list.conv3d("conv_last", [first, out], Work::Other);
+            list.conv3d("conv_last", [first, self.folded(out)], Work::Other);
             return;
         }
         list.conv3d("conv_before_upsample.0", [first, HEAD_WIDTH], Work::Upsample);

@@ -15,7 +15,7 @@ use crate::layers::{FrameConv, Linear, Norm, clips, frames};
 use crate::parameters::{Builder, Built, Values};
 use crate::pass::Pass;
 use crate::reconstruct::Head;
-use crate::resample::reflect_to;
+use crate::resample::{halve, reflect_to, space_to_depth};
 use crate::shapes::Shapes;
 use crate::stage::Stage;
 use crate::tiled::Watch;
@@ -160,7 +160,7 @@ impl Vrt {
         Some(y.slice([0..b, 0..frames.min(d), 0..s * h, 0..s * w, 0..channels]))
     }
 
-    /// The published network: sizes are multiples of 8 and large enough for its windows.
+    /// The network itself: sizes are multiples of what the configuration says and large enough for its windows.
     fn forward_padded(
         &self,
         x: Tensor<5>,
@@ -172,17 +172,30 @@ impl Vrt {
         let Some(spynet) = &self.spynet else {
             return self.between(pictures, pass, parts);
         };
-        let flows = ClipFlows::of(pictures.clone(), spynet, self.config.reach().frames());
+        let flows =
+            ClipFlows::of(self.halved(pictures.clone()), spynet, self.config.reach().frames());
         parts.done()?;
         let noise = usize::from(self.config.noise_map());
-        let sharp = x.clone().narrow(4, 0, channels - noise);
-        let mut seen = with_neighbours(sharp, &flows.scales[0]).to_vec();
+        let seen = x.clone().narrow(4, 0, channels - noise);
+        let seen = if self.folds() { space_to_depth(seen) } else { seen };
+        let mut seen = with_neighbours(seen, &flows.scales[0]).to_vec();
         if noise == 1 {
-            seen.push(x.narrow(4, channels - 1, 1));
+            seen.push(self.halved(x.narrow(4, channels - 1, 1)));
         }
         let first = self.conv_first.forward_joined(seen, Activation::None);
         let body = self.body(first, Some(&flows), pass, parts)?;
         Some(self.head.forward(body, pictures))
+    }
+
+    /// Whether two rows and two columns are one to the network.
+    fn folds(&self) -> bool {
+        self.config.fold() > 1
+    }
+
+    /// At the size that the network works at: the means of what it folds.
+    fn halved(&self, x: Tensor<5>) -> Tensor<5> {
+        let d = x.dims()[1];
+        if self.folds() { clips(halve(frames(x)), d) } else { x }
     }
 
     /// Interpolation: brightness is taken out before and put back after.
@@ -269,7 +282,7 @@ fn head(b: &mut Builder<'_>, config: &VrtConfig) -> Head {
     let (inputs, outputs) = (config.first_channels(), config.out_channels());
     match (config.fuse_inputs(), config.upscale()) {
         (Some(inputs), _) => Head::between(b, inputs, outputs),
-        (None, 1) => Head::same(b, inputs, outputs),
+        (None, 1) => Head::same(b, [inputs, outputs], config.fold() > 1),
         (None, scale) => Head::larger(b, inputs, outputs, scale),
     }
 }

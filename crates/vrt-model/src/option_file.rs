@@ -11,7 +11,7 @@ use crate::config::{ConfigError, RGB_CHANNELS, Reach, VrtConfig, VrtFields};
 use crate::similar::nearest;
 
 /// Keys of `netG` that make the network.
-const NETWORK_KEYS: [&str; 16] = [
+const NETWORK_KEYS: [&str; 17] = [
     "upscale",
     "in_chans",
     "out_chans",
@@ -27,6 +27,7 @@ const NETWORK_KEYS: [&str; 16] = [
     "pa_frames",
     "deformable_groups",
     "nonblind_denoising",
+    "fold",
     "net_type",
 ];
 
@@ -144,6 +145,17 @@ struct Network {
     deformable_groups: usize,
     #[serde(default)]
     nonblind_denoising: bool,
+    /// Not a published key: written only where it says something.
+    #[serde(default = "unfolded", skip_serializing_if = "is_unfolded")]
+    fold: usize,
+}
+
+fn unfolded() -> usize {
+    1
+}
+
+fn is_unfolded(fold: &usize) -> bool {
+    *fold == 1
 }
 
 fn rgb() -> usize {
@@ -229,6 +241,7 @@ pub fn to_json(config: &VrtConfig) -> Value {
         pa_frames: fields.reach.pa_frames(),
         deformable_groups: fields.deformable_groups,
         nonblind_denoising: fields.noise_map,
+        fold: fields.fold,
     })
 }
 
@@ -291,6 +304,7 @@ fn config(network: Network) -> Result<VrtConfig, OptionError> {
         upscale: network.upscale.unwrap_or(1),
         in_channels: network.in_chans.unwrap_or(RGB_CHANNELS),
         noise_map: network.nonblind_denoising,
+        fold: network.fold,
         window: network.window_size,
         depths: network.depths,
         embed_dims: network.embed_dims,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::{
-    ConfigError, MAX_DEPTH, MAX_ENTRIES, PAIR, RGB_CHANNELS, Reach, SCALED_STAGES, VrtConfig,
+    ConfigError, FOLD, MAX_DEPTH, MAX_ENTRIES, PAIR, RGB_CHANNELS, Reach, SCALED_STAGES, VrtConfig,
     VrtFields,
 };
 use crate::inventory::{HEAD_WIDTH, KERNEL, PER_TAP};
@@ -31,6 +31,8 @@ const LANDMARKS: [&str; 12] = [
 ];
 /// Views of a frame that the first convolution sees: itself and four samples of two neighbours.
 const VIEWS: usize = 9;
+/// RGB of the pixels that are one to a folded network.
+const FOLDED_RGB: usize = RGB_CHANNELS * FOLD * FOLD;
 /// Entries of the published upsampler's list per factor.
 const UPSAMPLE_ENTRIES: usize = 5;
 /// Names of an unknown checkpoint that an error shows.
@@ -127,8 +129,8 @@ impl Reading<'_> {
         let refining: Vec<Entry> = refining.collect::<Result<_, _>>()?;
         let (window, plane) = self.window(&stages, &refining)?;
         let (reach, deformable_groups) = self.alignment(stages[0].channels)?;
-        let (in_channels, noise_map) = self.inputs(reach)?;
-        self.check_outputs()?;
+        let fold = self.fold()?;
+        let (in_channels, noise_map) = self.inputs(reach, fold)?;
         let independent = refining.iter().enumerate();
         let independent = independent.filter(|(_, entry)| entry.rows == plane);
         let independent = independent.map(|(i, _)| SCALED_STAGES + i).collect();
@@ -140,6 +142,7 @@ impl Reading<'_> {
             upscale: self.upscale()?,
             in_channels,
             noise_map,
+            fold,
             window,
             depths: entries().map(|entry| entry.blocks).collect(),
             embed_dims: entries().map(|entry| entry.channels).collect(),
@@ -266,14 +269,15 @@ impl Reading<'_> {
     }
 
     /// Channels of the input without the noise map, and whether there is one.
-    fn inputs(&self, reach: Reach) -> Result<(usize, bool), RecogniseError> {
+    fn inputs(&self, reach: Reach, fold: usize) -> Result<(usize, bool), RecogniseError> {
         let name = "conv_first.weight";
         let [_, inputs, _, _, _] = self.sizes(name)?;
         if reach == Reach::None {
             return Ok((inputs, false));
         }
-        match inputs % VIEWS {
-            noise @ (0 | 1) => Ok((inputs / VIEWS, noise == 1)),
+        let seen = VIEWS * fold * fold;
+        match inputs % seen {
+            noise @ (0 | 1) => Ok((inputs / seen, noise == 1)),
             _ => Err(self.wrong(name, "its inputs are 9 views of each channel and a noise map")),
         }
     }
@@ -308,11 +312,16 @@ impl Reading<'_> {
         }
     }
 
-    fn check_outputs(&self) -> Result<(), RecogniseError> {
+    /// Pixels of a side that are one to the network, which its outputs tell.
+    fn fold(&self) -> Result<usize, RecogniseError> {
         let name = "conv_last.weight";
         match self.shapes.get(name).map(Vec::as_slice) {
-            Some([RGB_CHANNELS, ..]) => Ok(()),
-            _ => Err(self.wrong(name, "networks put out RGB, 3 channels")),
+            Some([RGB_CHANNELS, ..]) => Ok(1),
+            Some([FOLDED_RGB, ..]) => Ok(FOLD),
+            _ => {
+                let expected = "networks put out RGB, 3 channels, or 12 for pixels folded by 2";
+                Err(self.wrong(name, expected))
+            }
         }
     }
 

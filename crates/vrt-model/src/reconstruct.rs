@@ -6,7 +6,7 @@ use vrt_kernels::conv::Activation;
 
 use crate::layers::{Conv, ConvShape, FrameConv, clips, frames};
 use crate::parameters::Builder;
-use crate::resample::{Align, pixel_shuffle, reflect_around, resize_bilinear};
+use crate::resample::{Align, depth_to_space, pixel_shuffle, reflect_around, resize_bilinear};
 
 /// Channels before and in the upsampler, and behind the fusion of frames.
 pub(crate) const WIDTH: usize = 64;
@@ -66,6 +66,9 @@ pub(crate) enum Head {
 #[derive(Module, Debug)]
 pub(crate) struct SameSize {
     conv_last: FrameConv,
+    /// Whether features are those of two rows and two columns.
+    #[module(skip)]
+    folded: bool,
 }
 
 /// Output `scale` times as large.
@@ -86,9 +89,11 @@ pub(crate) struct Between {
 }
 
 impl Head {
-    pub(crate) fn same(b: &mut Builder<'_>, inputs: usize, outputs: usize) -> Self {
+    /// `folded` of two rows and two columns has four times the outputs.
+    pub(crate) fn same(b: &mut Builder<'_>, [inputs, outputs]: [usize; 2], folded: bool) -> Self {
+        let outputs = if folded { 4 * outputs } else { outputs };
         let shape = ConvShape { inputs, outputs, kernel: 3 };
-        Self::Same(SameSize { conv_last: FrameConv::new(b, "conv_last", shape) })
+        Self::Same(SameSize { conv_last: FrameConv::new(b, "conv_last", shape), folded })
     }
 
     pub(crate) fn larger(b: &mut Builder<'_>, inputs: usize, outputs: usize, scale: usize) -> Self {
@@ -114,14 +119,22 @@ impl Head {
     /// # Shapes
     ///
     /// - `x`: features `[b, d, h, w, c]`
-    /// - `pictures`: the input's RGB `[b, d, h, w, 3]`, which the network's answer is added to
+    /// - `pictures`: the input's RGB `[b, d, h, w, 3]`, or twice as high and wide for features of
+    ///   folded pictures, which the network's answer is added to
     /// - output: `[b, d', h', w', 3]`
     pub(crate) fn forward(&self, x: Tensor<5>, pictures: Tensor<5>) -> Tensor<5> {
         match self {
-            Self::Same(head) => head.conv_last.forward(x) + pictures,
+            Self::Same(head) => head.forward(x) + pictures,
             Self::Larger(head) => head.forward(x, pictures),
             Self::Between(head) => head.forward(x),
         }
+    }
+}
+
+impl SameSize {
+    fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+        let y = self.conv_last.forward(x);
+        if self.folded { depth_to_space(y) } else { y }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{PAIR, RGB_CHANNELS, Reach, SCALED_STAGES, VrtFields, scaled};
+use super::{FOLD, PAIR, RGB_CHANNELS, Reach, SCALED_STAGES, VrtFields, scaled};
 
 /// Factors that the upsampler knows.
 const UPSCALES: [usize; 5] = [1, 2, 3, 4, 8];
@@ -165,6 +165,15 @@ pub enum ConfigProblem {
         /// The last entry there is.
         last: usize,
     },
+    /// Only networks that align and keep the size of pictures fold them.
+    #[error(
+        "fold is {fold}: networks fold 1 pixel, or 2 if they align frames (pa_frames above 0) and \
+         keep their size (upscale 1)"
+    )]
+    Fold {
+        /// Pixels of a side.
+        fold: usize,
+    },
     /// Interpolation is RGB to RGB at one size.
     #[error("a network without alignment (pa_frames 0) takes no {what}")]
     WithoutAlignment {
@@ -196,6 +205,10 @@ pub(super) fn check(fields: &VrtFields) -> Result<(), ConfigError> {
 fn check_numbers(fields: &VrtFields, problems: &mut Vec<ConfigProblem>) {
     if !UPSCALES.contains(&fields.upscale) {
         problems.push(ConfigProblem::Upscale { got: fields.upscale });
+    }
+    let foldable = fields.upscale == 1 && fields.reach != Reach::None;
+    if fields.fold != 1 && !(fields.fold == FOLD && foldable) {
+        problems.push(ConfigProblem::Fold { fold: fields.fold });
     }
     let [d, h, w] = fields.window;
     let mut numbers = vec![

@@ -11,10 +11,10 @@ pub(crate) fn valid_fields() -> impl Strategy<Value = VrtFields> {
         prop::collection::vec(1_usize..9, SCALED_STAGES),
         prop::collection::vec((1_usize..6, any::<bool>()), 1..5),
     );
-    let rest = (any::<bool>(), 2_usize..9, 1_usize..9, 1_usize..3);
+    let rest = (any::<[bool; 2]>(), 2_usize..9, 1_usize..9, 1_usize..3);
     (kind, shape, rest).prop_map(|((reach, upscale, in_channels), shape, rest)| {
         let (widths, refined, depths, refine) = shape;
-        let (noise_map, frames, side, heads) = rest;
+        let ([noise_map, folded], frames, side, heads) = rest;
         let reach = Reach::from_frames(reach).expect("0 to 3");
         let aligned = reach != Reach::None;
         // 12 divides by every reach, by 4, and by the heads and groups below.
@@ -26,6 +26,7 @@ pub(crate) fn valid_fields() -> impl Strategy<Value = VrtFields> {
             upscale: if aligned { upscale } else { 1 },
             in_channels: if aligned { in_channels } else { RGB_CHANNELS },
             noise_map: aligned && noise_map,
+            fold: if aligned && folded && upscale == 1 { FOLD } else { 1 },
             window: [frames, side, side],
             depths: depths.into_iter().chain(refine.iter().map(|&(n, _)| n)).collect(),
             embed_dims,
@@ -81,8 +82,10 @@ proptest! {
         let config = VrtConfig::new(fields).expect("valid");
         let [d, h, w] = config.padded(size);
         prop_assert!(d == size[0].max(2) && h >= size[1] && w >= size[2]);
-        prop_assert!(h % 8 == 0 && w % 8 == 0);
-        prop_assert!(h / 8 >= config.window()[1] && w / 8 >= config.window()[2]);
+        let multiple = 8 * config.fold();
+        prop_assert!(h % multiple == 0 && w % multiple == 0);
+        let [_, wh, ww] = config.window();
+        prop_assert!(h / multiple >= wh && w / multiple >= ww);
         prop_assert_eq!(config.padded([d, h, w]), [d, h, w]);
     }
 

@@ -21,11 +21,11 @@ pub(super) const PACKED_SHARE: u128 = 4;
 /// processor restores: the program, weights, what is kept from part to part, and the fullest part.
 /// A prediction, for planning tiles; saturates where no machine follows.
 pub fn peak_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
-    let size = Size::of(config.padded(size));
+    let size = Size::inside(config, size);
     let weights = config.tensors().iter().map(|spec| TensorSpec::len(spec) as u128).sum::<u128>();
     let first = config.first_channels();
     // The clip and its padded form.
-    let clip = 2 * config.input_channels() as u128 * size.pixels();
+    let clip = 2 * config.folded(config.input_channels()) as u128 * size.pixels();
     let flows = flows(config, size);
     let mut peak = flowing(config, size).max(neighbours(config, size));
     // Kept for all of the body: what the first convolution made, flows, and the outputs of the
@@ -122,7 +122,7 @@ fn head(config: &VrtConfig, size: Size) -> u128 {
         return first * pixels + (inputs + 3 * HEAD_WIDTH) as u128 * one;
     }
     if config.upscale() == 1 {
-        return (first + 2 * config.out_channels() as u128) * pixels;
+        return (first + 2 * config.folded(config.out_channels()) as u128) * pixels;
     }
     let (factor, times) = upsample_steps(config.upscale());
     let larger = (factor * factor) as u128;

@@ -27,7 +27,7 @@ pub struct Step<'a> {
 /// program, weights with gradients, means and averages, and what is kept for the backward pass. A
 /// prediction, for planning crops and batches; saturates where no machine follows.
 pub fn step_bytes(config: &VrtConfig, step: Step<'_>) -> u64 {
-    let size = Size::of(config.padded(step.size));
+    let size = Size::inside(config, step.size);
     let weights = config.tensors().iter().map(|spec| TensorSpec::len(spec) as u128).sum::<u128>();
     let per_weight = PER_WEIGHT + u128::from(step.averages);
     let weights = weights * per_weight + weights / PACKED_SHARE;
@@ -41,7 +41,8 @@ fn kept(config: &VrtConfig, size: Size, keeps: &[bool]) -> u128 {
     let keeps = |entry: usize| keeps.get(entry).copied().unwrap_or(false);
     let pixels = size.pixels();
     // The clip twice, what the first convolution sees and makes.
-    let clip = 2 * config.input_channels() + config.first_conv_inputs() + config.first_channels();
+    let clip = 2 * config.folded(config.input_channels()) + config.first_conv_inputs();
+    let clip = clip + config.first_channels();
     let mut values = clip as u128 * pixels + flowing(config, size);
     for stage in config.stages() {
         values += in_stage(config, &stage, size, keeps(stage.index));
@@ -104,7 +105,8 @@ fn aligning(config: &VrtConfig, channels: usize) -> u128 {
 
 /// Values of the head that are kept.
 fn head(config: &VrtConfig, size: Size) -> u128 {
-    let (first, out) = (config.first_channels() as u128, config.out_channels() as u128);
+    let (first, out) =
+        (config.first_channels() as u128, config.folded(config.out_channels()) as u128);
     let pixels = size.pixels();
     if let Some(inputs) = config.fuse_inputs() {
         let one = Size { frames: 1, ..size }.pixels();
