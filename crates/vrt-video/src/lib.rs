@@ -17,6 +17,7 @@ mod picture;
 mod prepare;
 mod probe;
 mod scene;
+mod simulate;
 mod sink;
 mod source;
 mod stream;
@@ -43,6 +44,10 @@ pub use prepare::{
 };
 pub use probe::{OtherStream, Probe, VideoStream, probe};
 pub use scene::SceneDetector;
+pub use simulate::{
+    ClipRecord, LayerRecord, Part, SensorNoise, SimulateError, SimulatedSet, SimulationOptions,
+    simulate,
+};
 pub use sink::ffmpeg::FfmpegSink;
 pub use sink::folder::{FolderSink, FolderSinkOptions};
 pub use sink::picture::PictureSink;

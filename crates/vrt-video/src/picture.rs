@@ -249,6 +249,32 @@ impl Encoded {
     }
 }
 
+/// A decoded picture of which parts are taken, with its samples as the file has them.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    path: PathBuf,
+    image: DynamicImage,
+}
+
+impl Decoded {
+    /// The picture in the file `path`.
+    pub(crate) fn read(path: &Path) -> Result<Self, VideoError> {
+        let image = upright(open(path, 0)?).map_err(|reason| failed(path, 0, reason))?;
+        Ok(Self { path: path.to_path_buf(), image })
+    }
+
+    /// Bytes that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.image.as_bytes().len()
+    }
+
+    /// The part `region` of it, R, G, B, which must lie in it.
+    pub(crate) fn cut(&self, region: Region) -> Result<Frame, VideoError> {
+        cut(&self.image, region, PictureChannels::Rgb)
+            .map_err(|reason| failed(&self.path, 0, reason))
+    }
+}
+
 /// A part of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Region {

@@ -95,6 +95,89 @@ fn clips_are_degraded() {
     assert!(filled.failed().contains("is not empty"));
 }
 
+/// Three stills of waves, one of them in a folder of its own.
+fn stills() -> TempDir {
+    let root = tempdir().unwrap();
+    for (at, name) in ["a.png", "b.png", "deep/c.png"].into_iter().enumerate() {
+        let path = root.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let pace = 0.2 + 0.1 * at as f32;
+        let samples = (0..240 * 200).flat_map(|place| {
+            let (x, y) = ((place % 240) as f32, (place / 240) as f32);
+            [(x * pace).sin(), (y * pace).cos(), ((x + y) * pace).sin()].map(|v| 0.5 + 0.4 * v)
+        });
+        let picture = Frame::new(240, 200, 3, samples.collect());
+        write_picture(&path, &picture, BitDepth::Eight, false).unwrap();
+    }
+    root
+}
+
+#[test]
+fn clips_are_simulated_and_fit_to_train_on() {
+    let (source, root) = (stills(), tempdir().unwrap());
+    for upscale in ["1", "2"] {
+        let out = root.path().join(upscale);
+        let mut arguments = vec!["data", "simulate", text(source.path()), text(&out)];
+        arguments.extend(["--clips", "3", "--frames", "4", "--size", "48x40"]);
+        arguments.extend(["--compress-share", "0", "--upscale", upscale]);
+        let said = vrt(&arguments).succeeded();
+        assert!(said.contains("3 clips, 12 frames of 3 stills"), "{said}");
+        assert!(vrt(&arguments).failed().contains("is not empty"));
+
+        let [sharp, degraded, list] = ["GT", "LQ", "meta_info.txt"].map(|name| out.join(name));
+        let mut check = vec!["--json", "data", "check", "--gt", text(&sharp)];
+        check.extend(["--lq", text(&degraded), "--meta-info", text(&list), "--scale", upscale]);
+        let report: Value = serde_json::from_str(&vrt(&check).succeeded()).unwrap();
+        assert_eq!((&report["pairs"], &report["faults"]), (&12.into(), &0.into()));
+
+        let record = std::fs::read_to_string(out.join("simulate.json")).unwrap();
+        let record: Value = serde_json::from_str(&record).unwrap();
+        assert_eq!(record["stills"], serde_json::json!(["a.png", "b.png", "deep/c.png"]));
+        assert_eq!(
+            (&record["options"]["width"], &record["options"]["part"]),
+            (&48.into(), &"train".into())
+        );
+        assert_eq!(record["clips"].as_array().unwrap().len(), 3);
+    }
+}
+
+#[test]
+fn what_cannot_be_simulated_is_told() {
+    let (source, root) = (stills(), tempdir().unwrap());
+    let out = root.path().join("out");
+    let with = |flags: &[&str]| {
+        let mut arguments = vec!["data", "simulate", text(source.path()), text(&out)];
+        arguments.extend(flags);
+        vrt(&arguments)
+    };
+    for flags in [
+        &["--clips", "0"][..],
+        &["--frames", "0"],
+        &["--size", "48"],
+        &["--size", "8x48"],
+        &["--size", "5000x48"],
+        &["--size", "49x48", "--upscale", "2"],
+        &["--upscale", "3"],
+        &["--max-blur", "0"],
+        &["--still-share", "1.1"],
+        &["--noise=nan"],
+        &["--compress-share=-0.1"],
+    ] {
+        assert_eq!(with(flags).code, 2, "{flags:?}");
+    }
+    let small = with(&[]).failed();
+    assert!(small.contains("a.png") && small.contains("240×200"), "{small}");
+    let few = with(&["--size", "48x40", "--part", "test"]).failed();
+    assert!(few.contains("every tenth"), "{few}");
+    assert!(!out.exists());
+    std::fs::write(source.path().join("deep/d.png"), "no picture").unwrap();
+    let broken = with(&["--size", "48x40"]).failed();
+    assert!(broken.contains("d.png") && broken.contains("cannot be decoded"), "{broken}");
+    let empty = tempdir().unwrap();
+    let none = vrt(&["data", "simulate", text(empty.path()), text(&out)]).failed();
+    assert!(none.contains("holds no picture"), "{none}");
+}
+
 #[test]
 fn wrong_flags_are_wrong_usage() {
     let (source, root) = (download(), tempdir().unwrap());

@@ -42,7 +42,8 @@ impl Scale {
 pub fn bicubic(frame: &Frame, scale: Scale) -> Frame {
     assert!(scale.factor() > 0.0 && scale.factor().is_finite(), "bicubic: {scale:?}");
     let (width, height, channels) = (frame.width(), frame.height(), frame.channels());
-    let (columns, rows) = (taps(width, scale), taps(height, scale));
+    let of = |pixels| taps(pixels, scale.side(pixels), scale.factor());
+    let (columns, rows) = (of(width), of(height));
     // Down the columns of the picture first: every row of the result is a sum of rows.
     let stride = width * channels;
     let tall: Vec<f64> = rows
@@ -73,13 +74,13 @@ pub fn bicubic(frame: &Frame, scale: Scale) -> Frame {
     Frame::new(columns.len(), rows.len(), channels, samples)
 }
 
-/// For each pixel of a side's result, the pixels it is made of, and their weights, which sum to 1.
-fn taps(pixels: usize, scale: Scale) -> Vec<Vec<(usize, f64)>> {
-    let factor = scale.factor();
+/// For each of the `side` pixels that `pixels` become when multiplied by `factor`, the pixels it is
+/// made of, and their weights, which sum to 1.
+pub(crate) fn taps(pixels: usize, side: usize, factor: f64) -> Vec<Vec<(usize, f64)>> {
     // The kernel is stretched, never squeezed.
     let stretch = factor.min(1.0);
     let reach = 2.0 / stretch;
-    (0..scale.side(pixels))
+    (0..side)
         .map(|at| {
             let center = (at as f64 + 0.5) / factor - 0.5;
             let first = (center - reach).floor() as i64;
@@ -104,7 +105,7 @@ fn mirrored(place: i64, pixels: usize) -> usize {
 }
 
 /// The kernel of cubic convolution with a = −½.
-fn cubic(x: f64) -> f64 {
+pub(crate) fn cubic(x: f64) -> f64 {
     let x = x.abs();
     if x <= 1.0 {
         (1.5 * x - 2.5) * x * x + 1.0
@@ -142,7 +143,7 @@ mod tests {
     /// The weights of the pixel `at` of a result, by the pixel of the source.
     fn weights(at: usize, scale: Scale) -> Vec<f64> {
         let mut weights = vec![0.0; 64];
-        for (place, weight) in &taps(64, scale)[at] {
+        for (place, weight) in &taps(64, scale.side(64), scale.factor())[at] {
             weights[*place] += weight;
         }
         weights.into_iter().skip_while(|w| *w == 0.0).take_while(|w| *w != 0.0).collect()
@@ -155,7 +156,7 @@ mod tests {
         // k(x/3)/3 at x = −5 … 5; at ±3 the kernel is zero, but for rounding.
         let thirds = [-1.0, -2.0, 0.0, 9.0, 21.0, 27.0, 21.0, 9.0, 0.0, -2.0, -1.0];
         let mut found = vec![0.0; 64];
-        for (place, weight) in &taps(64, Scale::Down(3))[10] {
+        for (place, weight) in &taps(64, 22, 1.0 / 3.0)[10] {
             found[*place] += weight;
         }
         for (actual, expected) in found[26..].iter().zip(thirds) {

@@ -36,15 +36,27 @@ pub fn compress(
     crf: u8,
     programs: &Programs,
 ) -> Result<Compressed, VideoError> {
+    compress_on(source, crf, None, programs)
+}
+
+/// [`compress`], with the encoder's number of threads, on which its choices depend, where it is
+/// stated.
+pub(crate) fn compress_on(
+    source: &mut dyn FrameSource,
+    crf: u8,
+    threads: Option<usize>,
+    programs: &Programs,
+) -> Result<Compressed, VideoError> {
     let folder = tempfile::Builder::new()
         .prefix("vrt-")
         .tempdir()
         .map_err(|source| VideoError::Create { path: std::env::temp_dir(), source })?;
     let path = folder.path().join("clip.mp4");
-    let codec = ["-c:v", "libx264", "-crf", &crf.min(MAX_CRF).to_string(), "-pix_fmt", "yuv420p"]
-        .map(str::to_owned);
+    let crf = crf.min(MAX_CRF).to_string();
+    let codec = ["-c:v", "libx264", "-crf", &crf, "-pix_fmt", "yuv420p"].map(str::to_owned);
+    let threads = threads.into_iter().flat_map(|count| ["-threads".to_owned(), count.to_string()]);
     let options = SinkOptions {
-        codec_arguments: Some(codec.to_vec()),
+        codec_arguments: Some(codec.into_iter().chain(threads).collect()),
         programs: programs.clone(),
         ..SinkOptions::default()
     };

@@ -42,14 +42,14 @@ pub fn average(frames: &[&Frame], light: Light) -> Frame {
 }
 
 /// Light of a stored sample (IEC 61966-2-1); samples below 0 are odd to those above.
-fn to_light(sample: f64) -> f64 {
+pub(crate) fn to_light(sample: f64) -> f64 {
     let size = sample.abs();
     let light = if size <= 0.040_45 { size / 12.92 } else { ((size + 0.055) / 1.055).powf(2.4) };
     light.copysign(sample)
 }
 
 /// The stored sample of an amount of light.
-fn from_light(light: f64) -> f64 {
+pub(crate) fn from_light(light: f64) -> f64 {
     let size = light.abs();
     let sample =
         if size <= 0.003_130_8 { 12.92 * size } else { 1.055 * size.powf(1.0 / 2.4) - 0.055 };

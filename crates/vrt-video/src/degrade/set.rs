@@ -117,7 +117,8 @@ pub fn degrade_set(
     Ok(done)
 }
 
-fn refuse_filled(folder: &Path) -> Result<(), VideoError> {
+/// Only a folder that is not there yet, or empty, is written to.
+pub(crate) fn refuse_filled(folder: &Path) -> Result<(), VideoError> {
     let filled = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
     if filled || folder.is_file() {
         return Err(VideoError::NotEmpty { path: folder.to_path_buf() });
@@ -130,7 +131,8 @@ fn sink_of(root: &Path, clip: &ClipFolder) -> Result<Box<FolderSink>, VideoError
     FolderSink::create(&root.join(&clip.name), options).map(Box::new)
 }
 
-fn each(
+/// Every frame of `source`, changed, under its name; how many there were.
+pub(crate) fn each(
     source: &mut dyn FrameSource,
     sink: &mut dyn FrameSink,
     mut change: impl FnMut(Frame) -> Frame,

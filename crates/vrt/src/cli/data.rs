@@ -1,8 +1,9 @@
-//! `vrt data`: frames to train on, regrouped, checked and made worse.
+//! `vrt data`: frames to train on, regrouped, checked, made worse and simulated.
 
 mod check;
 mod degrade;
 mod prepare;
+mod simulate;
 
 use clap::{Args, Subcommand};
 
@@ -24,6 +25,8 @@ enum Command {
     Check(check::Arguments),
     /// Makes clips worse: smaller, blurred, noisy or compressed
     Degrade(degrade::Arguments),
+    /// Makes blurred clips and their sharp truth of still pictures
+    Simulate(simulate::Arguments),
 }
 
 /// Runs the command.
@@ -32,6 +35,7 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
         Command::Prepare(arguments) => prepare::run(arguments, global),
         Command::Check(arguments) => check::run(arguments, global),
         Command::Degrade(arguments) => degrade::run(arguments, global),
+        Command::Simulate(arguments) => simulate::run(arguments, global),
     }
 }
 

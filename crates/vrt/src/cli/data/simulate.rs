@@ -1,0 +1,161 @@
+//! `vrt data simulate`: clips to train on, made of still pictures.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use clap::{Args, ValueEnum};
+use vrt_video::{Part, SimulateError, SimulationOptions, simulate};
+
+use super::tell;
+use crate::cli::{Failure, GlobalOptions, output};
+
+/// Clips between two words on how far it is.
+const CLIPS_BETWEEN: usize = 20;
+
+const HELP: &str = "\
+Every clip is a camera that shakes, turns, zooms and tilts before a part of a still, in half of the \
+clips with shapes of another still moving before it. A degraded frame is the mean, in linear light, \
+of what the camera sees while its shutter is open, with noise and, for some clips, H.264; the sharp \
+frame is the instant in the middle. Stills are shrunk by 1.5 to 4 first, so use large ones.
+
+DEST gets GT/000000/00000000.png, the same below LQ, the clip list meta_info.txt, and simulate.json \
+with what was drawn. It must be new or empty. The same options and stills make the same clips.
+
+Examples:
+  vrt data simulate photos trainsets/simulated --clips 500 --seed 1
+  vrt data simulate photos testsets/simulated --clips 8 --part test --size 256x256
+  vrt data simulate photos trainsets/x2 --upscale 2 --max-blur 8 --noise 8";
+
+/// Flags of `vrt data simulate`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = HELP)]
+pub(crate) struct Arguments {
+    /// Folder of pictures, with those in folders below it
+    stills: PathBuf,
+    /// Folder to write clips to
+    destination: PathBuf,
+    /// How many clips
+    #[arg(long, default_value_t = 100)]
+    clips: usize,
+    /// Frames of a clip
+    #[arg(long, default_value_t = 16)]
+    frames: usize,
+    /// Width and height of sharp frames
+    #[arg(long, value_name = "WxH", default_value = "192x192")]
+    size: Size,
+    /// What settles all that is drawn
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Which stills: every tenth, in the order of names, is for testing
+    #[arg(long, value_enum, default_value = "train")]
+    part: PartName,
+    /// Sharp frames are larger than degraded ones by this
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    upscale: usize,
+    /// The longest blur, in pixels of a sharp frame
+    #[arg(long, value_name = "PX", default_value_t = 20.0)]
+    max_blur: f64,
+    /// Share of clips that hardly move and are otherwise clean
+    #[arg(long, value_name = "SHARE", default_value_t = 0.15)]
+    still_share: f64,
+    /// The strongest noise: its deviation in middle grey, of 255
+    #[arg(long, value_name = "MAX", default_value_t = 4.0)]
+    noise: f64,
+    /// Share of the other clips that go through H.264, at a rate factor of 16 to 32
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    compress_share: f64,
+}
+
+/// `192x192`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Size {
+    width: usize,
+    height: usize,
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sides = text.split_once(['x', 'X', '×']);
+        let sides = sides.and_then(|(width, height)| {
+            Some(Self { width: width.trim().parse().ok()?, height: height.trim().parse().ok()? })
+        });
+        sides.ok_or_else(|| format!("{text:?} is no size; write width and height as 192x192"))
+    }
+}
+
+/// Names of parts.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PartName {
+    Train,
+    Test,
+    All,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), Failure> {
+    let options = options(arguments);
+    let done = AtomicUsize::new(0);
+    let on_clip = |_: &_| {
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        if done.is_multiple_of(CLIPS_BETWEEN) {
+            tell(global, &format!("{done} of {} clips", options.clips));
+        }
+    };
+    let set = simulate(&arguments.stills, &arguments.destination, &options, &on_clip);
+    let set = set.map_err(|error| match error {
+        // What was stated is wrong usage; what is found in files is not.
+        SimulateError::Option { .. } => Failure::Usage(error.to_string()),
+        error => Failure::failed(error),
+    })?;
+    if global.json {
+        return Ok(output::json(&set)?);
+    }
+    Ok(output::result(&format!(
+        "{}: {} clips, {} frames of {} stills; list {}",
+        arguments.destination.display(),
+        set.clips,
+        set.frames,
+        set.stills,
+        set.list.display()
+    ))?)
+}
+
+fn options(arguments: &Arguments) -> SimulationOptions {
+    let Size { width, height } = arguments.size;
+    SimulationOptions {
+        clips: arguments.clips,
+        frames: arguments.frames,
+        width,
+        height,
+        seed: arguments.seed,
+        part: match arguments.part {
+            PartName::Train => Part::Train,
+            PartName::Test => Part::Test,
+            PartName::All => Part::All,
+        },
+        upscale: arguments.upscale,
+        max_blur: arguments.max_blur,
+        still_share: arguments.still_share,
+        noise: arguments.noise,
+        compress_share: arguments.compress_share,
+        ..SimulationOptions::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        for text in ["192x108", "192X108", "192 × 108"] {
+            assert_eq!(text.parse(), Ok(Size { width: 192, height: 108 }), "{text}");
+        }
+        for text in ["", "192", "x108", "192x", "-1x5", "1x2x3"] {
+            assert!(text.parse::<Size>().unwrap_err().contains("192x192"), "{text}");
+        }
+    }
+}
