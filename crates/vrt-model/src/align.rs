@@ -8,6 +8,7 @@ use vrt_kernels::{WarpMode, fused, ops};
 use crate::flow::Flows;
 use crate::layers::{Conv, ConvShape, clips, frames};
 use crate::parameters::{Builder, Initial};
+use crate::pass::Pass;
 
 /// Kernel of the deformable convolution, along each axis.
 const KERNEL: usize = 3;
@@ -68,17 +69,28 @@ impl Align {
 
     /// What the later and the earlier neighbours say about every frame of `x` `[b, d, h, w, c]`;
     /// zero for the frame that ends the clip on that side.
-    pub(crate) fn forward(&self, x: &Tensor<5>, flows: &Flows) -> [Tensor<5>; 2] {
+    pub(crate) fn forward(
+        &self,
+        x: &Tensor<5>,
+        flows: &Flows,
+        pass: &mut Pass<'_>,
+    ) -> [Tensor<5>; 2] {
         let [b, d, h, w, c] = x.dims();
         let nothing = Tensor::zeros([b, 1, h, w, c], &x.device());
-        let later = self.side(x, &flows.later, Side::Later);
-        let earlier = self.side(x, &flows.earlier, Side::Earlier);
+        let later = self.side(x, &flows.later, Side::Later, pass);
+        let earlier = self.side(x, &flows.earlier, Side::Earlier, pass);
         debug_assert_eq!(later.dims()[1] + 1, d);
         [Tensor::cat(vec![later, nothing.clone()], 1), Tensor::cat(vec![nothing, earlier], 1)]
     }
 
     /// The same for one side, for the `d − 1` frames that have a neighbour there.
-    fn side(&self, x: &Tensor<5>, flows: &[Tensor<5>], side: Side) -> Tensor<5> {
+    fn side(
+        &self,
+        x: &Tensor<5>,
+        flows: &[Tensor<5>],
+        side: Side,
+        pass: &mut Pass<'_>,
+    ) -> Tensor<5> {
         let fields = x.dims()[1] - 1;
         let current = x.clone().narrow(1, usize::from(side == Side::Earlier), fields);
         let mut neighbours =
@@ -91,7 +103,7 @@ impl Align {
             neighbours.warped.push(warped);
             neighbours.flows.push(flow);
         }
-        clips(self.fuse(neighbours, frames(current)), fields)
+        clips(self.fuse(neighbours, frames(current), pass), fields)
     }
 
     /// What the offset convolutions make of all they see.
@@ -107,13 +119,22 @@ impl Align {
     }
 
     /// The deformable convolution itself.
-    pub(crate) fn fuse(&self, neighbours: Neighbours, current: Tensor<4>) -> Tensor<4> {
+    pub(crate) fn fuse(
+        &self,
+        neighbours: Neighbours,
+        current: Tensor<4>,
+        pass: &mut Pass<'_>,
+    ) -> Tensor<4> {
         let AlignShape { reach, groups, max_offset, .. } = self.shape;
         let [n, h, w, _] = current.dims();
         let Neighbours { features, mut warped, flows } = neighbours;
         warped.push(current);
         warped.extend(flows.iter().cloned());
         let seen = self.answer(warped);
+        let offsets = 2 * TAPS * groups;
+        if let Some(listener) = pass.offsets() {
+            listener.add(&seen, offsets, max_offset);
+        }
         let x = Tensor::cat(features, 3);
         if fused::serves(&x.device()) {
             let max_offset = max_offset as f32;
@@ -122,7 +143,6 @@ impl Align {
             let conv = fused::Conv { weight: self.weight.val(), bias: self.bias.val(), padding };
             return fused::deform_conv(x, guidance, &conv);
         }
-        let offsets = 2 * TAPS * groups;
         let offset = seen.clone().narrow(3, 0, offsets).tanh() * max_offset;
         let mask = sigmoid(seen.narrow(3, offsets, TAPS * groups));
         // Part j of the offsets belongs to neighbour j; offsets are (dy, dx), flows are (x, y).

@@ -4,21 +4,28 @@ use burn::tensor::{Tensor, TensorData};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use crate::offsets::Offsets;
+
 /// Whether a forward pass restores or trains.
 #[derive(Debug)]
 pub enum Pass<'a> {
     /// Every block takes part.
     Restore,
-    /// Branches of blocks are dropped at random (drop path); one generator for each sample of the
-    /// batch decides which, so that they do not depend on what else is in the batch.
-    Train(&'a mut [ChaCha8Rng]),
+    /// Branches of blocks are dropped at random (drop path).
+    Train {
+        /// One generator for each sample of the batch decides which branches of it are dropped, so
+        /// that they do not depend on what else is in the batch.
+        random: &'a mut [ChaCha8Rng],
+        /// Hears what the offset layers ask for, where somebody wants to know.
+        offsets: Option<&'a mut Offsets>,
+    },
 }
 
 impl Pass<'_> {
     /// Drops the branch of each sample with probability `rate`, scaling those that stay so that
     /// the mean is kept.
     pub(crate) fn drop_path(&mut self, branch: Tensor<5>, rate: f32) -> Tensor<5> {
-        let Self::Train(random) = self else { return branch };
+        let Self::Train { random, .. } = self else { return branch };
         if rate <= 0.0 {
             return branch;
         }
@@ -28,10 +35,18 @@ impl Pass<'_> {
         branch.clone() * Tensor::<5>::from_data(factors, &branch.device())
     }
 
+    /// Who hears what offset layers ask for; nobody in restoring.
+    pub(crate) fn offsets(&mut self) -> Option<&mut Offsets> {
+        match self {
+            Self::Restore => None,
+            Self::Train { offsets, .. } => offsets.as_deref_mut(),
+        }
+    }
+
     /// The factors of two branches at once, for each sample, as two calls of [`Self::drop_path`]
     /// draw them; empty if none is dropped.
     pub(crate) fn branches(&mut self, samples: usize, rate: f32) -> Vec<[f32; 2]> {
-        let Self::Train(random) = self else { return Vec::new() };
+        let Self::Train { random, .. } = self else { return Vec::new() };
         if rate <= 0.0 {
             return Vec::new();
         }
@@ -64,6 +79,10 @@ mod tests {
         (Tensor::from_data(data, &Device::flex()), values)
     }
 
+    fn train(random: &mut [ChaCha8Rng]) -> Pass<'_> {
+        Pass::Train { random, offsets: None }
+    }
+
     fn generators() -> Vec<ChaCha8Rng> {
         (0..SAMPLES as u64).map(ChaCha8Rng::seed_from_u64).collect()
     }
@@ -76,8 +95,8 @@ mod tests {
             values(after).iter().zip(before).step_by(6).map(|(a, b)| a / b).collect()
         };
         let (mut random, mut again) = (generators(), generators());
-        let both = Pass::Train(&mut random).branches(SAMPLES, 0.3);
-        let mut pass = Pass::Train(&mut again);
+        let both = train(&mut random).branches(SAMPLES, 0.3);
+        let mut pass = train(&mut again);
         let each = [(); 2].map(|()| factor(pass.drop_path(branch.clone(), 0.3)));
         for (i, both) in both.iter().enumerate() {
             assert!((both[0] - each[0][i]).abs() < 1e-5 && (both[1] - each[1][i]).abs() < 1e-5);
@@ -94,7 +113,7 @@ mod tests {
         let (branch, before) = branch();
         for rate in [0.1_f32, 0.5, 0.8] {
             let mut random = generators();
-            let after = values(Pass::Train(&mut random).drop_path(branch.clone(), rate));
+            let after = values(train(&mut random).drop_path(branch.clone(), rate));
             let scale = (1.0 - rate).recip();
             let mut dropped = 0;
             for (after, before) in after.chunks(6).zip(before.chunks(6)) {
@@ -115,6 +134,6 @@ mod tests {
         let (branch, before) = branch();
         assert_eq!(values(Pass::Restore.drop_path(branch.clone(), 0.5)), before);
         let mut random = generators();
-        assert_eq!(values(Pass::Train(&mut random).drop_path(branch, 0.0)), before);
+        assert_eq!(values(train(&mut random).drop_path(branch, 0.0)), before);
     }
 }

@@ -131,7 +131,10 @@ impl Stage {
         let x = self.linear2.forward_onto(self.residual_group2.forward(x.clone(), pass), x);
         match (&self.align, flows) {
             (Some(align), Some(flows)) => {
-                let [later, earlier] = align.pa_deform.forward(&x, flows);
+                if let Some(offsets) = pass.offsets() {
+                    offsets.begin_stage(self.halvings);
+                }
+                let [later, earlier] = align.pa_deform.forward(&x, flows, pass);
                 align.pa_fuse.forward_joined(vec![x, later, earlier])
             }
             _ => x,

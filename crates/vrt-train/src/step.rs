@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use vrt_model::{Named, Pass, Vrt};
+use vrt_model::{Named, Offsets, Pass, Vrt};
 
 use crate::adam::{self, Moments};
 use crate::chance::{Purpose, generator};
@@ -48,9 +48,25 @@ pub struct BatchGradients {
     pub values: Flat,
     /// The loss, weight included.
     pub loss: f64,
+    /// How far the offset layers of each aligned stage ask to go, from the first stage on: mean
+    /// pixels of the clip. Empty where nobody looks.
+    pub offsets: Vec<f64>,
 }
 
 impl BatchGradients {
+    /// Adds the share of another part of the batch.
+    fn add(&mut self, part: Self) {
+        self.loss += part.loss;
+        self.offsets.resize(part.offsets.len(), 0.0);
+        self.offsets.iter_mut().zip(part.offsets).for_each(|(sum, value)| *sum += value);
+        for (sum, value) in self.values.iter_mut().zip(part.values) {
+            *sum = match (sum.take(), value) {
+                (Some(a), Some(b)) => Some(a + b),
+                (a, b) => a.or(b),
+            };
+        }
+    }
+
     /// Hands all numbers to `sum`, which adds up those of all ranks in place, and takes them back.
     /// A parameter has a gradient afterwards if it had one on any rank.
     ///
@@ -64,8 +80,9 @@ impl BatchGradients {
         sum: impl FnOnce(&mut [f32]) -> Result<(), E>,
     ) -> Result<(), ExchangeError<E>> {
         let list = parameters.list();
-        // Loss and flags first, so that all ranks send as many numbers whatever they have.
+        // Loss, offsets and flags first, so that all ranks send as many numbers whatever they have.
         let mut numbers = vec![self.loss as f32];
+        numbers.extend(self.offsets.iter().map(|mean| *mean as f32));
         numbers.extend(self.values.iter().map(|value| f32::from(u8::from(value.is_some()))));
         for (parameter, value) in list.iter().zip(&self.values) {
             match value {
@@ -82,7 +99,9 @@ impl BatchGradients {
         }
         sum(&mut numbers).map_err(ExchangeError::Sum)?;
         self.loss = f64::from(numbers[0]);
-        let (flags, mut rest) = numbers[1..].split_at(list.len());
+        let (offsets, numbers) = numbers[1..].split_at(self.offsets.len());
+        self.offsets = offsets.iter().copied().map(f64::from).collect();
+        let (flags, mut rest) = numbers.split_at(list.len());
         for ((parameter, value), flag) in list.iter().zip(&mut self.values).zip(flags) {
             let (numbers, behind) = rest.split_at(parameter.len());
             rest = behind;
@@ -130,6 +149,35 @@ pub enum Trouble {
     /// The gradients are.
     #[error("the norm of the gradients is {0}")]
     Gradient(f64),
+    /// The offset layers ask to go further than `train.offset_limit` allows.
+    #[error(
+        "the offsets of stage {stage} ask for {mean:.1} pixels on average, beyond \
+         train.offset_limit, which is {limit}"
+    )]
+    Offsets {
+        /// The stage that asks for most, from 1.
+        stage: usize,
+        /// Mean distance that it asks for, in pixels of the clip.
+        mean: f64,
+        /// The limit.
+        limit: f64,
+    },
+}
+
+impl Trouble {
+    /// What to change where it comes again.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Loss(_) | Self::Gradient(_) => {
+                "lower train.G_optimizer_lr, or set train.G_optimizer_clipgrad"
+            }
+            Self::Offsets { .. } => {
+                "lower train.G_optimizer_lr, or train.fix_lr_mul with \"deform\" in \
+                 train.fix_keys, or set train.G_optimizer_clipgrad; where the weights that it \
+                 began with are like this and good, raise train.offset_limit (0 never looks)"
+            }
+        }
+    }
 }
 
 /// Why there are no gradients.
@@ -220,17 +268,11 @@ impl Learner {
         first: u64,
         stop: &AtomicBool,
     ) -> Result<BatchGradients, StepError> {
-        let mut sum = BatchGradients { values: vec![None; state.moments.len()], loss: 0.0 };
+        let values = vec![None; state.moments.len()];
+        let mut sum = BatchGradients { values, loss: 0.0, offsets: Vec::new() };
         for (i, part) in batch.samples().chunks(self.part).enumerate() {
             let position = first + (i * self.part) as u64;
-            let (loss, values) = self.part_gradients(state, part, position, stop)?;
-            sum.loss += loss;
-            for (sum, value) in sum.values.iter_mut().zip(values) {
-                *sum = match (sum.take(), value) {
-                    (Some(a), Some(b)) => Some(a + b),
-                    (a, b) => a.or(b),
-                };
-            }
+            sum.add(self.part_gradients(state, part, position, stop)?);
         }
         Ok(sum)
     }
@@ -241,7 +283,7 @@ impl Learner {
         part: &[Sample],
         position: u64,
         stop: &AtomicBool,
-    ) -> Result<(f64, Flat), StepError> {
+    ) -> Result<BatchGradients, StepError> {
         let degraded = part.iter().map(|sample| sample.degraded.samples());
         let x = stack(degraded, part[0].degraded.dims(), &self.device);
         let sharp = part.iter().map(|sample| sample.sharp.samples());
@@ -252,38 +294,44 @@ impl Learner {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         };
-        let mut pass = Pass::Train(&mut random);
+        let mut offsets = Offsets::default();
+        let listener = self.train.offset_limit.is_some().then_some(&mut offsets);
+        let mut pass = Pass::Train { random: &mut random, offsets: listener };
         let forward = || state.network.forward_watched(x, &mut pass, &mut watch);
         let y = self.train.precision.scope(forward).ok_or(StepError::Stopped)?;
         let factor = self.train.loss_weight * loss::share(self.train.loss, self.parts);
         let loss = loss::loss(self.train.loss, y, truth) * factor;
-        let values = loss.clone().inner().into_data().try_to_vec::<f32>();
-        let values = values.map_err(|error| StepError::Device(error.to_string()))?;
-        let number = values.first().copied().map_or(f64::NAN, f64::from);
-        if !number.is_finite() {
-            return Ok((number, vec![None; state.moments.len()]));
-        }
-        let mut gradients = loss.backward();
-        Ok((number, self.parameters.gradients(&state.network, &mut gradients)))
+        let numbers = numbers(&loss, offsets)?;
+        let (number, offsets) = numbers.split_first().map_or((f64::NAN, &[][..]), |(a, b)| (*a, b));
+        let offsets = offsets.iter().map(|mean| mean / self.parts as f64).collect();
+        let values = match number.is_finite() {
+            true => self.parameters.gradients(&state.network, &mut loss.backward()),
+            false => vec![None; state.moments.len()],
+        };
+        Ok(BatchGradients { values, loss: number, offsets })
     }
 
     /// What the gradients of a whole batch make of the state.
     ///
     /// # Errors
     ///
-    /// If the loss or the gradients are no numbers; the state then comes back as it was.
+    /// If the loss or the gradients are no numbers, or offsets explode; the state then comes back as
+    /// it was.
     pub fn update(
         &self,
         state: State,
         gradients: BatchGradients,
     ) -> Result<(State, StepReport), (Box<State>, Trouble)> {
-        let BatchGradients { values, loss } = gradients;
+        let BatchGradients { values, loss, offsets } = gradients;
         let norm = clip::norm(&values);
         if !loss.is_finite() {
             return Err((Box::new(state), Trouble::Loss(loss)));
         }
         if !norm.is_finite() {
             return Err((Box::new(state), Trouble::Gradient(norm)));
+        }
+        if let Some(trouble) = self.train.offset_limit.and_then(|most| exploded(&offsets, most)) {
+            return Err((Box::new(state), trouble));
         }
         let mut values = match self.train.clip_norm {
             Some(most) => clip::clip(values, norm, most),
@@ -305,6 +353,23 @@ impl Learner {
         let report = StepReport { step, loss, rates: self.rates(step), gradient_norm: norm };
         Ok((State { network, moments, ema, step, position, frozen }, report))
     }
+}
+
+/// The loss, and behind it what the offset layers of each stage ask for.
+fn numbers(loss: &Tensor<1>, offsets: Offsets) -> Result<Vec<f64>, StepError> {
+    // One tensor comes back from the device, not one a stage.
+    let all = [vec![loss.clone().inner()], offsets.means()].concat();
+    let values = Tensor::cat(all, 0).into_data().try_to_vec::<f32>();
+    let values = values.map_err(|error| StepError::Device(error.to_string()))?;
+    Ok(values.into_iter().map(f64::from).collect())
+}
+
+/// The stage whose offsets are furthest beyond `limit`, if there is one.
+fn exploded(offsets: &[f64], limit: f64) -> Option<Trouble> {
+    // Saturated answers may be infinite, or no number, beside a loss that is one.
+    let beyond = offsets.iter().enumerate().filter(|(_, mean)| mean.is_nan() || **mean > limit);
+    let (stage, mean) = beyond.max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+    Some(Trouble::Offsets { stage: stage + 1, mean: *mean, limit })
 }
 
 /// Clips of one size as `[clips, frames, rows, columns, channels]`.
@@ -385,5 +450,79 @@ mod tests {
             let off = (sum.clone() - expected.clone()).square().sum().into_scalar::<f32>().sqrt();
             assert!(f64::from(off) < 1e-4 * norm_of(&first), "parameter {i} is off by {off}");
         }
+    }
+
+    #[test]
+    fn offsets_that_explode_stop_the_step_with_their_stage_on_any_number_of_ranks() {
+        let device = Device::flex().autodiff();
+        let mut random = Random::new(3);
+        let samples = [sample(&mut random), sample(&mut random)];
+        let stop = AtomicBool::new(false);
+        let tried = |limit: &str, ranks: usize| {
+            let options = small_options("2");
+            let set = format!("train.offset_limit={limit}").parse().unwrap();
+            let recipe = Recipe::parse(Path::new("options.json"), &options, &[set]).unwrap().recipe;
+            let named = Vrt::with_seed(&recipe.network, 1, &device);
+            let learner = Learner::new(&recipe, &named, &device, ranks);
+            let list = learner.parameters().list();
+            // The layer's weights are zero at first: it answers its bias, 10 pixels for each 1.
+            let blown = &mut |place: usize, value: Tensor<1>| {
+                let blown = list[place].name == "stage3.pa_deform.conv_offset.6.bias";
+                if blown { value + 7.0 } else { value }
+            };
+            let network = learner.parameters().map(named.network, blown);
+            let state = State::new(network, learner.parameters(), None);
+            let share = 2 / ranks;
+            let mut sum = vec![0.0; 7];
+            let mut last = None;
+            for rank in 0..ranks {
+                let batch = Batch::new(samples[rank * share..][..share].to_vec(), &recipe.network);
+                let (batch, first) = (batch.unwrap(), (rank * share) as u64);
+                let gradients = learner.gradients(&state, &batch, first, &stop).unwrap();
+                sum.iter_mut().zip(&gradients.offsets).for_each(|(sum, mean)| *sum += mean);
+                last = Some(gradients);
+            }
+            let mut gradients = last.unwrap();
+            let looked = gradients.offsets.len();
+            let total = |numbers: &mut [f32]| -> Result<(), Infallible> {
+                let means = numbers[1..].iter_mut().zip(&sum);
+                means.take(looked).for_each(|(number, sum)| *number = *sum as f32);
+                Ok(())
+            };
+            gradients.exchange(learner.parameters(), &device, total).unwrap();
+            let offsets = gradients.offsets.clone();
+            let updated = learner.update(state, gradients);
+            (
+                offsets,
+                updated.map(|(state, _)| state.step).map_err(|(state, why)| (state.step, why)),
+            )
+        };
+        for ranks in [1, 2] {
+            let (offsets, updated) = tried("50", ranks);
+            assert_eq!(offsets.len(), 7);
+            for (i, mean) in offsets.iter().enumerate() {
+                let expected = if i == 2 { 70.0 } else { 0.0 };
+                assert!((mean - expected).abs() < 1e-3, "stage {}: {mean}", i + 1);
+            }
+            let Err((0, Trouble::Offsets { stage: 3, mean, limit: 50.0 })) = updated else {
+                panic!("{updated:?}")
+            };
+            assert_eq!(mean, offsets[2]);
+            assert_eq!(tried("80", ranks).1, Ok(1));
+            assert_eq!(tried("0", ranks), (vec![], Ok(1)), "nobody looks");
+        }
+    }
+
+    #[test]
+    fn the_stage_that_is_furthest_beyond_the_limit_is_named() {
+        assert_eq!(exploded(&[], 1.0), None);
+        assert_eq!(exploded(&[1.0, 0.5], 1.0), None);
+        let stage = |offsets: &[f64]| match exploded(offsets, 1.0) {
+            Some(Trouble::Offsets { stage, .. }) => stage,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(stage(&[0.0, 2.0, 3.0, 1.0]), 3);
+        assert_eq!(stage(&[f64::INFINITY, 2.0]), 1);
+        assert_eq!(stage(&[9.0, f64::NAN]), 2);
     }
 }

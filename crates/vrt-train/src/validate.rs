@@ -9,7 +9,7 @@ use vrt_model::Restorer;
 use vrt_model::RestorerError;
 use vrt_model::tiled::{TiledError, WindowError};
 use vrt_model::volume::VolumeError;
-use vrt_video::{Averaging, ClipScore, Frame, FrameScore, Scores, SetScore, VideoError};
+use vrt_video::{Averaging, ClipScore, DataError, Frame, FrameScore, Scores, SetScore, VideoError};
 
 use crate::ranks::{Collective, CollectiveError};
 use crate::recipe::{TestSet, Validation};
@@ -35,6 +35,9 @@ pub enum ValidationError {
     /// Frames.
     #[error("validation: {0}")]
     Video(#[from] VideoError),
+    /// Frames of the test set.
+    #[error("validation: {0}")]
+    Data(#[from] DataError),
     /// A list of clips.
     #[error("validation: the list of clips {path:?} cannot be read: {source}")]
     List {

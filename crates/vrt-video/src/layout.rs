@@ -110,7 +110,15 @@ pub fn pair_clips(
     input: &Path,
     pairing: Pairing,
 ) -> Result<Vec<ClipPair>, VideoError> {
-    let (mut truths, inputs) = (list_clips(truth)?, list_clips(input)?);
+    pair_listed([truth, input], [list_clips(truth)?, list_clips(input)?], pairing)
+}
+
+/// [`pair_clips`] of trees whose clips are known.
+pub(crate) fn pair_listed(
+    [truth, input]: [&Path; 2],
+    [mut truths, inputs]: [Vec<ClipFolder>; 2],
+    pairing: Pairing,
+) -> Result<Vec<ClipPair>, VideoError> {
     if let ([only], [other]) = (&mut truths[..], &inputs[..])
         && (only.path == truth || other.path == input)
     {

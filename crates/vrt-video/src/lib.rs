@@ -61,6 +61,7 @@ pub use stream::{
     ColorDescription, FrameRate, Matrix, Primaries, Range, Ratio, StreamInfo, TimedFrame, Transfer,
 };
 pub use training::{
-    Backend, CheckReport, ClipEntry, ClipList, DataError, FrameRoot, HeldOut, HeldOutClips, Sample,
-    SetKind, TrainingSet, TrainingSetOptions, check_folders, check_set, held_out_clips,
+    Backend, CheckReport, ClipEntry, ClipList, DataError, FrameRoot, FrameTree, HeldOut,
+    HeldOutClips, Sample, SetKind, TrainingSet, TrainingSetOptions, check_folders, check_set,
+    held_out_clips,
 };

@@ -11,6 +11,7 @@ mod sample;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod window;
 
 pub use check::{CheckReport, check_folders, check_set};
@@ -19,3 +20,4 @@ pub use held_out::{HeldOut, HeldOutClips, held_out_clips};
 pub use list::{ClipEntry, ClipList};
 pub use options::{Backend, FrameRoot, SetKind, TrainingSetOptions};
 pub use sample::{Sample, TrainingSet};
+pub use tree::FrameTree;

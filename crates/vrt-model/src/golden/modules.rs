@@ -91,7 +91,7 @@ fn alignment_fixture(name: &str) {
     let last = |v: &[Tensor<4>]| v.iter().cloned().map(frame_last).collect();
     let neighbours =
         Neighbours { features: last(&features), warped: last(&warped), flows: last(&flows) };
-    let y = align.fuse(neighbours, frame_last(current.clone()));
+    let y = align.fuse(neighbours, frame_last(current.clone()), &mut Pass::Restore);
     let mut check = Check::new(&fixture);
     check.output("y", frame_first(y));
     let grads = check.gradients(&align, &names);

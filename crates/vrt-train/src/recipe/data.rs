@@ -147,7 +147,7 @@ fn idle(s: &mut Section<'_>, kind: KindName) {
 
 fn videos(s: &mut Section<'_>, kind: KindName, scale: usize) -> TrainingSetOptions {
     idle(s, kind);
-    let backend = storage(s);
+    let backend = storage(s).unwrap_or(Backend::Disk);
     let mut root = |key| FrameRoot { path: s.needed(key, PathBuf::new()), backend };
     let (sharp, degraded) = (root("dataroot_gt"), root("dataroot_lq"));
     let intervals: Vec<usize> = s.or("interval_list", vec![1]);
@@ -198,15 +198,22 @@ fn sigma(s: &mut Section<'_>) -> [f32; 2] {
     [least as f32, greatest as f32]
 }
 
-/// `io_backend`, a section of its own.
-fn storage(s: &mut Section<'_>) -> Backend {
-    let Some(keys) = s.inner("io_backend") else { return Backend::Disk };
+const BACKENDS: [(&str, Backend); 2] = [("disk", Backend::Disk), ("lmdb", Backend::Lmdb)];
+
+/// `io_backend`, a section of its own; `None` where the file is silent.
+fn storage(s: &mut Section<'_>) -> Option<Backend> {
+    let keys = s.inner("io_backend")?;
     let name = s.name("io_backend");
     let mut inner = Section::new(&name, keys, s.findings);
-    let types = [("disk", Backend::Disk), ("lmdb", Backend::Lmdb)];
-    let backend = inner.choice("type", &types, None).unwrap_or(Backend::Disk);
+    let backend = inner.choice("type", &BACKENDS, None).unwrap_or(Backend::Disk);
     inner.finish();
-    backend
+    Some(backend)
+}
+
+/// The section that [`storage`] takes.
+fn storage_to_json(backend: Backend) -> Value {
+    let name = BACKENDS.iter().find(|(_, known)| *known == backend).map(|(name, _)| *name);
+    json!({ "type": name })
 }
 
 /// `filename_tmpl`, as `08d`, and `filename_ext`.
@@ -344,7 +351,7 @@ fn videos_to_json(videos: &TrainingSetOptions) -> Value {
         "dataset_type": name,
         "dataroot_gt": videos.sharp.path,
         "dataroot_lq": videos.degraded.path,
-        "io_backend": { "type": match videos.sharp.backend { Backend::Disk => "disk", Backend::Lmdb => "lmdb" } },
+        "io_backend": storage_to_json(videos.sharp.backend),
         "meta_info_file": videos.meta_info,
         "filename_tmpl": format!("{:02}d", videos.digits),
         "filename_ext": videos.extension,

@@ -301,6 +301,7 @@ proptest! {
         milestones in prop::collection::vec(1..400_u64, 0..4),
         (reverse, rotate, save) in any::<(bool, bool, bool)>(),
         (seed, clip) in (any::<u32>(), prop::option::of(0.01..9.0_f64)),
+        limit in prop::option::of(prop_oneof![Just(0.0), 1.0..99.0_f64]),
     ) {
         let mut sets = vec![
             format!("train.G_lossfn_type={loss}"),
@@ -315,6 +316,9 @@ proptest! {
         if multistep {
             sets.push("train.G_scheduler_type=MultiStepLR".to_owned());
             sets.push(format!("train.G_scheduler_milestones={milestones:?}"));
+        }
+        if let Some(limit) = limit {
+            sets.push(format!("train.offset_limit={limit}"));
         }
         if let Some(clip) = clip {
             sets.push(format!("train.G_optimizer_clipgrad={clip}"));

@@ -94,7 +94,8 @@ pub enum TrainError {
     /// Numbers went wrong again after going back.
     #[error(
         "step {step}: {trouble}, again after going back to step {to} with other samples; the state \
-         of step {to} is kept: lower train.G_optimizer_lr, or set train.G_optimizer_clipgrad"
+         of step {to} is kept: {}",
+        trouble.remedy()
     )]
     Diverged {
         /// The step that went wrong.

@@ -9,8 +9,8 @@ use vrt_model::Restorer;
 use vrt_model::tiled::{ClipModel, TemporalWindows, Tiling, Window, WindowStream, restore_window};
 use vrt_model::volume::Volume;
 use vrt_video::{
-    BitDepth, ClipNoise, ClipScore, Frame, FrameScore, Pairing, PictureChannels, SsimKind,
-    list_clips, pair_clips, read_picture, write_picture,
+    BitDepth, ClipNoise, ClipScore, Frame, FrameRoot, FrameScore, FrameTree, Pairing, SsimKind,
+    write_picture,
 };
 
 use super::{Trial, ValidationError};
@@ -22,9 +22,10 @@ const NOISE_SEED: u32 = 0;
 const LEAST_SAMPLES: u64 = 16;
 
 /// What is restored and scored of a clip.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Clip {
     name: String,
+    trees: Trees,
     /// Frames to restore.
     files: Vec<PathBuf>,
     /// Their order in front of the network; some may come twice.
@@ -48,6 +49,30 @@ fn name_of(file: &Path) -> String {
     file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// What the frames of a clip are read from.
+#[derive(Clone, Debug)]
+struct Trees {
+    sharp: FrameTree,
+    /// The frames to restore.
+    degraded: FrameTree,
+}
+
+impl Trees {
+    fn open(test: &TestSet) -> Result<Self, ValidationError> {
+        let open = |path: &Path| {
+            FrameTree::open(&FrameRoot { path: path.to_path_buf(), backend: test.backend })
+        };
+        let sharp = open(&test.sharp)?;
+        let degraded = if is_alone(test) { sharp.clone() } else { open(&test.degraded)? };
+        Ok(Self { sharp, degraded })
+    }
+}
+
+/// Whether the frames to restore are, or are made from, the true ones.
+fn is_alone(test: &TestSet) -> bool {
+    test.sigma.is_some() || test.sharp == test.degraded
+}
+
 /// The clips of a test set.
 pub(super) fn clips(test: &TestSet, validation: Validation) -> Result<Vec<Clip>, ValidationError> {
     let listed = match &test.kind {
@@ -55,12 +80,13 @@ pub(super) fn clips(test: &TestSet, validation: Validation) -> Result<Vec<Clip>,
         _ => None,
     };
     let is_listed = |name: &str| listed.as_ref().is_none_or(|listed| listed.contains(name));
-    let pairs = frames(test)?.into_iter().filter(|(name, _, _)| is_listed(name));
-    let clips: Result<Vec<_>, _> = pairs.map(|clip| plan(test, validation, clip)).collect();
+    let trees = Trees::open(test)?;
+    let pairs = frames(test, &trees)?.into_iter().filter(|(name, _, _)| is_listed(name));
+    let clips: Result<Vec<_>, _> = pairs.map(|clip| plan(test, validation, &trees, clip)).collect();
     match clips {
         Ok(clips) if clips.is_empty() => Err(ValidationError::Clip {
             clip: test.sharp.display().to_string(),
-            what: "no clip of the list meta_info_file is in this folder".to_owned(),
+            what: "no clip of the list meta_info_file is in it".to_owned(),
         }),
         clips => clips,
     }
@@ -77,12 +103,13 @@ fn names(path: &Path) -> Result<BTreeSet<String>, ValidationError> {
 /// A clip's name, the frames that the network sees, and true frames.
 type Frames = (String, Vec<PathBuf>, Vec<PathBuf>);
 
-fn frames(test: &TestSet) -> Result<Vec<Frames>, ValidationError> {
-    if test.sigma.is_some() || test.sharp == test.degraded {
-        let clips = list_clips(&test.sharp)?.into_iter();
+fn frames(test: &TestSet, trees: &Trees) -> Result<Vec<Frames>, ValidationError> {
+    if is_alone(test) {
+        let clips = trees.sharp.clips()?.into_iter();
         return Ok(clips.map(|clip| (clip.name, clip.frames.clone(), clip.frames)).collect());
     }
-    let clips = pair_clips(&test.sharp, &test.degraded, Pairing::Same)?.into_iter().map(|clip| {
+    let pairs = trees.sharp.pair(&trees.degraded, Pairing::Same)?;
+    let clips = pairs.into_iter().map(|clip| {
         let (inputs, truths) =
             clip.frames.into_iter().map(|frame| (frame.input, frame.truth)).unzip();
         (clip.name, inputs, truths)
@@ -93,6 +120,7 @@ fn frames(test: &TestSet) -> Result<Vec<Frames>, ValidationError> {
 fn plan(
     test: &TestSet,
     validation: Validation,
+    trees: &Trees,
     (name, mut inputs, mut truths): Frames,
 ) -> Result<Clip, ValidationError> {
     let most = test.frames.unwrap_or(usize::MAX);
@@ -127,7 +155,7 @@ fn plan(
         true => vec![(at.unwrap_or(middle), truths.swap_remove(middle))],
         false => truths.into_iter().enumerate().collect(),
     };
-    Ok(Clip { name, files: inputs, sequence, scored })
+    Ok(Clip { name, trees: trees.clone(), files: inputs, sequence, scored })
 }
 
 /// Restores and scores a clip; `sample` takes a picture of its middle.
@@ -155,7 +183,7 @@ pub(super) fn score(
             // A step that is done again after a resume has the same frames.
             write_picture(&path, &frame, BitDepth::Eight, true)?;
         }
-        let truth = read_picture(truth, PictureChannels::Rgb)?;
+        let truth = clip.trees.sharp.read(truth)?;
         if let Some(sample) = sample.as_mut().filter(|_| scores.len() == middle) {
             let before = before(model, trial, clip, place)?;
             let parts: Vec<_> = before.iter().chain([&frame, &truth]).collect();
@@ -186,7 +214,7 @@ fn before(
     if trial.test.sigma.is_some() || model.config().fused_frames().is_some() {
         return Ok(None);
     }
-    Ok(Some(read_picture(&clip.files[clip.sequence[place]], PictureChannels::Rgb)?))
+    Ok(Some(clip.trees.degraded.read(&clip.files[clip.sequence[place]])?))
 }
 
 /// RGB frames in one picture, as high as the last one; smaller ones with their pixels repeated.
@@ -321,7 +349,7 @@ impl<'a> Reader<'a> {
     }
 
     fn read(&mut self, path: &Path) -> Result<Volume, ValidationError> {
-        let mut frame = read_picture(path, PictureChannels::Rgb)?;
+        let mut frame = self.clip.trees.degraded.read(path)?;
         let (width, height, channels) = (frame.width(), frame.height(), frame.channels());
         let samples = frame.samples().len() as u64 * self.clip.files.len() as u64;
         let wrong = |what| ValidationError::Clip { clip: self.clip.name.clone(), what };
@@ -354,6 +382,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use vrt_model::tiled::TileSpec;
+    use vrt_video::Backend;
 
     use super::*;
 
@@ -371,11 +400,13 @@ mod tests {
             kind,
             sharp: PathBuf::from("sharp"),
             degraded: PathBuf::from("degraded"),
+            backend: Backend::Disk,
             sigma: None,
             frames: None,
         };
         let frames = |folder: &str| (0..7).map(|i| PathBuf::from(format!("{folder}{i}"))).collect();
-        let clip = plan(&test, validation, ("c".to_owned(), frames("i"), frames("t"))).unwrap();
+        let clip = ("c".to_owned(), frames("i"), frames("t"));
+        let clip = plan(&test, validation, &Trees::open(&test).unwrap(), clip).unwrap();
         let name = |path: &PathBuf| path.display().to_string();
         let inputs = clip.sequence.iter().map(|file| name(&clip.files[*file])).collect();
         (inputs, clip.scored.iter().map(|(place, path)| (*place, name(path))).collect())

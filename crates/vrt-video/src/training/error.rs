@@ -114,6 +114,20 @@ pub enum DataError {
         /// Rows and columns that are cut out.
         crop: usize,
     },
+    /// A key of an environment is no frame of a clip.
+    #[error(
+        "the key {key:?} of {root:?} names no frame below it; keys are `clip/frame`, for example \
+         000/00000000"
+    )]
+    Key {
+        /// The environment.
+        root: PathBuf,
+        /// The key.
+        key: String,
+    },
+    /// Folders of frames that are read whole.
+    #[error(transparent)]
+    Frames(#[from] crate::VideoError),
     /// An LMDB environment cannot be opened or read.
     #[error(transparent)]
     Lmdb(#[from] vrt_lmdb::LmdbError),

@@ -66,6 +66,18 @@ impl Store {
         Ok(EncodedFrame { store: self, key, encoded: Encoded(bytes) })
     }
 
+    /// All keys of an environment; none of folders, whose frames are known by a list.
+    ///
+    /// # Errors
+    ///
+    /// Says that they cannot be read.
+    pub(super) fn keys(&self) -> Result<Vec<String>, DataError> {
+        match &self.tree {
+            Tree::Folder { .. } => Ok(Vec::new()),
+            Tree::Environment(environment) => Ok(environment.keys()?),
+        }
+    }
+
     /// The file or key of a frame, as errors state it.
     fn name(&self, key: &str) -> String {
         match &self.tree {
@@ -119,6 +131,16 @@ impl EncodedFrame<'_> {
             Some(got) => Err(self.wrong_size(got, expected)),
             None => cut.map_err(|reason| self.undecodable(reason)),
         }
+    }
+
+    /// All of it, R, G, B.
+    ///
+    /// # Errors
+    ///
+    /// Says that it cannot be decoded.
+    pub(super) fn whole(&self) -> Result<Frame, DataError> {
+        let whole = |(width, height)| Ok(Region { left: 0, top: 0, width, height });
+        self.encoded.decode(whole).map_err(|reason| self.undecodable(reason))
     }
 
     /// # Errors

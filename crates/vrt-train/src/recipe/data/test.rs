@@ -1,16 +1,17 @@
 //! The section `datasets.test`: clips that the network is tried on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use vrt_model::VrtConfig;
+use vrt_video::Backend;
 
-use super::{Findings, Section, Wanted};
+use super::{Findings, Section, Wanted, storage, storage_to_json};
 
 /// How the clips of a test set are read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TestKind {
-    /// Folders of frames, with and without the fault.
+    /// Clips of frames, with and without the fault.
     Clips,
     /// Sequences of Vimeo-90K, whose frame in the middle is scored.
     Vimeo {
@@ -44,6 +45,8 @@ pub struct TestSet {
     pub sharp: PathBuf,
     /// The frames to restore.
     pub degraded: PathBuf,
+    /// What both are kept in.
+    pub backend: Backend,
     /// Noise that is added to the true frames, σ in steps of 255; the frames of `degraded` are
     /// then not read.
     pub sigma: Option<f64>,
@@ -62,12 +65,6 @@ pub(in super::super) fn read(
     let mut s = Section::new("datasets.test", keys, findings);
     s.unused("name", "sets are told apart by their section");
     s.unused("cache_data", "frames are read when they are needed");
-    if let Some(keys) = s.inner("io_backend") {
-        let name = s.name("io_backend");
-        let mut inner = Section::new(&name, keys, s.findings);
-        inner.choice("type", &[("disk", ())], None);
-        inner.finish();
-    }
     let vimeo = s.choice("dataset_type", &KINDS, None);
     if vimeo != Some(true) {
         for key in ["meta_info_file", "pad_sequence", "mirror_sequence", "temporal_scale"] {
@@ -87,6 +84,7 @@ pub(in super::super) fn read(
     });
     let sharp = s.needed("dataroot_gt", PathBuf::new());
     let degraded = s.or("dataroot_lq", sharp.clone());
+    let backend = storage(&mut s).unwrap_or_else(|| by_name(&sharp));
     let sigma = s.amount("sigma", 0.0);
     let noisy = network.is_some_and(VrtConfig::noise_map);
     // Published files say −1 for all.
@@ -96,7 +94,16 @@ pub(in super::super) fn read(
     }
     s.finish();
     let sigma = (noisy || sigma > 0.0).then_some(sigma);
-    Some(TestSet { kind: kind?, sharp, degraded, sigma, frames: usize::try_from(frames).ok() })
+    let frames = usize::try_from(frames).ok();
+    Some(TestSet { kind: kind?, sharp, degraded, backend, sigma, frames })
+}
+
+/// What frames are kept in where the file does not say: environments have names that end in `.lmdb`.
+fn by_name(root: &Path) -> Backend {
+    match root.extension().is_some_and(|ending| ending == "lmdb") {
+        true => Backend::Lmdb,
+        false => Backend::Disk,
+    }
 }
 
 /// Whether a test set fits the network.
@@ -150,6 +157,7 @@ impl TestSet {
         let mut section = json!({
             "dataroot_gt": self.sharp,
             "dataroot_lq": self.degraded,
+            "io_backend": storage_to_json(self.backend),
             "num_frame": self.frames.map_or(json!(-1), |frames| json!(frames)),
         });
         if let Some(sigma) = self.sigma {

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+mod bf16;
+mod offsets;
+mod trials;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +20,7 @@ use vrt_train::ranks::{Single, local};
 use vrt_train::recipe::Override;
 use vrt_train::step::{StepReport, Trouble};
 use vrt_train::trainer::{Event, RunOptions, Summary, TrainError, train};
+use vrt_video::SetScore;
 
 /// What happened, as far as tests ask.
 #[derive(Debug, Default)]
@@ -23,6 +28,7 @@ struct Seen {
     steps: Vec<StepReport>,
     saved: Vec<u64>,
     went_back: Vec<(u64, u64, Trouble)>,
+    scores: Vec<SetScore>,
 }
 
 struct Bench {
@@ -63,6 +69,7 @@ impl Bench {
                 stop.store(stop_after == Some(report.step), Ordering::Relaxed);
             }
             Event::Saved { step } => seen.saved.push(step),
+            Event::Validated { scores, .. } => seen.scores.push(scores.clone()),
             Event::WentBack { step, to, trouble } => seen.went_back.push((step, to, trouble)),
             _ => {}
         });
