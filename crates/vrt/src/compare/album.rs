@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(evenly(5, count(9)), [0, 1, 2, 3, 4]);
         assert_eq!(evenly(100, count(1)), [0]);
         assert_eq!(evenly(101, count(5)), [0, 25, 50, 75, 100]);
-        assert_eq!(evenly(0, count(3)), []);
+        assert_eq!(evenly(0, count(3)), [0u64; 0]);
         assert_eq!(evenly(u64::MAX, count(3)), [0, u64::MAX / 2, u64::MAX - 1]);
     }
 

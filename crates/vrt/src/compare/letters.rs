@@ -100,7 +100,7 @@ pub(super) fn draw(frame: &mut Frame, text: &str, (left, top): (usize, usize), s
             (0..HEIGHT * scale).flat_map(|r| (0..WIDTH * scale).map(move |c| (r, c)))
         {
             let bit = (HEIGHT - 1 - row / scale) * WIDTH + (WIDTH - 1 - column / scale);
-            if rows >> bit & 1 == 1 {
+            if (rows >> bit) & 1 == 1 {
                 dot(frame, left + column, top + row);
             }
         }

@@ -11,6 +11,10 @@ const PROGRAMS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 /// Milliseconds of a page's own time, which do not have to pass.
 const PAGE_TIME: &str = "--virtual-time-budget=20000";
 
+/// So high that the stage has its whole height: a window of which a picture is taken is higher than
+/// one that is not.
+const WINDOW: &str = "--window-size=700,1200";
+
 const FLAGS: [&str; 10] = [
     "--headless",
     "--no-sandbox",
@@ -21,7 +25,7 @@ const FLAGS: [&str; 10] = [
     "--disable-component-update",
     "--disable-sync",
     "--hide-scrollbars",
-    "--window-size=1000,900",
+    WINDOW,
 ];
 
 /// The browser of this machine.

@@ -51,10 +51,14 @@ fn found(browser: &Browser, page: &Path, fragment: &str, script: &str) -> Value 
 
 fn stage(browser: &Browser, page: &Path) -> Area {
     let script = "const box = byId('stage').getBoundingClientRect();
+        found.high = innerHeight;
         found.area = [box.left, box.top, box.width, box.height];";
-    let area = &found(browser, page, "", script)["area"];
-    let side = |place: usize| area[place].as_f64().unwrap();
-    Area { left: side(0), top: side(1), width: side(2), height: side(3) }
+    let found = found(browser, page, "", script);
+    let side = |place: usize| found["area"][place].as_f64().unwrap();
+    let area = Area { left: side(0), top: side(1), width: side(2), height: side(3) };
+    let high = found["high"].as_f64().unwrap();
+    assert!(area.height < 0.6 * high, "the window bounds the stage: {area:?} of {high}");
+    area
 }
 
 /// A view of a page, as its fragment says.
