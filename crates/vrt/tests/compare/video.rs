@@ -61,10 +61,10 @@ fn a_wipe_goes_across_a_real_clip() {
     let (a, b) = (frames_of(&distorted), frames_of(&pristine));
     let made = frames_of(&bench.path("wipe.mp4"));
     assert_eq!((made.len(), made[0].width(), made[0].height()), (120, 176, 144 + BAND));
-    for (number, line) in [(0, 0), (30, 44), (60, 89), (119, 176)] {
+    for (number, line) in [(0, 0usize), (30, 44), (60, 89), (119, 176)] {
         let frame = &made[number];
         for (clip, other, columns) in [
-            (&a[number], &b[number], 0..(line as usize).saturating_sub(4)),
+            (&a[number], &b[number], 0..line.saturating_sub(4)),
             (&b[number], &a[number], (line + 4).min(176)..176),
         ] {
             if columns.is_empty() {
