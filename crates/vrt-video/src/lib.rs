@@ -38,7 +38,10 @@ pub use metrics::{
 };
 pub use noise::ClipNoise;
 pub use open::{OpenOptions, SinkOptions, create, open};
-pub use picture::{BitDepth, PictureChannels, encode_picture, read_picture, write_picture};
+pub use picture::{
+    BitDepth, JpegQuality, PictureChannels, encode_jpeg, encode_picture, read_picture,
+    write_picture,
+};
 pub use prepare::{
     Form, Plan, PlannedClip, PlannedTree, PrepareError, PreparedTree, PublishedLayout,
 };

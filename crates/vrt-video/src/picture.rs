@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufWriter, Cursor, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageReader, Limits};
 
@@ -44,6 +45,20 @@ pub enum BitDepth {
     Eight,
     /// 65536 codes.
     Sixteen,
+}
+
+/// How much a JPEG file keeps: 1 (little) to 100 (nearly all).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JpegQuality(u8);
+
+impl JpegQuality {
+    /// Quality 95: differences are seen only where pixels are enlarged.
+    pub const FINE: Self = Self(95);
+
+    /// The quality `level`, or `None` where it is not in 1…100.
+    pub fn new(level: u8) -> Option<Self> {
+        (1..=100).contains(&level).then_some(Self(level))
+    }
 }
 
 /// What a picture file says before its samples are read.
@@ -112,6 +127,26 @@ pub(crate) fn write_numbered(
 pub fn encode_picture(frame: &Frame, depth: BitDepth) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     encode_png(&mut bytes, frame, depth)?;
+    Ok(bytes)
+}
+
+/// The bytes of a JPEG file with `frame` (one or three channels) in it, colour as fine as grey.
+///
+/// # Errors
+///
+/// If the picture is too large for the form, which takes sides up to 65535 pixels.
+pub fn encode_jpeg(frame: &Frame, quality: JpegQuality) -> io::Result<Vec<u8>> {
+    let side = |pixels: usize| u16::try_from(pixels).map(u32::from).map_err(io::Error::other);
+    let codes: Vec<u8> =
+        frame.samples().iter().map(|&value| quantise(value, 255.0) as u8).collect();
+    let color = match frame.channels() {
+        1 => ExtendedColorType::L8,
+        _ => ExtendedColorType::Rgb8,
+    };
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, quality.0)
+        .write_image(&codes, side(frame.width())?, side(frame.height())?, color)
+        .map_err(io::Error::other)?;
     Ok(bytes)
 }
 
@@ -352,4 +387,37 @@ fn grey(red: f32, green: f32, blue: f32) -> f32 {
         return red;
     }
     GREY[0] * red + GREY[1] * green + GREY[2] * blue
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colour_is_as_fine_as_grey_in_jpeg() {
+        // Columns of red and blue, one pixel wide: shared chroma would make them purple.
+        let samples = (0..32 * 16).flat_map(|at| match at % 2 {
+            0 => [0.8, 0.1, 0.1],
+            _ => [0.1, 0.1, 0.8],
+        });
+        let frame = Frame::new(32, 16, 3, samples.collect());
+        let bytes = encode_jpeg(&frame, JpegQuality::FINE).unwrap();
+        let back = Encoded(bytes)
+            .decode(|(width, height)| Ok(Region { left: 0, top: 0, width, height }))
+            .unwrap();
+        let pairs = back.samples().iter().zip(frame.samples());
+        let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 0.08, "{worst}");
+    }
+
+    #[test]
+    fn more_quality_is_more_bytes_up_to_a_hundred() {
+        let samples = (0..64 * 64 * 3).map(|at| (at * at % 97) as f32 / 97.0).collect();
+        let frame = Frame::new(64, 64, 3, samples);
+        let size = |level| encode_jpeg(&frame, JpegQuality::new(level).unwrap()).unwrap().len();
+        assert!(size(10) < size(50) && size(50) < size(95));
+        assert_eq!([0, 101].map(JpegQuality::new), [None; 2]);
+        let wide = Frame::filled(70_000, 1, 1, 0.5);
+        assert!(encode_jpeg(&wide, JpegQuality::FINE).is_err());
+    }
 }

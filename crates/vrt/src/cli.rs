@@ -3,6 +3,7 @@
 //! Results go to standard output, progress and messages to standard error. Exit codes: 0 done,
 //! 1 failed or stopped early, 2 wrong usage.
 
+mod compare;
 mod convert;
 mod data;
 mod doctor;
@@ -33,6 +34,7 @@ Examples:
   vrt restore shaky.mp4 -o sharp.mp4 --weights 006_VRT_videodeblurring_GoPro.pth
   vrt restore frames/ -o restored/ --weights sr.safetensors --tile auto --memory 4G
   vrt eval --gt sharp/ --input blurred/ --weights deblur.safetensors
+  vrt compare shaky.mp4 sharp.mp4 -o look.html
   vrt train options.json --run-dir runs/first
   vrt data prepare GOPRO_Large trainsets/GoPro --layout gopro --lmdb
   vrt info 006 --size 6,256x256
@@ -57,6 +59,8 @@ enum Command {
     Restore(restore::Arguments),
     /// Scores restored frames against the truth: PSNR and SSIM as published
     Eval(evaluate::Arguments),
+    /// Compares clips: side by side in a video, or under a wipe in a page
+    Compare(compare::Arguments),
     /// Trains a network: an option file in, weights out
     Train(train::Arguments),
     /// Prepares, checks and degrades frames to train on
@@ -102,6 +106,7 @@ fn run(command: &Command, global: &GlobalOptions) -> Result<(), Failure> {
     match command {
         Command::Restore(arguments) => restore::run(arguments, global),
         Command::Eval(arguments) => evaluate::run(arguments, global),
+        Command::Compare(arguments) => compare::run(arguments, global),
         Command::Train(arguments) => train::run(arguments, global),
         Command::Data(arguments) => data::run(arguments, global),
         Command::Convert(arguments) => convert::run(arguments, global),

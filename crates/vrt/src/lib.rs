@@ -25,6 +25,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod compare;
 pub mod convert;
 pub mod device;
 pub mod doctor;

@@ -35,6 +35,8 @@ pub use options::{Overlap, RestoreOptions, TileChoice};
 pub use planning::{PlannedMemory, TilePlan, TilePlanError, plan_tiles};
 pub use progress::{Event, Plan, Progress, Silent, Stage, Status, Summary};
 
+pub(crate) use read::is_video_file;
+
 use progress::StreamSize;
 use read::Reader;
 use run::{Halt, Middle};

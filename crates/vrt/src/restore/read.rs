@@ -116,7 +116,7 @@ pub(super) fn read_all(
 }
 
 /// Whether `input` is a file whose sound and tags ffmpeg can copy.
-pub(super) fn is_video_file(input: &Path) -> bool {
+pub(crate) fn is_video_file(input: &Path) -> bool {
     let y4m = input.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("y4m"));
     input.is_file() && !is_picture(input) && !y4m
 }
