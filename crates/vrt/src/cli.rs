@@ -9,6 +9,7 @@ mod doctor;
 mod evaluate;
 mod failure;
 mod info;
+mod models;
 mod network;
 mod output;
 mod precision;
@@ -21,6 +22,7 @@ mod train;
 mod values;
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -30,7 +32,9 @@ pub(crate) use failure::Failure;
 
 const EXAMPLES: &str = "\
 Examples:
-  vrt restore shaky.mp4 -o sharp.mp4 --weights 006_VRT_videodeblurring_GoPro.pth
+  vrt restore old.mp4 -o better.mp4
+  vrt models fetch 006
+  vrt restore blurred.mp4 -o sharp.mp4 --weights 006
   vrt restore frames/ -o restored/ --weights sr.safetensors --tile auto --memory 4G
   vrt eval --gt sharp/ --input blurred/ --weights deblur.safetensors
   vrt train options.json --run-dir runs/first
@@ -63,6 +67,8 @@ enum Command {
     Data(data::Arguments),
     /// Converts weights between .pth and .safetensors
     Convert(convert::Arguments),
+    /// Networks by name: built in, published, in the cache
+    Models(models::Arguments),
     /// Describes a network: architecture, parameters, operations, memory
     Info(info::Arguments),
     /// Tells what this machine offers: processor, devices, ffmpeg, memory
@@ -84,6 +90,9 @@ pub(crate) struct GlobalOptions {
     /// Device to compute on: cpu, cuda[:n], vulkan[:n], metal[:n] or rocm[:n]
     #[arg(long, value_name = "DEVICE", default_value = "cpu", global = true)]
     pub(crate) device: DeviceChoice,
+    /// Folder of fetched networks [default: VRT_CACHE, else vrt in the user's cache folder]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) cache: Option<PathBuf>,
 }
 
 /// Runs the command line of this process.
@@ -105,6 +114,7 @@ fn run(command: &Command, global: &GlobalOptions) -> Result<(), Failure> {
         Command::Train(arguments) => train::run(arguments, global),
         Command::Data(arguments) => data::run(arguments, global),
         Command::Convert(arguments) => convert::run(arguments, global),
+        Command::Models(arguments) => models::run(arguments, global),
         Command::Info(arguments) => info::run(arguments, global),
         Command::Doctor(arguments) => doctor::run(arguments, global),
     }
