@@ -208,7 +208,7 @@ fn name(
     }
     if let Err(source) = check(part.path()) {
         part.remove().map_err(failed)?;
-        return Err(FetchError::Content { address: address(), source });
+        return Err(FetchError::Content { address: address(), source: source.into() });
     }
     let (path, bytes) = (wanted.to.clone(), part.have());
     let record = Record { sha256, bytes, source: Some(address()) };

@@ -164,7 +164,7 @@ fn wrong_usage_of_names_is_told_with_what_is_meant() {
         let said = bench.vrt(arguments).failed();
         assert!(said.contains(part), "{arguments:?}: {said}");
     }
-    assert!(!bench.path("cache").exists());
+    assert!(!bench.path("cache/weights").exists());
     assert!(vrt(&["models", "--help"]).succeeded().contains("VRT_CACHE"));
 }
 

@@ -101,7 +101,7 @@ pub enum FetchError {
         /// The address.
         address: String,
         /// In which way.
-        source: ContentError,
+        source: Box<ContentError>,
     },
     /// The disk is full.
     #[error(
