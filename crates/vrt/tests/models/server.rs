@@ -37,6 +37,21 @@ impl Request {
     }
 }
 
+/// What is answered to the request of a number.
+type Answers = Arc<dyn Fn(usize, &Request) -> Vec<u8> + Send + Sync>;
+
+/// Answers one request.
+fn serve(mut stream: TcpStream, answer: &Answers, log: &Mutex<Vec<Request>>) {
+    let Some(request) = Request::read(&stream) else { return };
+    let mut asked = log.lock().unwrap();
+    asked.push(request.clone());
+    let number = asked.len() - 1;
+    drop(asked);
+    // The other side may have heard enough.
+    let _ = stream.write_all(&answer(number, &request));
+    let _ = stream.shutdown(Shutdown::Write);
+}
+
 /// Runs until the tests end.
 pub(crate) struct Server {
     address: SocketAddr,
@@ -51,21 +66,11 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (answer, log) = (Arc::new(answer), Arc::clone(&asked));
+        let (answer, log): (Answers, _) = (Arc::new(answer), Arc::clone(&asked));
         thread::spawn(move || {
-            for mut stream in listener.incoming().map_while(Result::ok) {
+            for stream in listener.incoming().map_while(Result::ok) {
                 let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
-                thread::spawn(move || {
-                    let Some(request) = Request::read(&stream) else { return };
-                    let number = {
-                        let mut log = log.lock().unwrap();
-                        log.push(request.clone());
-                        log.len() - 1
-                    };
-                    // The other side may have heard enough.
-                    let _ = stream.write_all(&answer(number, &request));
-                    let _ = stream.shutdown(Shutdown::Write);
-                });
+                thread::spawn(move || serve(stream, &answer, &log));
             }
         });
         Self { address, asked }
