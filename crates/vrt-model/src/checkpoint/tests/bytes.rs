@@ -44,7 +44,10 @@ fn bytes_in_memory_are_held_to_what_they_claim() {
 #[test]
 fn sixteen_bits_are_half_the_size_and_the_nearest_values() {
     let (exact, half) = (file_of(&small(), Floats::F32), file_of(&small(), Floats::F16));
-    assert!(half.len() < exact.len() * 6 / 10, "{} of {}", half.len(), exact.len());
+    // The index of so small a network is larger than its values, and shrinks by some digits.
+    let values = small().tensors().iter().map(TensorSpec::len).sum::<usize>();
+    let saved = exact.len() - half.len();
+    assert!((2 * values..3 * values).contains(&saved), "{saved} of {}", 4 * values);
     let weights = filled(&small());
     let rounded = Checkpoint::from_bytes(Path::new("a"), &half).expect("readable");
     for (name, tensor) in rounded.tensors() {
