@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub use account::{Account, Misshaped, account};
 pub use element::Element;
 pub use error::CheckpointError;
-pub use write::Existing;
+pub use write::{Existing, Floats};
 
 use crate::config::VrtConfig;
 use crate::inventory::TensorSpec;
@@ -108,6 +108,16 @@ impl Checkpoint {
         read::open(path, which)
     }
 
+    /// Opens the bytes of a `.safetensors` file that is in memory, held to the same checks as one
+    /// on disk. Errors name `path`, which no file needs to have.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the bytes are no `.safetensors` file or a damaged one.
+    pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, CheckpointError> {
+        read::open_bytes(path, Arc::from(bytes))
+    }
+
     /// A checkpoint of values in memory.
     ///
     /// # Panics
@@ -149,16 +159,20 @@ impl Checkpoint {
     }
 
     /// The network these weights are of, told from names and shapes. The drop path rate is that
-    /// of the metadata, if there is one for the same network, else as published.
+    /// of the metadata, if there is one for the same network, else as published. What names and
+    /// shapes do not tell, such as windows that are not square, is taken from the metadata, if
+    /// every tensor is that of the network stated there.
     ///
     /// # Errors
     ///
     /// Fails if they are of no VRT network.
     pub fn config(&self) -> Result<VrtConfig, RecogniseError> {
-        let found = recognise(&self.shapes())?;
         let stated = self.metadata.get(CONFIG_KEY);
         let stated = stated.and_then(|text| option_file::from_json(text).ok());
-        Ok(stated.filter(|stated| stated.same_network(&found)).unwrap_or(found))
+        match recognise(&self.shapes()) {
+            Ok(found) => Ok(stated.filter(|stated| stated.same_network(&found)).unwrap_or(found)),
+            Err(error) => stated.filter(|stated| account(stated, self).is_ok()).ok_or(error),
+        }
     }
 
     /// Whether the flow network's weights are among these.
@@ -239,7 +253,22 @@ impl Checkpoint {
         config: &VrtConfig,
         existing: Existing,
     ) -> Result<(), CheckpointError> {
-        write::safetensors(self, path, config, existing)
+        self.write_safetensors_as(path, config, Floats::F32, existing)
+    }
+
+    /// As [`Checkpoint::write_safetensors`], with values stored as `floats`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Checkpoint::write_safetensors`], and if a value is too large for `floats`.
+    pub fn write_safetensors_as(
+        &self,
+        path: &Path,
+        config: &VrtConfig,
+        floats: Floats,
+        existing: Existing,
+    ) -> Result<(), CheckpointError> {
+        write::safetensors(self, path, config, floats, existing)
     }
 
     /// Writes a `.pth` file in the published form: `{"params": {name: tensor}}` with the

@@ -158,6 +158,16 @@ impl VrtConfig {
         self.entries().into_iter().filter_map(buffer).collect()
     }
 
+    /// Bytes of all values in a published checkpoint, parameters and constants. Its index and the
+    /// gaps between values come on top: less than one part in a hundred.
+    pub fn published_bytes(&self) -> u64 {
+        let bytes = self.entries().into_iter().map(|entry| match entry {
+            Entry::Parameter(spec) => size_of::<f32>() * spec.len(),
+            Entry::Buffer(spec) => spec.buffer.bytes(),
+        });
+        bytes.map(|bytes| bytes as u64).sum()
+    }
+
     /// Parameters and constants, in the order of published checkpoints.
     pub fn entries(&self) -> Vec<Entry> {
         let mut list = List { path: String::new(), part: Part::First, entries: Vec::new() };

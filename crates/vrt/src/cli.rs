@@ -10,6 +10,7 @@ mod doctor;
 mod evaluate;
 mod failure;
 mod info;
+mod models;
 mod network;
 mod output;
 mod precision;
@@ -22,6 +23,7 @@ mod train;
 mod values;
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -31,7 +33,9 @@ pub(crate) use failure::Failure;
 
 const EXAMPLES: &str = "\
 Examples:
-  vrt restore shaky.mp4 -o sharp.mp4 --weights 006_VRT_videodeblurring_GoPro.pth
+  vrt restore old.mp4 -o better.mp4
+  vrt models fetch 006
+  vrt restore blurred.mp4 -o sharp.mp4 --weights 006
   vrt restore frames/ -o restored/ --weights sr.safetensors --tile auto --memory 4G
   vrt eval --gt sharp/ --input blurred/ --weights deblur.safetensors
   vrt compare shaky.mp4 sharp.mp4 -o look.html
@@ -67,6 +71,8 @@ enum Command {
     Data(data::Arguments),
     /// Converts weights between .pth and .safetensors
     Convert(convert::Arguments),
+    /// Networks by name: built in, published, in the cache
+    Models(models::Arguments),
     /// Describes a network: architecture, parameters, operations, memory
     Info(info::Arguments),
     /// Tells what this machine offers: processor, devices, ffmpeg, memory
@@ -88,6 +94,9 @@ pub(crate) struct GlobalOptions {
     /// Device to compute on: cpu, cuda[:n], vulkan[:n], metal[:n] or rocm[:n]
     #[arg(long, value_name = "DEVICE", default_value = "cpu", global = true)]
     pub(crate) device: DeviceChoice,
+    /// Folder of fetched networks [default: VRT_CACHE, else vrt in the user's cache folder]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) cache: Option<PathBuf>,
 }
 
 /// Runs the command line of this process.
@@ -110,6 +119,7 @@ fn run(command: &Command, global: &GlobalOptions) -> Result<(), Failure> {
         Command::Train(arguments) => train::run(arguments, global),
         Command::Data(arguments) => data::run(arguments, global),
         Command::Convert(arguments) => convert::run(arguments, global),
+        Command::Models(arguments) => models::run(arguments, global),
         Command::Info(arguments) => info::run(arguments, global),
         Command::Doctor(arguments) => doctor::run(arguments, global),
     }

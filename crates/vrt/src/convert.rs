@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use vrt_model::checkpoint::{Checkpoint, CheckpointError, Existing, StoredTensor};
+use vrt_model::checkpoint::{Checkpoint, CheckpointError, Existing, Floats, StoredTensor};
 use vrt_model::config::VrtConfig;
 use vrt_model::recognise::RecogniseError;
 
@@ -69,6 +69,16 @@ pub enum ConvertError {
         /// The output.
         path: PathBuf,
     },
+    /// 16-bit values were asked for where none are written.
+    #[error(
+        "{}: 16-bit values are written to .safetensors files of a network only, neither to .pth \
+         files nor with --as-is",
+        path.display()
+    )]
+    Half {
+        /// The output.
+        path: PathBuf,
+    },
     /// Reading, accounting for or writing the tensors failed.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -91,8 +101,9 @@ fn list(tensors: &[(String, Vec<usize>)]) -> String {
     tensors.iter().map(|(name, shape)| format!("\n  {name} {shape:?}")).collect()
 }
 
-/// Writes the weights of `checkpoint` to `to`, in the form that its extension names. Names are the
-/// published ones, and a `.pth` holds the constants that strict loading asks for.
+/// Writes the weights of `checkpoint` to `to`, in the form that its extension names, with values
+/// stored as `floats`. Names are the published ones, and a `.pth` holds the constants that strict
+/// loading asks for.
 ///
 /// # Errors
 ///
@@ -102,9 +113,13 @@ pub fn convert(
     checkpoint: &Checkpoint,
     to: &Path,
     network: Network,
+    floats: Floats,
     existing: Existing,
 ) -> Result<Converted, ConvertError> {
     let form = Form::of(to)?;
+    if floats != Floats::F32 && (form == Form::Pth || network == Network::Any) {
+        return Err(ConvertError::Half { path: to.to_path_buf() });
+    }
     let read = checkpoint.tensors().len();
     let config = match network {
         Network::Any => None,
@@ -125,7 +140,7 @@ pub fn convert(
     };
     match form {
         Form::Pth => checkpoint.write_pth(to, &config, existing)?,
-        Form::Safetensors => checkpoint.write_safetensors(to, &config, existing)?,
+        Form::Safetensors => checkpoint.write_safetensors_as(to, &config, floats, existing)?,
     }
     let specs = config.tensors();
     let parameters = specs.iter().map(|spec| spec.len() as u64).sum();
@@ -148,12 +163,23 @@ mod tests {
     }
 
     #[test]
+    fn sixteen_bits_are_for_safetensors_of_a_network() {
+        let checkpoint = Checkpoint::from_values([("one".to_owned(), vec![1], vec![0.5])]);
+        for (to, network) in [("a.pth", Network::Recognised), ("a.safetensors", Network::Any)] {
+            let to = Path::new("/no/such/folder").join(to);
+            let error = convert(&checkpoint, &to, network, Floats::F16, Existing::Keep);
+            assert!(matches!(error, Err(ConvertError::Half { .. })), "{error:?}");
+        }
+    }
+
+    #[test]
     fn unknown_weights_are_listed_in_full() {
         let names = ["one", "two", "three", "four", "five"];
         let checkpoint =
             Checkpoint::from_values(names.map(|name| (name.to_owned(), vec![2, 3], vec![0.5; 6])));
         let to = Path::new("/no/such/folder/out.safetensors");
-        let error = convert(&checkpoint, to, Network::Recognised, Existing::Keep).unwrap_err();
+        let error =
+            convert(&checkpoint, to, Network::Recognised, Floats::F32, Existing::Keep).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("--as-is"), "{text}");
         assert!(names.iter().all(|name| text.contains(&format!("\n  {name} [2, 3]"))), "{text}");

@@ -32,6 +32,7 @@ pub mod doctor;
 pub mod eval;
 pub mod info;
 pub mod memory;
+pub mod models;
 pub mod restore;
 pub mod weights;
 

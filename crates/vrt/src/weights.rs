@@ -74,7 +74,14 @@ impl Architecture {
 ///
 /// If a file cannot be read or is no checkpoint.
 pub fn open_weights(weights: &Path, flow: Option<&Path>) -> Result<Checkpoint, WeightsError> {
-    let mut checkpoint = Checkpoint::open(weights)?;
+    merge_flow(Checkpoint::open(weights)?, flow)
+}
+
+/// Puts SpyNet's weights, from a file of their own, to those of a network.
+pub(crate) fn merge_flow(
+    mut checkpoint: Checkpoint,
+    flow: Option<&Path>,
+) -> Result<Checkpoint, WeightsError> {
     if let Some(flow) = flow {
         checkpoint.merge_flow(Checkpoint::open(flow)?)?;
     }
@@ -91,12 +98,24 @@ pub fn load_weights(
     architecture: &Architecture,
     flow: Option<&Path>,
 ) -> Result<(VrtConfig, Checkpoint), WeightsError> {
-    let checkpoint = open_weights(weights, flow)?;
+    settle(open_weights(weights, flow)?, architecture)
+}
+
+/// Settles which network open weights are of; every tensor is accounted for.
+///
+/// # Errors
+///
+/// If they are of no network, or not of the one that is stated.
+pub fn settle(
+    checkpoint: Checkpoint,
+    architecture: &Architecture,
+) -> Result<(VrtConfig, Checkpoint), WeightsError> {
     let config = match architecture.stated()? {
         Some(config) => config,
-        None => checkpoint
-            .config()
-            .map_err(|source| WeightsError::Recognise { path: weights.to_path_buf(), source })?,
+        None => checkpoint.config().map_err(|source| WeightsError::Recognise {
+            path: checkpoint.path().to_path_buf(),
+            source,
+        })?,
     };
     account(&config, &checkpoint)?;
     Ok((config, checkpoint))

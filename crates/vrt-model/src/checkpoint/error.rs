@@ -109,6 +109,17 @@ pub enum CheckpointError {
         /// The form that was asked for.
         form: &'static str,
     },
+    /// A tensor holds values that 16-bit floats do not reach.
+    #[error(
+        "{}: tensor {name} holds values beyond 65504, the largest 16-bit float; write 32-bit ones",
+        path.display()
+    )]
+    TooLargeForHalf {
+        /// The file that was read.
+        path: PathBuf,
+        /// Which tensor.
+        name: String,
+    },
     /// A tensor's values cannot be read.
     #[error("{}: tensor {name} cannot be read: {source}", path.display())]
     Values {

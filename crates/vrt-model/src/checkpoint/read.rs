@@ -48,6 +48,8 @@ pub(super) enum Source {
     Torch(pytorch_reader::Tensor),
     /// In an open file, from this byte on.
     File(Arc<Mutex<File>>, u64),
+    /// In the bytes of a file that is in memory, from this one on.
+    Bytes(Arc<[u8]>, usize),
     /// Here.
     Memory(Arc<[f32]>),
 }
@@ -67,11 +69,13 @@ impl Source {
         match self {
             Self::Memory(values) => Ok(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
             Self::Torch(stored) => stored.read(),
+            // What these hold was held to the file's size when it was opened.
+            Self::Bytes(file, start) => {
+                let held = file.get(*start..).and_then(|rest| rest.get(..stored(tensor)?));
+                Ok(held.ok_or(io::ErrorKind::InvalidData)?.to_vec())
+            }
             Self::File(file, start) => {
-                // Both were held to the file's size when it was opened.
-                let bits = tensor.values().and_then(|n| n.checked_mul(tensor.element.bits()));
-                let bits = bits.ok_or(io::ErrorKind::InvalidData)?;
-                let mut bytes = vec![0; bits / 8];
+                let mut bytes = vec![0; stored(tensor).ok_or(io::ErrorKind::InvalidData)?];
                 let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
                 file.seek(SeekFrom::Start(*start))?;
                 file.read_exact(&mut bytes)?;
@@ -79,6 +83,14 @@ impl Source {
             }
         }
     }
+}
+
+/// Bytes that the values of a tensor take; `None` if they cannot be counted.
+fn stored(tensor: &StoredTensor) -> Option<usize> {
+    tensor
+        .values()
+        .and_then(|values| values.checked_mul(tensor.element.bits()))
+        .map(|bits| bits / 8)
 }
 
 /// A file's tensors and text, as it names them.
@@ -100,6 +112,23 @@ pub(super) fn open(path: &Path, which: Which) -> Result<Checkpoint, CheckpointEr
             open_torch(path, &start[..start.len().min(START_OF_TEXT)], held)?
         }
     };
+    chosen(path, contents, which)
+}
+
+/// Opens the bytes of a `.safetensors` file, which errors call `path`.
+pub(super) fn open_bytes(path: &Path, bytes: Arc<[u8]>) -> Result<Checkpoint, CheckpointError> {
+    let held = bytes.len() as u64;
+    let what = "it does not start like a .safetensors file";
+    let header = safetensors_header(&bytes)
+        .ok_or_else(|| CheckpointError::NotCheckpoint { path: path.to_owned(), what })?;
+    let data_start = data_start(path, header, held)?;
+    let text = &bytes[HEADER_START..data_start as usize];
+    let source = |start: usize| Source::Bytes(Arc::clone(&bytes), data_start as usize + start);
+    chosen(path, tensors_of(path, text, held - data_start, &source)?, Which::Best)
+}
+
+/// Those of a file's tensors that are asked for.
+fn chosen(path: &Path, contents: Contents, which: Which) -> Result<Checkpoint, CheckpointError> {
     let tensors = select(contents.tensors, which).map_err(|problem| match problem {
         Unselected::None(wanted) => {
             CheckpointError::NoSuchWeights { path: path.to_owned(), wanted }
@@ -118,31 +147,48 @@ fn safetensors_header(start: &[u8]) -> Option<u64> {
     (len <= MAX_HEADER && start.get(HEADER_START) == Some(&b'{')).then_some(len)
 }
 
+/// Where values start behind a header of that length, in a file of `held` bytes.
+fn data_start(path: &Path, header: u64, held: u64) -> Result<u64, CheckpointError> {
+    let start = HEADER_START as u64 + header;
+    if start > held {
+        let detail = format!("its header of {header} bytes ends behind the file");
+        return Err(CheckpointError::Damaged { path: path.to_owned(), detail });
+    }
+    Ok(start)
+}
+
 fn open_safetensors(
     path: &Path,
     mut file: File,
     header: u64,
     held: u64,
 ) -> Result<Contents, CheckpointError> {
-    let damaged = |detail: String| CheckpointError::Damaged { path: path.to_owned(), detail };
-    let data_start = HEADER_START as u64 + header;
-    if data_start > held {
-        return Err(damaged(format!("its header of {header} bytes ends behind the file")));
-    }
+    let data_start = data_start(path, header, held)?;
     let mut text = Vec::new();
     let read = file.seek(SeekFrom::Start(HEADER_START as u64));
     let read = read.and_then(|_| (&mut file).take(header).read_to_end(&mut text));
     read.map_err(|source| CheckpointError::Io { path: path.to_owned(), source })?;
-    let header: Metadata =
-        serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
-    let data = header.data_len() as u64;
-    if data != held - data_start {
-        let there = held - data_start;
-        return Err(damaged(format!("{data} bytes of values are named, {there} are there")));
-    }
     let file = Arc::new(Mutex::new(file));
+    let source = |start: usize| Source::File(Arc::clone(&file), data_start + start as u64);
+    tensors_of(path, &text, held - data_start, &source)
+}
+
+/// What a `.safetensors` header names, in a file with `held` bytes of values.
+fn tensors_of(
+    path: &Path,
+    header: &[u8],
+    held: u64,
+    source: &dyn Fn(usize) -> Source,
+) -> Result<Contents, CheckpointError> {
+    let damaged = |detail: String| CheckpointError::Damaged { path: path.to_owned(), detail };
+    let header: Metadata =
+        serde_json::from_slice(header).map_err(|error| damaged(error.to_string()))?;
+    let data = header.data_len() as u64;
+    if data != held {
+        return Err(damaged(format!("{data} bytes of values are named, {held} are there")));
+    }
     let tensors = header.tensors().into_iter().map(|(name, info)| {
-        let source = Source::File(Arc::clone(&file), data_start + info.data_offsets.0 as u64);
+        let source = source(info.data_offsets.0);
         let tensor = StoredTensor { element: info.dtype.into(), shape: info.shape.clone(), source };
         (name, tensor)
     });

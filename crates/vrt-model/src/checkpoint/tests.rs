@@ -12,6 +12,7 @@ use crate::inventory::{BufferValues, Entry};
 use crate::presets::Preset;
 
 mod bad;
+mod bytes;
 mod forms;
 
 /// A small interpolation network: it has no flow, whose parameters are many.

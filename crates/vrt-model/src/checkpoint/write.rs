@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
 use std::path::Path;
 
+use half::f16;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Serialize;
 use zip::write::{SimpleFileOptions, ZipWriter};
@@ -35,6 +36,25 @@ pub enum Existing {
     Keep,
     /// It is replaced once the new one is whole.
     Replace,
+}
+
+/// How values of a network are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Floats {
+    /// As 32-bit floats: exactly.
+    #[default]
+    F32,
+    /// As 16-bit floats, rounded to nearest: half the size.
+    F16,
+}
+
+impl Floats {
+    fn element(self) -> Element {
+        match self {
+            Self::F32 => Element::F32,
+            Self::F16 => Element::F16,
+        }
+    }
 }
 
 /// Why a file came out incomplete.
@@ -78,12 +98,20 @@ fn all(checkpoint: &Checkpoint) -> Vec<Written> {
     tensors.collect()
 }
 
-/// The bytes of a tensor, as it is written.
-fn bytes(checkpoint: &Checkpoint, name: &str) -> Result<Vec<u8>, CheckpointError> {
-    match checkpoint.tensors.get(name) {
-        Some(tensor) if !tensor.element.is_float() => {
+/// The bytes of a tensor, as values that are written as `element`.
+fn bytes(
+    checkpoint: &Checkpoint,
+    name: &str,
+    element: Element,
+) -> Result<Vec<u8>, CheckpointError> {
+    match (checkpoint.tensors.get(name), element) {
+        (Some(tensor), _) if !tensor.element.is_float() => {
             tensor.source.bytes(tensor).map_err(|source| checkpoint.unreadable(name, source))
         }
+        (_, Element::F16) => halves(&checkpoint.read(name)?).ok_or_else(|| {
+            let (path, name) = (checkpoint.path.clone(), name.to_owned());
+            CheckpointError::TooLargeForHalf { path, name }
+        }),
         _ => checkpoint.read(name).map(|values| floats(&values)),
     }
 }
@@ -100,13 +128,14 @@ pub(super) fn safetensors(
     checkpoint: &Checkpoint,
     path: &Path,
     config: &VrtConfig,
+    floats: Floats,
     existing: Existing,
 ) -> Result<(), CheckpointError> {
     account(config, checkpoint)?;
     let tensors = config.tensors().into_iter().map(|spec| Written {
         name: spec.name,
         shape: spec.shape,
-        element: Element::F32,
+        element: floats.element(),
     });
     let config = option_file::to_json(config).to_string();
     indexed(checkpoint, path, &tensors.collect::<Vec<_>>(), Some(&config), existing)
@@ -146,7 +175,7 @@ fn indexed(
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
         for tensor in tensors {
-            file.write_all(&bytes(checkpoint, &tensor.name)?)?;
+            file.write_all(&bytes(checkpoint, &tensor.name, tensor.element)?)?;
         }
         Ok(file.flush()?)
     })
@@ -225,12 +254,14 @@ pub(super) fn plain_pth(
 ) -> Result<(), CheckpointError> {
     let tensors = all(checkpoint);
     let entry = |Written { name, shape, element }| match element.torch_storage() {
-        Some(storage) => Ok((name, storage, shape)),
+        Some(storage) => Ok((name, storage, shape, element)),
         None => Err(not_in_form(checkpoint, name, element, ".pth")),
     };
     let entries = tensors.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?;
-    let index = index(entries.iter().map(|(name, storage, shape)| (name, *storage, shape.clone())));
-    archive(path, existing, index, entries.iter().map(|(name, ..)| bytes(checkpoint, name)))
+    let index =
+        index(entries.iter().map(|(name, storage, shape, _)| (name, *storage, shape.clone())));
+    let storages = entries.iter().map(|(name, .., element)| bytes(checkpoint, name, *element));
+    archive(path, existing, index, storages)
 }
 
 /// Writes a `.pth` file of this pickle and these storages.
@@ -290,6 +321,19 @@ fn add<W: Write + Seek>(
 
 fn floats(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// The values as 16-bit floats; `None` if one of them would become infinite.
+fn halves(values: &[f32]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(2 * values.len());
+    for value in values {
+        let half = f16::from_f32(*value);
+        if half.is_infinite() && value.is_finite() {
+            return None;
+        }
+        bytes.extend(half.to_le_bytes());
+    }
+    Some(bytes)
 }
 
 /// Writes a file aside, in the same folder, and gives it its name when it is whole.

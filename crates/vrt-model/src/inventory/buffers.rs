@@ -49,6 +49,15 @@ impl Buffer {
         }
     }
 
+    /// Bytes that its values take.
+    pub fn bytes(&self) -> usize {
+        let each = match self {
+            Self::RelativeIndex { .. } => size_of::<i64>(),
+            Self::SineCode { .. } | Self::FlowMean | Self::FlowStd => size_of::<f32>(),
+        };
+        each * self.shape().iter().product::<usize>()
+    }
+
     /// PyTorch's name for storages of such values.
     pub(crate) fn torch_storage(&self) -> &'static str {
         match self {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use vrt_testing::Fixture;
 
 use super::*;
+use crate::checkpoint::{Checkpoint, Existing};
 use crate::config::tests::valid_fields;
 use crate::option_file;
 use crate::presets::Preset;
@@ -41,6 +42,25 @@ fn checkpoints_have_the_published_number_of_entries() {
     let buffers = Preset::all().iter().map(|preset| preset.config().buffers().len());
     // The text counts SpyNet's two with those networks that have flow.
     assert!(buffers.clone().all(|n| (114..=124).contains(&n)), "{:?}", buffers.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_published_file_is_little_larger_than_its_values() {
+    let values = Preset::parse("001").expect("a preset").config().published_bytes();
+    let parameters = 4 * 30_676_435;
+    // Position tables of 8-byte numbers are a quarter of the file.
+    assert!((parameters + 41_000_000..parameters + 44_000_000).contains(&values), "{values}");
+    let config = Preset::parse("009").expect("a preset").config();
+    let tensors = config.tensors().into_iter();
+    let tensors =
+        tensors.map(|spec| (spec.name.clone(), spec.shape.clone(), vec![0.0; spec.len()]));
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("009.pth");
+    let checkpoint = Checkpoint::from_values(tensors);
+    checkpoint.write_pth(&path, &config, Existing::Keep).expect("written");
+    let held = std::fs::metadata(&path).expect("a file").len();
+    let values = config.published_bytes();
+    assert!(held > values && held < values / 100 * 101, "{values} bytes in a file of {held}");
 }
 
 #[test]

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 use vrt::convert::{Converted, Form, Network, convert};
-use vrt_model::checkpoint::Existing;
+use vrt_model::checkpoint::{Existing, Floats};
 use vrt_model::option_file;
 
+use super::models::find;
 use super::network::NetworkOptions;
 use super::table::grouped;
 use super::{Failure, GlobalOptions, output};
@@ -23,13 +24,14 @@ written. Names stay the published ones; a .pth can be loaded strictly by the pub
 Examples:
   vrt convert 006_VRT_videodeblurring_GoPro.pth deblur.safetensors
   vrt convert deblur.safetensors deblur.pth
+  vrt convert 006 deblur.safetensors --dtype f16
   vrt convert spynet.pth spynet.safetensors --as-is";
 
 /// Flags of `vrt convert`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// Weights to read
+    /// Weights to read: a file, or the name of a network (`vrt models`)
     #[arg(value_name = "A")]
     from: PathBuf,
     /// Weights to write: .safetensors or .pth
@@ -40,24 +42,46 @@ pub(crate) struct Arguments {
     /// Copy the tensors under their names, whatever network they are of
     #[arg(long, conflicts_with_all = ["options", "preset", "flow"])]
     as_is: bool,
+    /// How values are stored; f16 in .safetensors only
+    #[arg(long, value_enum, value_name = "TYPE", default_value_t)]
+    dtype: Dtype,
     /// Replace B if it exists
     #[arg(long)]
     overwrite: bool,
 }
 
+/// Names of [`Floats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Dtype {
+    /// 32-bit floats: exactly
+    #[default]
+    F32,
+    /// 16-bit floats, rounded: half the size
+    F16,
+}
+
+impl From<Dtype> for Floats {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::F32 => Self::F32,
+            Dtype::F16 => Self::F16,
+        }
+    }
+}
+
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), Failure> {
-    let Arguments { from, to, network, as_is, overwrite } = arguments;
+    let Arguments { from, to, network, as_is, dtype, overwrite } = arguments;
     // A wrong name of the output is found before much is read.
     Form::of(to)?;
-    let checkpoint = network.open(from)?;
+    let checkpoint = network.open(&find(from, global)?)?;
     let network = match (as_is, network.stated()?) {
         (true, _) => Network::Any,
         (false, Some(config)) => Network::Stated(config),
         (false, None) => Network::Recognised,
     };
     let existing = if *overwrite { Existing::Replace } else { Existing::Keep };
-    let converted = convert(&checkpoint, to, network, existing)?;
+    let converted = convert(&checkpoint, to, network, (*dtype).into(), existing)?;
     if global.json {
         return Ok(output::json(&as_json(arguments, &converted))?);
     }

@@ -8,6 +8,7 @@ use vrt::restore::TilePlan;
 use vrt_model::Restorer;
 use vrt_video::{ClipScore, Scores};
 
+use super::models::find;
 use super::network::NetworkOptions;
 use super::precision::PrecisionName;
 use super::table::{Table, bytes};
@@ -59,8 +60,8 @@ pub(crate) struct Arguments {
     /// Folder with restored frames, to score without restoring
     #[arg(long, value_name = "DIR", conflicts_with_all = NOT_WITH_RESTORED)]
     restored: Option<PathBuf>,
-    /// Weights of the network, .pth or .safetensors
-    #[arg(long, value_name = "FILE", required_unless_present = "restored")]
+    /// Weights of the network: .pth, .safetensors, or the name of a network (`vrt models`)
+    #[arg(long, value_name = "FILE|NAME", required_unless_present = "restored")]
     weights: Option<PathBuf>,
     #[command(flatten)]
     network: NetworkOptions,
@@ -131,10 +132,11 @@ fn restore(
     on_event: &mut dyn FnMut(EvalEvent<'_>),
 ) -> Result<EvalReport, Failure> {
     let folders = Folders { truth: &arguments.gt, input: arguments.input.as_deref() };
-    let (config, checkpoint) = arguments.network.load(weights)?;
+    let weights = find(weights, global)?;
+    let (config, checkpoint) = arguments.network.load(&weights)?;
     protocol.check(&config)?;
-    let preset = arguments.network.preset;
-    let network = Recognised { weights, config: &config, preset };
+    let (path, preset) = (weights.path(), arguments.network.preset);
+    let network = Recognised { weights: &path, config: &config, preset };
     let mut warn = |text: &str| {
         if !global.quiet {
             output::message(&format!("warning: {text}"));

@@ -6,10 +6,12 @@ use std::str::FromStr;
 use clap::Args;
 use serde_json::json;
 use vrt::info::{Architecture, ClipShape, CostInfo, NetworkInfo, task_name};
+use vrt::models::{Weights, builtin};
 use vrt_model::config::VrtConfig;
 use vrt_model::option_file;
 use vrt_model::presets::Preset;
 
+use super::models::find;
 use super::network::NetworkOptions;
 use super::table::{Table, bytes, flops, grouped};
 use super::{Failure, GlobalOptions, output};
@@ -18,7 +20,8 @@ const HELP: &str = "\
 States the architecture, the exact number of parameters of each part, and, with \
 --size, operations by kind and predicted memory for a clip restored in one piece (a tile).
 
-The network is that of a file of weights, recognised from names and shapes, or a preset.
+The network is that of a file of weights, recognised from names and shapes, a built-in one, or a \
+preset.
 
 Examples:
   vrt info 006_VRT_videodeblurring_GoPro.pth
@@ -29,7 +32,7 @@ Examples:
 #[derive(Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// A file of weights, or the name of a preset, such as 006
+    /// A file of weights, or the name of a built-in network or of a preset, such as 006
     #[arg(value_name = "WEIGHTS|PRESET")]
     network: PathBuf,
     /// Clip to state operations and memory for: frames, then width and height of the input
@@ -63,7 +66,7 @@ impl FromStr for Size {
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), Failure> {
     let Arguments { network, size, options } = arguments;
-    let config = config(network, options)?;
+    let config = config(network, options, global)?;
     let info = NetworkInfo::of(&config);
     let cost = size.map(|Size(clip)| CostInfo::of(&config, clip)).transpose()?;
     if global.json {
@@ -80,14 +83,26 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
     Ok(output::result(text.trim_end())?)
 }
 
-/// The network of a file that is there, every tensor accounted for, else of a preset of that name.
-fn config(network: &Path, options: &NetworkOptions) -> Result<VrtConfig, Failure> {
+/// The network of weights that are there, every tensor accounted for, else of a preset of that
+/// name.
+fn config(
+    network: &Path,
+    options: &NetworkOptions,
+    global: &GlobalOptions,
+) -> Result<VrtConfig, Failure> {
+    let name = network.to_string_lossy();
+    let built_in = builtin::all().iter().find(|known| name.eq_ignore_ascii_case(known.name));
     // A folder may well be called as a preset.
-    if network.is_file() || options.is_stated() {
-        let (config, _) = options.load(network)?;
+    let weights = match (network.is_file(), built_in) {
+        (false, Some(built_in)) => Some(Weights::BuiltIn(built_in)),
+        (true, _) => Some(Weights::File(network.to_owned())),
+        (false, None) if options.is_stated() => Some(find(network, global)?),
+        (false, None) => None,
+    };
+    if let Some(weights) = weights {
+        let (config, _) = options.load(&weights)?;
         return Ok(config);
     }
-    let name = network.to_string_lossy();
     Preset::parse(&name)
         .map(Preset::config)
         .map_err(|unknown| Failure::failed(format!("there is no file {name:?}, and {unknown}")))

@@ -1,9 +1,10 @@
 //! Flags about the network, shared by the commands that take weights.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use vrt::weights::{Architecture, WeightsError, load_weights, open_weights};
+use vrt::models::Weights;
+use vrt::weights::{Architecture, WeightsError, settle};
 use vrt_model::VrtConfig;
 use vrt_model::checkpoint::Checkpoint;
 use vrt_model::presets::{Preset, UnknownPreset};
@@ -29,8 +30,8 @@ fn preset(name: &str) -> Result<&'static Preset, UnknownPreset> {
 
 impl NetworkOptions {
     /// Opens weights, and SpyNet's along with them.
-    pub(crate) fn open(&self, weights: &Path) -> Result<Checkpoint, WeightsError> {
-        open_weights(weights, self.flow.as_deref())
+    pub(crate) fn open(&self, weights: &Weights) -> Result<Checkpoint, WeightsError> {
+        weights.open(self.flow.as_deref())
     }
 
     /// Whether the network is stated.
@@ -44,8 +45,8 @@ impl NetworkOptions {
     }
 
     /// Opens weights and settles which network they are of.
-    pub(crate) fn load(&self, weights: &Path) -> Result<(VrtConfig, Checkpoint), WeightsError> {
-        load_weights(weights, &self.architecture(), self.flow.as_deref())
+    pub(crate) fn load(&self, weights: &Weights) -> Result<(VrtConfig, Checkpoint), WeightsError> {
+        settle(self.open(weights)?, &self.architecture())
     }
 
     fn architecture(&self) -> Architecture {

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
+use vrt::models::{NoWeights, Weights};
 use vrt::restore::{RestoreOptions, Summary, restore_file};
 use vrt_model::Restorer;
 use vrt_video::BitDepth;
 
+use super::models::{TaskName, find, for_task};
 use super::network::NetworkOptions;
 use super::precision::PrecisionName;
 use super::progress::Reporter;
@@ -21,6 +23,9 @@ const PIPE: &str = "-";
 
 const EXAMPLES: &str = "\
 Examples:
+  vrt restore old.mp4 -o better.mp4
+  vrt restore noisy.mkv -o clean.mkv --task denoise --sigma 20
+  vrt restore blurred.mp4 -o sharp.mp4 --weights 006
   vrt restore blurred.mp4 -o sharp.mp4 --weights 006_VRT_videodeblurring_GoPro.pth
   vrt restore frames/ -o restored/ --weights sr.safetensors --bit-depth 16
   vrt restore noisy.mkv -o clean.mkv --weights 008.pth --sigma 20 --memory 6G
@@ -40,9 +45,13 @@ pub(crate) struct Arguments {
     /// Where to write: video, folder, or - for a YUV4MPEG2 stream
     #[arg(long, short, value_name = "OUT")]
     output: PathBuf,
-    /// Weights: .pth or .safetensors
-    #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
+    /// Built-in network to restore with [default: restore]
+    #[arg(long, value_enum, conflicts_with = "weights")]
+    task: Option<TaskName>,
+    /// Weights in place of the built-in ones: .pth, .safetensors, or the name of a network
+    /// (`vrt models`)
+    #[arg(long, value_name = "FILE|NAME")]
+    weights: Option<PathBuf>,
     #[command(flatten)]
     network: NetworkOptions,
     #[command(flatten)]
@@ -105,12 +114,10 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
     let precision = arguments.precision.choose(global.device, arguments.tile.tiling())?;
     let device = global.device.open()?;
     let mut reporter = Reporter::new(global, precision);
-    let (config, checkpoint) = arguments.network.load(&arguments.weights)?;
-    let recognised = Recognised {
-        weights: &arguments.weights,
-        config: &config,
-        preset: arguments.network.preset,
-    };
+    let weights = arguments.weights(global)?;
+    let (config, checkpoint) = arguments.network.load(&weights)?;
+    let (path, preset) = (weights.path(), arguments.network.preset);
+    let recognised = Recognised { weights: &path, config: &config, preset };
     let mut options = arguments.options();
     let choice = &arguments.tile;
     options.tile = choice.choose(&recognised, global.device, &mut |text| reporter.warn(text))?;
@@ -126,6 +133,18 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
 }
 
 impl Arguments {
+    /// The weights that are named, else the built-in ones, which is told.
+    fn weights(&self, global: &GlobalOptions) -> Result<Weights, NoWeights> {
+        if let Some(named) = &self.weights {
+            return find(named, global);
+        }
+        let weights = for_task(self.task.unwrap_or_default())?;
+        if let (Weights::BuiltIn(network), false) = (&weights, global.json || global.quiet) {
+            output::message(&format!("{}: {}", weights.path().display(), network.about));
+        }
+        Ok(weights)
+    }
+
     /// The library's options, with tiles still to be chosen.
     fn options(&self) -> RestoreOptions {
         let published = self.tile.tiling == TilingName::Published;

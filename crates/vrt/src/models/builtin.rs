@@ -1,0 +1,135 @@
+//! Networks that are part of this program, for those who bring no weights.
+
+use std::path::PathBuf;
+
+use vrt_model::Checkpoint;
+use vrt_model::checkpoint::CheckpointError;
+
+/// Every built-in network. To add one: its file in `crates/vrt/weights`, and a line here, such as
+/// `network("restore", BuiltInTask::Restore, "…", include_bytes!("../../weights/restore.safetensors"))`.
+static BUILT_IN: [BuiltIn; 0] = [];
+
+/// What a built-in network does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BuiltInTask {
+    /// Makes frames of the same size better, whatever is wrong with them: the one that is taken
+    /// where nothing is said.
+    Restore,
+    /// Removes noise of a known level.
+    Denoise,
+    /// Enlarges frames.
+    Upscale,
+}
+
+impl BuiltInTask {
+    /// Every task.
+    pub const ALL: [Self; 3] = [Self::Restore, Self::Denoise, Self::Upscale];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Restore => "restore",
+            Self::Denoise => "denoise",
+            Self::Upscale => "upscale",
+        }
+    }
+}
+
+/// A network that is part of this program.
+#[derive(Clone, Copy)]
+pub struct BuiltIn {
+    /// What it is called; lower case.
+    pub name: &'static str,
+    /// What it does; the first of a task is the one that the task's name means.
+    pub task: BuiltInTask,
+    /// The same in words.
+    pub about: &'static str,
+    /// Its `.safetensors` file.
+    bytes: &'static [u8],
+}
+
+/// A built-in network, whose `bytes` are a `.safetensors` file.
+pub const fn network(
+    name: &'static str,
+    task: BuiltInTask,
+    about: &'static str,
+    bytes: &'static [u8],
+) -> BuiltIn {
+    BuiltIn { name, task, about, bytes }
+}
+
+/// Every network of this build.
+pub fn all() -> &'static [BuiltIn] {
+    &BUILT_IN
+}
+
+impl BuiltIn {
+    /// Bytes of its file.
+    pub fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// What stands for its file in messages.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(format!("built-in network {}", self.name))
+    }
+
+    /// Opens its weights, with the checks of a file from a stranger.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged.
+    pub fn open(&self) -> Result<Checkpoint, CheckpointError> {
+        Checkpoint::from_bytes(&self.path(), self.bytes)
+    }
+}
+
+impl std::fmt::Debug for BuiltIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, task, about, bytes } = self;
+        let mut text = f.debug_struct("BuiltIn");
+        text.field("name", name).field("task", task).field("about", about);
+        text.field("bytes", &bytes.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vrt_model::checkpoint::{Element, account};
+    use vrt_model::config::Task;
+
+    use super::*;
+
+    /// What is built in is downloaded by everybody.
+    const MOST_BYTES: u64 = 6 << 20;
+
+    #[test]
+    fn every_built_in_network_is_whole_small_and_of_its_task() {
+        for network in all() {
+            let checkpoint = network.open().unwrap();
+            let config = checkpoint.config().unwrap();
+            account(&config, &checkpoint).unwrap();
+            let fits = match network.task {
+                BuiltInTask::Restore => config.task() == Task::Deblurring,
+                BuiltInTask::Denoise => config.task() == Task::Denoising,
+                BuiltInTask::Upscale => config.task() == Task::SuperResolution,
+            };
+            assert!(fits, "{network:?} is for {:?}", config.task());
+            assert!(network.size() <= MOST_BYTES, "{network:?}");
+            for (name, tensor) in checkpoint.tensors() {
+                assert_eq!(tensor.element(), Element::F16, "{name} of {network:?}");
+                let values = checkpoint.read(name).unwrap();
+                assert!(values.iter().all(|value| value.is_finite()), "{name} of {network:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_lower_case_and_unlike_each_other_and_published_ones() {
+        for (i, network) in all().iter().enumerate() {
+            assert_eq!(network.name, network.name.to_lowercase());
+            assert!(all()[..i].iter().all(|other| other.name != network.name), "{network:?}");
+            assert!(crate::models::Published::parse(network.name).is_none(), "{network:?}");
+        }
+    }
+}
