@@ -63,6 +63,8 @@ pub struct SimulationOptions {
     pub part: Part,
     /// By how much sharp frames are larger than degraded ones: 1 or 2.
     pub upscale: usize,
+    /// The least that the longest blur of a moving clip's layer is, in pixels.
+    pub min_blur: f64,
     /// The longest blur of an exposure, in pixels.
     pub max_blur: f64,
     /// Share of clips that hardly move, without noise and compression.
@@ -86,6 +88,7 @@ impl Default for SimulationOptions {
             seed: 0,
             part: Part::Train,
             upscale: 1,
+            min_blur: 2.0,
             max_blur: 20.0,
             still_share: 0.15,
             noise: 4.0,
@@ -123,6 +126,9 @@ impl SimulationOptions {
         let blur = self.max_blur;
         let reason = || format!("it is 1 to {LONGEST_BLUR} pixels");
         refuse(!(1.0..=LONGEST_BLUR).contains(&blur), "max_blur", blur, reason)?;
+        let least = self.min_blur;
+        let reason = || format!("it is more than 0 and at most max_blur, {blur} pixels");
+        refuse(!(least > 0.0 && least <= blur), "min_blur", least, reason)?;
         let reason = || format!("a deviation of 255 is a number from 0 to {STRONGEST_NOISE}");
         refuse(!(0.0..=STRONGEST_NOISE).contains(&self.noise), "noise", self.noise, reason)
     }

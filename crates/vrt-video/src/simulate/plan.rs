@@ -17,14 +17,15 @@ use crate::VideoError;
 /// The longest blur of clips that hardly move, in pixels.
 const STILL_BLUR: [f64; 2] = [0.005, 0.05];
 
-/// The shortest longest blur of a layer of the others, in pixels.
-const LEAST_BLUR: f64 = 0.7;
-
 /// The shortest exposure, as a share of the frame interval.
 const LEAST_EXPOSURE: f64 = 0.1;
 
 /// Share of clips with something before the background.
 const TWO_LAYERS: f64 = 0.5;
+
+/// Places that are looked at for a layer; the one with the most to see is taken, because a picture
+/// of a sky teaches nothing.
+const LOOKS: usize = 6;
 
 /// Constant rate factors of compression.
 const CRF: [u8; 2] = [16, 32];
@@ -79,16 +80,28 @@ pub(super) struct ClipPlan {
 
 impl ClipPlan {
     /// The clip of this number.
-    pub(super) fn draw(options: &SimulationOptions, stills: &Stills, clip: usize) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Says that a still cannot be decoded.
+    pub(super) fn draw(
+        options: &SimulationOptions,
+        stills: &Stills,
+        clip: usize,
+    ) -> Result<Self, VideoError> {
         let of = |purpose| generator(options.seed, purpose, [clip as u64, 0]);
         let mut random = of(Purpose::Camera);
         let still = random.random::<f64>() < options.still_share;
         let two_layers = random.random::<f64>() < TWO_LAYERS;
         let most = options.max_blur;
-        let blur = blur(&mut random, still, most);
+        let blur_up_to = |random: &mut ChaCha8Rng, most: f64| {
+            let moving = [options.min_blur.min(most), most];
+            by_order(random, if still { STILL_BLUR } else { moving })
+        };
+        let blur = blur_up_to(&mut random, most);
         let shortest = (blur / (TRACK_BY_BLUR * most)).max(LEAST_EXPOSURE);
         let share = between(&mut random, [shortest, 1.0]);
-        let other_blur = self::blur(&mut random, still, most * (TRACK_BY_BLUR * share).min(1.0));
+        let other_blur = blur_up_to(&mut random, most * (TRACK_BY_BLUR * share).min(1.0));
         let noise = SensorNoise::draw(&mut random, options.noise);
         let softness = random.random();
         let compressed = random.random::<f64>() < options.compress_share;
@@ -97,17 +110,20 @@ impl ClipPlan {
         let exposure = Exposure::new(share, most);
         let times = exposure.times(options.frames);
         let size = options.size();
-        let layer =
-            |random: &mut ChaCha8Rng, blur| LayerPlan::draw(random, stills, size, blur, &times);
-        let background = layer(&mut of(Purpose::Background), blur);
-        let foreground = two_layers.then(|| {
+        let layer = |random: &mut ChaCha8Rng, blur| {
+            let looks = (0..LOOKS).map(|_| LayerPlan::draw(random, stills, size, blur, &times));
+            most_to_see(looks, stills)
+        };
+        let background = layer(&mut of(Purpose::Background), blur)?;
+        let before = || {
             let mut random = of(Purpose::Foreground);
-            let plan = layer(&mut random, other_blur);
+            let plan = layer(&mut random, other_blur)?;
             let middle = (options.frames - 1) as f64 / 2.0;
             let mask = Mask::draw(&mut random, size, |point| plan.place(middle, point));
-            (plan, mask)
-        });
-        Self {
+            Ok::<_, VideoError>((plan, mask))
+        };
+        let foreground = two_layers.then(before).transpose()?;
+        Ok(Self {
             clip,
             exposure,
             noise: noise.filter(|_| !still),
@@ -118,7 +134,7 @@ impl ClipPlan {
             size,
             background,
             foreground,
-        }
+        })
     }
 
     /// Its folder below `GT` and `LQ`. Six digits: other programs take names of three for clips of
@@ -168,8 +184,17 @@ impl ClipPlan {
     }
 }
 
-/// The longest blur of a layer, of at most `most` pixels.
-fn blur(random: &mut ChaCha8Rng, still: bool, most: f64) -> f64 {
-    let range = if still { STILL_BLUR } else { [LEAST_BLUR.min(most), most] };
-    by_order(random, range)
+/// The first of `looks` with the most detail.
+fn most_to_see(
+    looks: impl Iterator<Item = LayerPlan>,
+    stills: &Stills,
+) -> Result<LayerPlan, VideoError> {
+    let mut best: Option<(f32, LayerPlan)> = None;
+    for look in looks {
+        let detail = look.layer(stills)?.texture.detail();
+        if best.as_ref().is_none_or(|(most, _)| detail > *most) {
+            best = Some((detail, look));
+        }
+    }
+    best.map(|(_, look)| look).ok_or_else(|| unreachable!("there are several looks"))
 }

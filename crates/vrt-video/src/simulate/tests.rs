@@ -128,7 +128,7 @@ fn degraded_frames_are_means_of_instants() {
     let options = SimulationOptions { still_share: 0.0, noise: 0.0, ..options() };
     let stills = Stills::find(root.path(), &options).unwrap();
     for clip in 0..4 {
-        let plan = ClipPlan::draw(&options, &stills, clip);
+        let plan = ClipPlan::draw(&options, &stills, clip).expect("stills that can be read");
         let scene = plan.scene(&stills).unwrap();
         let (sharp, degraded) = pair(&plan, &options, &scene, 1);
         let instants = plan.exposure.instants(&scene, 1);
@@ -225,7 +225,7 @@ proptest! {
         let root = stills(1);
         let options = SimulationOptions { seed, frames: 8, ..options() };
         let stills = Stills::find(root.path(), &options).unwrap();
-        let plan = ClipPlan::draw(&options, &stills, clip);
+        let plan = ClipPlan::draw(&options, &stills, clip).expect("stills that can be read");
         let scene = plan.scene(&stills).unwrap();
         let layers = [Some(&scene.background), scene.foreground.as_ref()];
         for layer in layers.into_iter().flatten() {
@@ -257,7 +257,8 @@ fn longest_blurs_are_those_drawn_where_the_still_is_large() {
     write_picture(&root.path().join("a.png"), &picture, BitDepth::Eight, false).unwrap();
     let options = SimulationOptions { still_share: 0.0, frames: 8, ..options() };
     let stills = Stills::find(root.path(), &options).unwrap();
-    let records = (0..60).map(|clip| ClipPlan::draw(&options, &stills, clip).record(&stills));
+    let drawn = |clip| ClipPlan::draw(&options, &stills, clip).expect("stills that can be read");
+    let records = (0..60).map(|clip| drawn(clip).record(&stills));
     let blurs: Vec<f64> = records.map(|record| record.background.blur).collect();
     assert!(blurs.iter().all(|blur| (0.65..20.5).contains(blur)), "{blurs:?}");
     let short = blurs.iter().filter(|blur| **blur < 3.7).count();

@@ -26,6 +26,17 @@ impl Texture {
         (self.width, self.height)
     }
 
+    /// How much there is to see: the mean distance between neighbours, of samples as stored.
+    pub(super) fn detail(&self) -> f32 {
+        let apart =
+            |a: &[f32; 4], b: &[f32; 4]| (0..3).map(|at| (a[at] - b[at]).abs()).sum::<f32>();
+        let along = self.pixels.chunks_exact(self.width).flat_map(|row| row.windows(2));
+        let along = along.map(|pair| f64::from(apart(&pair[0], &pair[1]))).sum::<f64>();
+        let down = self.pixels.iter().zip(&self.pixels[self.width..]);
+        let down = down.map(|(above, below)| f64::from(apart(above, below))).sum::<f64>();
+        ((along + down) / self.pixels.len() as f64) as f32
+    }
+
     /// Gives every pixel the coverage that `coverage` has for its column and row.
     pub(super) fn cover(&mut self, coverage: impl Fn([f64; 2]) -> f32) {
         for (at, pixel) in self.pixels.iter_mut().enumerate() {

@@ -64,7 +64,7 @@ pub fn simulate(
     let stills = Stills::find(folder, options)?;
     let [sharp, degraded] = ["GT", "LQ"].map(|tree| destination.join(tree));
     let filmed = (0..options.clips).into_par_iter().with_max_len(1).map(|clip| {
-        let plan = ClipPlan::draw(options, &stills, clip);
+        let plan = ClipPlan::draw(options, &stills, clip)?;
         film(&plan, options, &stills, [&sharp, &degraded])?;
         let record = plan.record(&stills);
         on_clip(&record);

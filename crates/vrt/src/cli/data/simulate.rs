@@ -17,7 +17,8 @@ const HELP: &str = "\
 Every clip is a camera that shakes, turns, zooms and tilts before a part of a still, in half of the \
 clips with shapes of another still moving before it. A degraded frame is the mean, in linear light, \
 of what the camera sees while its shutter is open, with noise and, for some clips, H.264; the sharp \
-frame is the instant in the middle. Stills are shrunk by 1.5 to 4 first, so use large ones.
+frame is the instant in the middle. Stills are shrunk by 1.5 to 4 first, so use large ones; of several places the one with the most \
+detail is shown.
 
 DEST gets GT/000000/00000000.png, the same below LQ, the clip list meta_info.txt, and simulate.json \
 with what was drawn. It must be new or empty. The same options and stills make the same clips.
@@ -53,6 +54,9 @@ pub(crate) struct Arguments {
     /// Sharp frames are larger than degraded ones by this
     #[arg(long, value_name = "N", default_value_t = 1)]
     upscale: usize,
+    /// The least that the longest blur of a moving clip is, in pixels of a sharp frame
+    #[arg(long, value_name = "PX", default_value_t = 2.0)]
+    min_blur: f64,
     /// The longest blur, in pixels of a sharp frame
     #[arg(long, value_name = "PX", default_value_t = 20.0)]
     max_blur: f64,
@@ -137,6 +141,7 @@ fn options(arguments: &Arguments) -> SimulationOptions {
             PartName::All => Part::All,
         },
         upscale: arguments.upscale,
+        min_blur: arguments.min_blur,
         max_blur: arguments.max_blur,
         still_share: arguments.still_share,
         noise: arguments.noise,
