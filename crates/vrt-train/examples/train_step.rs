@@ -55,6 +55,9 @@ struct Arguments {
     /// Keep what attention found for the backward pass, instead of finding it again.
     #[arg(long)]
     keep: bool,
+    /// Chance that the last block's branches are dropped, and not computed; 0.2 as published.
+    #[arg(long, value_name = "RATE", default_value_t = 0.0)]
+    drop_path: f64,
 }
 
 fn main() -> Result<(), String> {
@@ -97,6 +100,7 @@ fn recipe(arguments: &Arguments) -> Result<Recipe, String> {
     let preset = Preset::parse(&arguments.preset).map_err(|error| error.to_string())?;
     let mut network = option_file::to_json(&preset.config());
     network["use_checkpoint_attn"] = (!arguments.keep).into();
+    network["drop_path_rate"] = arguments.drop_path.into();
     let options = json!({
         "task": "step",
         "scale": preset.config().upscale(),
