@@ -18,7 +18,7 @@ pub const PAIR: usize = 2;
 pub(crate) const FOLD: usize = 2;
 /// Samples of a frame seen through the warp of one neighbour.
 const WARPED_SAMPLES: usize = 4;
-/// Pixels of full size that an offset may lie from its flow.
+/// Pixels of the first stage that an offset may lie from its flow.
 const MAX_RESIDUE: f64 = 10.0;
 /// Frames are halved three times on the way down.
 const SIZE_MULTIPLE: usize = 8;

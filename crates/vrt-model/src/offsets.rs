@@ -16,7 +16,7 @@ pub struct Offsets {
 /// What one stage asks for.
 #[derive(Debug)]
 struct Stage {
-    /// Pixels of the clip that one of its pixels is wide.
+    /// Pixels of the first stage that one of its pixels is wide.
     pixel: f64,
     /// Mean distances in its own pixels, one for each frame and side.
     means: Vec<Tensor<1>>,
@@ -37,7 +37,8 @@ impl Offsets {
         stage.means.extend(frames.map(|frame| frame.abs().mean() * max_offset));
     }
 
-    /// The mean distance of each stage that aligns, in pixels of the clip, from the first stage on.
+    /// The mean distance of each stage that aligns, in pixels of the first stage (two of a
+    /// picture's where the network folds them), stage by stage.
     pub fn means(self) -> Vec<Tensor<1>> {
         let stages = self.stages.into_iter().filter(|stage| !stage.means.is_empty());
         stages.map(|stage| Tensor::cat(stage.means, 0).mean() * stage.pixel).collect()

@@ -32,6 +32,8 @@ pub struct Architecture {
     pub spike_channels: usize,
     /// Whether the last channel of the input is a map of the noise level.
     pub noise_map: bool,
+    /// Pixels of a side that are one place to the network.
+    pub fold: usize,
     /// Frames, rows and columns of an attention window.
     pub window: [usize; 3],
     /// Blocks of each of the seven stages, then of each entry of stage 8.
@@ -146,6 +148,7 @@ impl Architecture {
             input_channels: config.input_channels(),
             spike_channels: config.spike_channels(),
             noise_map: config.noise_map(),
+            fold: config.fold(),
             window: config.window(),
             depths: fields.depths.clone(),
             widths: fields.embed_dims.clone(),

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::VrtFields;
 use crate::config::tests::valid_fields;
 use crate::presets::Preset;
 
@@ -52,6 +53,30 @@ fn parameters_add_up_in_both_tables() {
     }
     let flow = parameters_by_part(&Preset::all()[5].config())[&Part::Flow];
     assert_eq!(flow, 1_440_300);
+}
+
+#[test]
+fn folding_costs_a_quarter_but_for_the_first_and_last_convolution() {
+    let unfolded = Preset::parse("006").expect("a preset").config();
+    let fields = VrtFields { fold: 2, ..unfolded.fields().clone() };
+    let folded = VrtConfig::new(fields).expect("a network");
+    let [d, h, w] = [6, 128, 192];
+    let quarter = Flops::of(&unfolded, [d, h / 2, w / 2]);
+    let more = |before: usize, after: usize| (after - before) as u128;
+    let inputs = more(unfolded.first_conv_inputs(), folded.first_conv_inputs());
+    let outputs = more(3, 12);
+    let places = (d * h / 2 * w / 2) as u128;
+    let ends = 2 * 9 * places * unfolded.first_channels() as u128 * (inputs + outputs);
+    assert_eq!(Flops::of(&folded, [d, h, w]).total(), quarter.total() + ends);
+    // A picture of the same size takes less; one of four times the size takes more.
+    let size = [d, 256, 256];
+    assert!(peak_bytes(&folded, size) < peak_bytes(&unfolded, size));
+    assert!(peak_bytes(&folded, size) > peak_bytes(&unfolded, [d, 128, 128]));
+    let step = |config, size| {
+        step_bytes(config, Step { size, clips: 1, keeps: &[false; 13], averages: false })
+    };
+    assert!(step(&folded, size) < step(&unfolded, size));
+    assert!(step(&folded, size) > step(&unfolded, [d, 128, 128]));
 }
 
 proptest! {

@@ -234,7 +234,7 @@ pub(super) fn check(videos: &TrainingSetOptions, network: &VrtConfig, findings: 
     let (key, scale) = ("datasets.train.gt_size", network.upscale());
     let crop = videos.crop;
     let [_, rows, columns] = network.window();
-    let window = rows.max(columns);
+    let window = rows.max(columns) * network.fold();
     if !crop.is_multiple_of(scale) {
         let near = (crop / scale).max(1) * scale;
         findings.problem(
@@ -254,7 +254,7 @@ pub(super) fn check(videos: &TrainingSetOptions, network: &VrtConfig, findings: 
             "crops of {} pixels are padded before the network, which wants multiples of {} from {}",
             crop / scale,
             network.size_multiple(),
-            network.size_multiple() * window
+            network.size_multiple() * rows.max(columns)
         );
         findings.note(key, why);
     }

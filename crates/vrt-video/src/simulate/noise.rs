@@ -49,3 +49,45 @@ impl SensorNoise {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::degrade::from_light;
+
+    const SIDE: usize = 256;
+
+    /// Mean and variance of what is left of flat light.
+    fn spread(noise: SensorNoise, light: f32, of: impl Fn(f32) -> f64) -> [f64; 2] {
+        let mut frame = Frame::filled(SIDE, SIDE, 3, light);
+        noise.add(&mut frame, &mut ChaCha8Rng::seed_from_u64(7));
+        let values: Vec<f64> = frame.samples().iter().map(|sample| of(*sample)).collect();
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        [mean, values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count]
+    }
+
+    #[test]
+    fn middle_grey_as_stored_has_the_deviation_that_is_stated() {
+        for shot in SHOT {
+            let noise = SensorNoise { deviation: 3.0, shot };
+            let stored = |light: f32| 255.0 * from_light(f64::from(light.max(0.0)));
+            let [mean, variance] = spread(noise, GREY as f32, stored);
+            assert!((mean - 127.5).abs() < 0.1, "{mean}");
+            assert!((variance.sqrt() / 3.0 - 1.0).abs() < 0.02, "{}", variance.sqrt());
+        }
+    }
+
+    #[test]
+    fn variance_grows_with_light_from_that_of_reading_out() {
+        let noise = SensorNoise { deviation: 4.0, shot: 0.95 };
+        let light = |light: f32| f64::from(light);
+        let [dark, grey, bright] =
+            [0.0, GREY as f32, 0.8].map(|level| spread(noise, level, light)[1]);
+        assert!((dark / grey / 0.05 - 1.0).abs() < 0.05, "{dark} of {grey}");
+        let expected = 0.05 + 0.95 * 0.8 / GREY;
+        assert!((bright / grey / expected - 1.0).abs() < 0.05, "{bright} of {grey}");
+    }
+}

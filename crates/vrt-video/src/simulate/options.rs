@@ -63,7 +63,8 @@ pub struct SimulationOptions {
     pub part: Part,
     /// By how much sharp frames are larger than degraded ones: 1 or 2.
     pub upscale: usize,
-    /// The least that the longest blur of a moving clip's layer is, in pixels.
+    /// The least that is drawn for the longest blur of a moving clip's layer, in pixels; a still that
+    /// is too small for the way has less.
     pub min_blur: f64,
     /// The longest blur of an exposure, in pixels.
     pub max_blur: f64,

@@ -163,15 +163,14 @@ pub(super) fn pair(
     // The middle of the exposure is the number of the frame.
     let sharp = stored(scene.light_at(frame as f64));
     let mut light = plan.exposure.expose(scene, frame);
+    if options.upscale == 2 {
+        light = halved(&light, plan.softness as f32);
+    }
     if let Some(noise) = plan.noise {
         let place = [plan.clip as u64, frame as u64];
         noise.add(&mut light, &mut generator(options.seed, Purpose::Noise, place));
     }
-    let degraded = stored(light);
-    if options.upscale == 1 {
-        return (sharp, degraded);
-    }
-    (sharp, halved(&degraded, plan.softness as f32))
+    (sharp, stored(light))
 }
 
 /// Amounts of light as they are stored, in 0…1.

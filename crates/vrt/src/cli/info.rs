@@ -144,6 +144,10 @@ fn architecture(network: &Architecture) -> Table {
     let mut table = Table::default();
     table.fact("upscale", network.upscale.to_string());
     table.fact("input channels", format!("{} (3 RGB{spike}{noise})", network.input_channels));
+    if network.fold > 1 {
+        let places = format!("{0}×{0} pixels to one place", network.fold);
+        table.fact("folds", places);
+    }
     table.fact("window", format!("{frames} frames, {rows}×{columns}"));
     table.fact("depths", list(&network.depths));
     table.fact("widths", list(&network.widths));

@@ -54,7 +54,8 @@ pub(crate) struct Arguments {
     /// Sharp frames are larger than degraded ones by this
     #[arg(long, value_name = "N", default_value_t = 1)]
     upscale: usize,
-    /// The least that the longest blur of a moving clip is, in pixels of a sharp frame
+    /// The least that is drawn for the longest blur of a moving clip, in pixels of a sharp frame;
+    /// a still too small for the way has less
     #[arg(long, value_name = "PX", default_value_t = 2.0)]
     min_blur: f64,
     /// The longest blur, in pixels of a sharp frame
