@@ -30,7 +30,7 @@ OPTIONS.json is an option file of KAIR, JSON with // comments. Every key is used
 --plan, or an error. Keys beside KAIR's:
   train.manual_seed           seed of all chance: first weights, order, crops, drop path [0]
   train.accumulate            parts that a batch goes through the network in [1]
-  train.offset_limit          pixels that offset layers may ask for on average; 0 never looks [50]
+  train.offset_limit          pixels that offset layers may ask for on average; 0 never looks [100]
   train.precision             numbers to compute with: f32 or bf16 [f32]
   train.keep_states           whole states that are kept for --resume [2]
   datasets.train.dataset_type FixedBatch trains on the clips of one file, as they are
