@@ -183,10 +183,19 @@ fn convolve(
 
 impl FrameConv {
     pub(crate) fn new(builder: &mut Builder<'_>, name: &str, shape: ConvShape) -> Self {
+        Self::initially(builder, name, shape, shape.fan_in())
+    }
+
+    /// A convolution that starts as all zeros.
+    pub(crate) fn zero(builder: &mut Builder<'_>, name: &str, shape: ConvShape) -> Self {
+        Self::initially(builder, name, shape, Initial::Zero)
+    }
+
+    fn initially(b: &mut Builder<'_>, name: &str, shape: ConvShape, initial: Initial) -> Self {
         let ConvShape { inputs, outputs, kernel } = shape;
-        builder.part(name, |b| Self {
-            weight: b.tensor("weight", [outputs, inputs, 1, kernel, kernel], shape.fan_in()),
-            bias: b.tensor("bias", [outputs], shape.fan_in()),
+        b.part(name, |b| Self {
+            weight: b.tensor("weight", [outputs, inputs, 1, kernel, kernel], initial),
+            bias: b.tensor("bias", [outputs], initial),
         })
     }
 

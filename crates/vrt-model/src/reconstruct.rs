@@ -89,11 +89,17 @@ pub(crate) struct Between {
 }
 
 impl Head {
-    /// `folded` of two rows and two columns has four times the outputs.
+    /// `folded` of two rows and two columns has four times the outputs, and starts by answering
+    /// nothing: small networks are trained for a short time, of which a random answer costs a good
+    /// part.
     pub(crate) fn same(b: &mut Builder<'_>, [inputs, outputs]: [usize; 2], folded: bool) -> Self {
-        let outputs = if folded { 4 * outputs } else { outputs };
-        let shape = ConvShape { inputs, outputs, kernel: 3 };
-        Self::Same(SameSize { conv_last: FrameConv::new(b, "conv_last", shape), folded })
+        let shape = |outputs| ConvShape { inputs, outputs, kernel: 3 };
+        let conv_last = if folded {
+            FrameConv::zero(b, "conv_last", shape(4 * outputs))
+        } else {
+            FrameConv::new(b, "conv_last", shape(outputs))
+        };
+        Self::Same(SameSize { conv_last, folded })
     }
 
     pub(crate) fn larger(b: &mut Builder<'_>, inputs: usize, outputs: usize, scale: usize) -> Self {

@@ -68,6 +68,15 @@ fn a_network_that_answers_nothing_gives_pictures_of_any_size_back() {
 }
 
 #[test]
+fn a_folded_network_starts_by_changing_nothing() {
+    let config = config(false);
+    let x = clip([1, 2, 32, 32, 3]);
+    let y =
+        Vrt::with_seed(&config, 3, &Device::flex()).network.forward(x.clone(), &mut Pass::Restore);
+    assert_eq!(values(y), values(x));
+}
+
+#[test]
 fn the_composed_network_is_the_fused_one() {
     for noise_map in [false, true] {
         let config = config(noise_map);
