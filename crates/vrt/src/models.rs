@@ -14,7 +14,7 @@ pub mod published;
 use std::path::{Path, PathBuf};
 
 pub use builtin::{BuiltIn, BuiltInTask};
-pub use cache::{Cache, Checked, Record};
+pub use cache::{Cache, CheckError, Checked, Record, RemoveError};
 pub use digest::Sha256;
 pub use fetch::{FetchError, FetchEvent, FetchOptions, Fetched};
 pub use published::{Published, fetch_published};
@@ -78,7 +78,7 @@ pub enum NoWeights {
     /// The build holds no network for a task.
     #[error(
         "no network for {task:?} is built into this program: name a file, or a published network \
-         such as 006, with --weights (`vrt models` lists them)"
+         such as 006 (`vrt models` lists them)"
     )]
     NotBuiltIn {
         /// The task's name.
@@ -107,13 +107,12 @@ pub enum NoWeights {
 
 fn of_the_name(id: &str) -> String {
     format!(
-        "; a published network is called so: `vrt models fetch {id}` gets it, and --weights {id} \
-         then names it"
+        "; a published network is called so: `vrt models fetch {id}` gets it, and {id} names it"
     )
 }
 
 /// What `named` means: a file if there is one, else one of the networks `built_in`, else a
-/// published one in `cache`.
+/// published one in `cache`, else the network of a task.
 ///
 /// # Errors
 ///
@@ -145,7 +144,7 @@ pub fn find(
         });
     }
     if let Some(task) = BuiltInTask::ALL.iter().find(|task| task.name() == name) {
-        return Err(NoWeights::NotBuiltIn { task: task.name() });
+        return for_task(*task, built_in);
     }
     let built_in = built_in.iter().map(|network| network.name);
     let names = built_in.chain(Published::all().flat_map(|network| [network.id(), network.name()]));

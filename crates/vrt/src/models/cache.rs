@@ -3,7 +3,7 @@
 //! `weights/NAME.pth` is a whole file; beside it lie its record (`NAME.pth.json`), a file on its
 //! way (`NAME.pth.part`, with `NAME.pth.part.json`) and a lock (`NAME.pth.lock`).
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -62,6 +62,26 @@ pub enum CheckError {
     Content(#[from] ContentError),
 }
 
+/// Why a checkpoint could not be removed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoveError {
+    /// It is on its way.
+    #[error("{}: is being fetched by another process; end that, or wait for it", path.display())]
+    Busy {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A file of it cannot be removed.
+    #[error("{}: cannot be removed: {source}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
 impl Cache {
     /// The cache in this folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
@@ -85,8 +105,7 @@ impl Cache {
 
     /// What was recorded of a checkpoint.
     pub fn record(&self, network: Published) -> Option<Record> {
-        let text = fs::read_to_string(beside(&self.path(network), "json")).ok()?;
-        serde_json::from_str(&text).ok()
+        Record::read(&self.path(network))
     }
 
     /// Holds a checkpoint that is there to its record. Without one it is held to what the network
@@ -116,29 +135,60 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// If something cannot be removed.
-    pub fn remove(&self, network: Published) -> io::Result<bool> {
+    /// If another process fetches it, or something cannot be removed.
+    pub fn remove(&self, network: Published) -> Result<bool, RemoveError> {
         let path = self.path(network);
+        let _lock = lock_if_any(&path)?;
         let mut removed = false;
-        // The lock stays: another process may hold it.
-        let others = ["part", "part.json", "json"].map(|ending| beside(&path, ending));
-        for file in [path].into_iter().chain(others) {
-            match fs::remove_file(file) {
+        // The lock stays: another process may wait for it.
+        let others = ["part", "part.json", "json", "json.new"].map(|ending| beside(&path, ending));
+        for path in [path].into_iter().chain(others) {
+            match fs::remove_file(&path) {
                 Ok(()) => removed = true,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+                Err(source) => return Err(RemoveError::Io { path, source }),
             }
         }
         Ok(removed)
     }
 }
 
+/// Locks the file at `path` as those who fetch it do; without a lock beside it nobody does.
+fn lock_if_any(path: &Path) -> Result<Option<File>, RemoveError> {
+    let lock = beside(path, "lock");
+    let file = match File::options().write(true).open(&lock) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(RemoveError::Io { path: lock, source }),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(RemoveError::Busy { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) if has_no_locks(&error) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(RemoveError::Io { path: lock, source }),
+    }
+}
+
+/// Whether this says that files cannot be locked there, as on some file systems of networks.
+pub(super) fn has_no_locks(error: &io::Error) -> bool {
+    /// `ENOLCK`, which has no kind of its own: NFS without what keeps its locks.
+    const NO_LOCKS: i32 = if cfg!(target_os = "linux") { 37 } else { 77 };
+    error.kind() == io::ErrorKind::Unsupported
+        || (cfg!(unix) && error.raw_os_error() == Some(NO_LOCKS))
+}
+
 impl Record {
+    /// The record of a file, if there is one that can be read.
+    pub(super) fn read(path: &Path) -> Option<Self> {
+        let text = fs::read_to_string(beside(path, "json")).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
     /// Writes the record beside the file it is of, whole or not at all.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         let text = serde_json::to_string_pretty(self).map_err(io::Error::other)?;
         let (aside, to) = (beside(path, "json.new"), beside(path, "json"));
-        let mut file = fs::File::create(&aside)?;
+        let mut file = File::create(&aside)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(aside, to)

@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use super::cache::{Record, beside};
+use super::cache::{Record, beside, has_no_locks};
 use super::digest::Sha256;
 use super::published::ContentError;
 pub use error::FetchError;
 use exchange::{Problem, check_address};
 use part::Part;
 
-/// Bytes after which a try has got somewhere, and failures before it are forgotten.
+/// Bytes beyond the furthest place that was reached, after which failures are forgotten.
 const HEADWAY: u64 = 1 << 20;
 
 /// A file to fetch.
@@ -98,7 +98,7 @@ pub struct Fetched {
 }
 
 /// Fetches a file, unless it is there. `check` holds it to what it should be before it gets its
-/// name.
+/// name; a file that is there is held to its record, and without one to `check`.
 ///
 /// # Errors
 ///
@@ -113,30 +113,48 @@ pub fn fetch(
     check_address(&wanted.address)?;
     let failed = |source| FetchError::io(&wanted.to, source);
     wanted.to.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
-    if wanted.to.is_file() {
-        return held(wanted);
+    // With a record nothing is written: that needs no lock, and works where nothing can be written.
+    if wanted.to.is_file() && Record::read(&wanted.to).is_some() {
+        return held(wanted, check);
     }
     let _lock = lock(&wanted.to, on_event).map_err(failed)?;
-    // Another process may have fetched it until now.
+    // Another process may have fetched it until now, or a person put it there.
     if wanted.to.is_file() {
-        return held(wanted);
+        on_event(FetchEvent::Checking);
+        return held(wanted, check);
     }
     let mut part = Part::open(&wanted.to, &wanted.address).map_err(failed)?;
-    download(wanted, &mut part, options, on_event)?;
+    if let Err(error) = download(wanted, &mut part, options, on_event) {
+        if part.have() == 0 {
+            // Why nothing came matters more than an empty file that stays.
+            let _ = part.remove();
+        }
+        return Err(error);
+    }
     on_event(FetchEvent::Checking);
     name(wanted, part, check)
 }
 
-/// The file that is there already.
-fn held(wanted: &Wanted) -> Result<Fetched, FetchError> {
+/// The file that is there already, held to its record. Without one it is held to `check`, and
+/// recorded.
+fn held(
+    wanted: &Wanted,
+    check: &dyn Fn(&Path) -> Result<(), ContentError>,
+) -> Result<Fetched, FetchError> {
     let path = wanted.to.clone();
     let failed = |source| FetchError::io(&wanted.to, source);
     let sha256 = Sha256::of_file(&path).map_err(failed)?;
-    if let Some(expected) = wanted.sha256.filter(|expected| *expected != sha256) {
-        let what = path.display().to_string();
-        return Err(FetchError::Digest { what, expected, found: sha256 });
+    let record = Record::read(&path);
+    let recorded = record.as_ref().map(|record| record.sha256);
+    let other = wanted.sha256.into_iter().chain(recorded).find(|expected| *expected != sha256);
+    if let Some(expected) = other {
+        return Err(FetchError::HeldDigest { path, expected, found: sha256 });
     }
     let bytes = fs::metadata(&path).map_err(failed)?.len();
+    if record.is_none() {
+        check(&path).map_err(|source| FetchError::HeldContent { source: source.into() })?;
+        Record { sha256, bytes, source: None }.write(&path).map_err(failed)?;
+    }
     Ok(Fetched { path, sha256, bytes, was_there: true })
 }
 
@@ -149,8 +167,8 @@ fn lock(to: &Path, on_event: &mut dyn FnMut(FetchEvent<'_>)) -> io::Result<File>
             on_event(FetchEvent::Waiting);
             file.lock()?;
         }
-        // Some file systems of networks have no locks: there, one has to take care oneself.
-        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+        // There, one has to take care oneself.
+        Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
         Err(TryLockError::Error(error)) => return Err(error),
     }
     Ok(file)
@@ -163,15 +181,15 @@ fn download(
     options: &FetchOptions,
     on_event: &mut dyn FnMut(FetchEvent<'_>),
 ) -> Result<(), FetchError> {
-    let agent = exchange::agent(options);
-    let mut failures = 0;
+    let agent = exchange::agent(&wanted.address, options);
+    // Getting back to where an earlier try was is no headway.
+    let (mut failures, mut furthest) = (0, part.have());
     while !part.is_whole() {
-        let before = part.have();
         let Err(problem) = exchange::go_on(&agent, wanted, part, on_event) else {
             continue;
         };
-        if part.have() >= before + HEADWAY {
-            failures = 0;
+        if part.have() >= furthest + HEADWAY {
+            (failures, furthest) = (0, part.have());
         }
         failures += 1;
         let reason = match problem {
@@ -204,7 +222,7 @@ fn name(
     let sha256 = Sha256::of_file(part.path()).map_err(failed)?;
     if let Some(expected) = wanted.sha256.filter(|expected| *expected != sha256) {
         part.remove().map_err(failed)?;
-        return Err(FetchError::Digest { what: address(), expected, found: sha256 });
+        return Err(FetchError::Digest { address: address(), expected, found: sha256 });
     }
     if let Err(source) = check(part.path()) {
         part.remove().map_err(failed)?;

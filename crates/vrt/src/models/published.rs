@@ -1,6 +1,6 @@
 //! The published checkpoints: what they are, where they come from, and what makes one whole.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use vrt_model::Checkpoint;
 use vrt_model::checkpoint::{CheckpointError, account};
@@ -86,7 +86,8 @@ impl Published {
         let floats = checkpoint.tensors().iter().filter(|(_, tensor)| tensor.element().is_float());
         for (name, _) in floats {
             if !checkpoint.read(name)?.iter().all(|value| value.is_finite()) {
-                return Err(ContentError::NoNumber(name.clone()));
+                let (path, tensor) = (path.to_owned(), name.clone());
+                return Err(ContentError::NoNumber { path, tensor });
             }
         }
         Ok(())
@@ -101,8 +102,13 @@ pub enum ContentError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// A value is infinite or no number.
-    #[error("tensor {0} holds values that are no numbers")]
-    NoNumber(String),
+    #[error("{}: tensor {tensor} holds values that are no numbers", path.display())]
+    NoNumber {
+        /// The file.
+        path: PathBuf,
+        /// The name of the tensor.
+        tensor: String,
+    },
 }
 
 /// Fetches a published checkpoint into the cache, unless it is there: from its authors, or from

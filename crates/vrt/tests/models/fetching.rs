@@ -13,7 +13,7 @@ use vrt::models::fetch::{Wanted, fetch};
 use vrt::models::published::ContentError;
 use vrt::models::{FetchError, FetchEvent, FetchOptions, Fetched, Record, Sha256};
 
-use crate::server::{Server, answer, rest, well, whole};
+use crate::server::{Request, Server, answer, rest, well, whole};
 
 const TAG: &str = "\"one\"";
 
@@ -92,8 +92,60 @@ fn a_file_that_is_there_is_not_asked_for() {
     let sha256 = Some("0".repeat(64).parse().unwrap());
     let wanted = Wanted { sha256, ..bench.wanted(&server.at("a.pth")) };
     let error = fetch(&wanted, &|_| Ok(()), &bench.options, &mut |_| {}).unwrap_err();
-    assert!(matches!(error, FetchError::Digest { .. }), "{error}");
+    assert!(matches!(error, FetchError::HeldDigest { .. }), "{error}");
     assert_eq!(fs::read(bench.to()).unwrap(), body(1000));
+}
+
+#[test]
+fn a_file_that_changed_since_it_came_is_told_of_and_stays() {
+    let bench = Bench::new();
+    let server = Server::start(|_, request| well(request, &body(1000), TAG));
+    bench.fetch(&server).unwrap();
+    fs::write(bench.to(), [7; 1000]).unwrap();
+    let error = bench.fetch(&server).unwrap_err();
+    assert!(matches!(error, FetchError::HeldDigest { .. }), "{error}");
+    let text = error.to_string();
+    for part in ["a.pth", "`vrt models remove`"] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+    assert_eq!(fs::read(bench.to()).unwrap(), [7; 1000]);
+    assert_eq!(server.asked().len(), 1);
+}
+
+#[test]
+fn a_file_put_there_by_hand_is_checked_and_recorded_once() {
+    let bench = Bench::new();
+    let server = Server::start(|_, request| well(request, &body(1000), TAG));
+    let wanted = bench.wanted(&server.at("a.pth"));
+    fs::create_dir(bench.folder.path().join("weights")).unwrap();
+    fs::write(bench.to(), body(500)).unwrap();
+    let wrong = |path: &Path| {
+        let (path, tensor) = (path.to_owned(), "norm.weight".to_owned());
+        Err(ContentError::NoNumber { path, tensor })
+    };
+    let error = fetch(&wanted, &wrong, &bench.options, &mut |_| {}).unwrap_err();
+    assert!(matches!(error, FetchError::HeldContent { .. }), "{error}");
+    let text = error.to_string();
+    for part in [bench.to().to_str().unwrap(), "norm.weight", "`vrt models remove`"] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+    assert_eq!(bench.files(), ["a.pth", "a.pth.lock"]);
+
+    let checked = RefCell::new(0);
+    let right = |_: &Path| {
+        *checked.borrow_mut() += 1;
+        Ok(())
+    };
+    for _ in 0..2 {
+        let fetched = fetch(&wanted, &right, &bench.options, &mut |_| {}).unwrap();
+        assert_eq!((fetched.bytes, fetched.was_there), (500, true));
+    }
+    assert_eq!(checked.into_inner(), 1);
+    let record = fs::read_to_string(bench.folder.path().join("weights/a.pth.json")).unwrap();
+    let record: Record = serde_json::from_str(&record).unwrap();
+    let sha256 = Sha256::of_file(&bench.to()).unwrap();
+    assert_eq!(record, Record { sha256, bytes: 500, source: None });
+    assert!(server.asked().is_empty());
 }
 
 #[test]
@@ -111,6 +163,42 @@ fn what_is_broken_off_goes_on_wherever_it_broke() {
         assert_eq!((asked[0].first(), asked[1].first()), (None, Some(cut)));
         assert_eq!(asked[1].header("if-range"), Some(TAG));
     }
+}
+
+/// The first bytes of a file whose length is not told, and then the end of the connection.
+fn broken_chunks(bytes: &[u8]) -> Vec<u8> {
+    let headers = [("Transfer-Encoding", "chunked".to_owned()), ("ETag", TAG.to_owned())];
+    let start = format!("{:x}\r\n", bytes.len());
+    answer("200 OK", &headers, &[start.as_bytes(), bytes, b"\r\n"].concat())
+}
+
+#[test]
+fn a_file_whose_length_is_told_only_with_its_rest_goes_on() {
+    let bench = Bench::new();
+    let server = Server::start(|number, request| match number {
+        0 => broken_chunks(&body(400)),
+        _ => well(request, &body(1000), TAG),
+    });
+    bench.fetch(&server).unwrap();
+    assert_eq!(fs::read(bench.to()).unwrap(), body(1000));
+    let firsts: Vec<_> = server.asked().iter().map(Request::first).collect();
+    assert_eq!(firsts, [None, Some(400)]);
+}
+
+#[test]
+fn a_length_that_is_told_only_with_the_rest_is_held_to_the_same_bound() {
+    let bench = Bench::new();
+    let server = Server::start(|number, _| match number {
+        0 => broken_chunks(&body(400)),
+        _ => {
+            let range = format!("bytes 400-{}/{}", (1_u64 << 40) - 1, 1_u64 << 40);
+            let headers = [("Content-Range", range), ("ETag", TAG.to_owned())];
+            answer("206 Partial Content", &headers, b"abc")
+        }
+    });
+    let error = bench.fetch(&server).unwrap_err();
+    assert!(matches!(error, FetchError::TooLarge { got, .. } if got == 1 << 40), "{error}");
+    assert_eq!(server.asked().len(), 2);
 }
 
 #[test]
@@ -191,8 +279,10 @@ fn a_file_that_changed_meanwhile_is_not_mixed_with_the_old_one() {
 #[test]
 fn a_rest_that_does_not_fit_is_not_taken() {
     type Answer = fn() -> Vec<u8>;
-    let wrong: [Answer; 4] = [
+    let wrong: [Answer; 5] = [
         || rest(&body(1000), TAG, 300),
+        // Of another version, which the server was told not to send.
+        || rest(&[9; 1000], "\"two\"", 400),
         || rest(&body(2000), TAG, 400),
         || answer("206 Partial Content", &[("Content-Length", "3".to_owned())], b"abc"),
         || answer("416 Range Not Satisfiable", &[("Content-Length", "0".to_owned())], b""),
@@ -220,7 +310,7 @@ fn a_file_of_another_size_is_refused_before_it_fills_the_disk() {
         let server = Server::start(move |_, _| answer());
         let error = bench.fetch(&server).unwrap_err();
         assert!(matches!(error, FetchError::TooLarge { about: 1000, .. }), "{error}");
-        assert!(!bench.to().exists());
+        assert_eq!(bench.files(), ["a.pth.lock"]);
         assert_eq!(server.asked().len(), 1);
     }
 }
@@ -241,6 +331,35 @@ fn a_connection_that_always_ends_early_is_given_up() {
     let error = bench.fetch(&server).unwrap_err();
     assert!(matches!(error, FetchError::BrokenOff { total: Some(1000), .. }), "{error}");
     assert_eq!(server.asked().len() as u32, bench.options.tries);
+}
+
+#[test]
+fn getting_back_to_where_it_broke_is_no_headway() {
+    let bench = Bench::new();
+    let bytes = body(4 << 20);
+    let server = Server::start(move |number, request| match request.first() {
+        // A client that never gives up gets the file after all, and fails the test.
+        _ if number >= 20 => well(request, &bytes, TAG),
+        None => whole(&bytes, Some(TAG), 2 << 20),
+        Some(_) => answer("416 Range Not Satisfiable", &[("Content-Length", "0".to_owned())], b""),
+    });
+    let wanted = Wanted { about: 4 << 20, ..bench.wanted(&server.at("a.pth")) };
+    fetch(&wanted, &|_| Ok(()), &bench.options, &mut |_| {}).unwrap_err();
+    assert_eq!(server.asked().len() as u32, bench.options.tries);
+}
+
+#[test]
+fn a_server_that_is_there_and_gives_nothing_is_not_called_unreachable() {
+    let bench = Bench::new();
+    let server = Server::start(|_, _| {
+        answer("503 Service Unavailable", &[("Content-Length", "0".to_owned())], b"")
+    });
+    let text = bench.fetch(&server).unwrap_err().to_string();
+    for part in ["nothing came", "503", "--from"] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+    assert!(!text.contains("reached"), "{text}");
+    assert_eq!(bench.files(), ["a.pth.lock"]);
 }
 
 #[test]
@@ -265,7 +384,8 @@ fn other_content_is_an_error_and_nothing_is_kept() {
     let seen = RefCell::new(None);
     let check = |path: &Path| {
         *seen.borrow_mut() = Some(fs::read(path).unwrap());
-        Err(ContentError::NoNumber("norm.weight".to_owned()))
+        let (path, tensor) = (path.to_owned(), "norm.weight".to_owned());
+        Err(ContentError::NoNumber { path, tensor })
     };
     let wanted = bench.wanted(&server.at("a.pth"));
     let error = fetch(&wanted, &check, &bench.options, &mut |_| {}).unwrap_err();

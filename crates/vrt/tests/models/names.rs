@@ -1,11 +1,12 @@
 //! What a person means by weights.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 use tempfile::tempdir;
 use vrt::models::{
-    BuiltIn, BuiltInTask, Cache, Checked, NoWeights, Published, Weights, builtin, find, for_task,
+    BuiltIn, BuiltInTask, Cache, Checked, NoWeights, Published, RemoveError, Weights, builtin,
+    find, for_task,
 };
 use vrt::weights::{Architecture, settle};
 use vrt_model::checkpoint::{Existing, Floats};
@@ -48,6 +49,40 @@ fn a_built_in_network_is_found_by_name_and_by_task_and_is_whole() {
     }
     let other = for_task(BuiltInTask::Denoise, table).unwrap_err();
     assert_eq!(other, NoWeights::NotBuiltIn { task: "denoise" });
+}
+
+#[test]
+fn the_name_of_a_task_means_its_network_whatever_that_is_called() {
+    let table = vec![builtin::network("x4", BuiltInTask::Upscale, "", &[])].leak();
+    for name in ["x4", "upscale", "Upscale"] {
+        let found = find(Path::new(name), table, None).unwrap();
+        assert!(matches!(found, Weights::BuiltIn(network) if network.name == "x4"), "{name}");
+    }
+    let error = find(Path::new("denoise"), table, None).unwrap_err();
+    assert_eq!(error, NoWeights::NotBuiltIn { task: "denoise" });
+}
+
+#[test]
+fn what_another_process_fetches_is_not_removed() {
+    let folder = tempdir().unwrap();
+    let cache = Cache::new(folder.path());
+    let path = cache.path(Published::parse("009").unwrap());
+    let beside = |ending: &str| path.with_added_extension(ending);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    for ending in ["part", "part.json", "json.new"] {
+        fs::write(beside(ending), "begun").unwrap();
+    }
+    let lock = File::create(beside("lock")).unwrap();
+    lock.lock().unwrap();
+    let network = Published::parse("009").unwrap();
+    let error = cache.remove(network).unwrap_err();
+    assert!(matches!(error, RemoveError::Busy { .. }), "{error}");
+    assert!(beside("part").exists());
+    drop(lock);
+    assert!(cache.remove(network).unwrap());
+    let left = fs::read_dir(path.parent().unwrap()).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left, [beside("lock")]);
 }
 
 #[test]
@@ -131,6 +166,10 @@ fn a_file_put_into_the_cache_by_hand_is_held_to_its_network() {
     assert_eq!(cache.check(network).unwrap(), Checked::Same(record.clone()));
     crate::program::write_009(&cache.path(network), f32::NAN);
     assert!(matches!(cache.check(network).unwrap(), Checked::Changed { .. }));
+    fs::remove_file(cache.path(network).with_added_extension("json")).unwrap();
+    let error = cache.check(network).expect_err("no numbers").to_string();
+    assert!(error.contains("no numbers"), "{error}");
+    assert!(error.contains(cache.path(network).to_str().unwrap()), "{error}");
     assert!(cache.remove(network).unwrap());
     assert!(!cache.remove(network).unwrap());
 }

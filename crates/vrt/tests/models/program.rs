@@ -139,6 +139,52 @@ fn what_is_not_the_checkpoint_is_not_kept() {
 }
 
 #[test]
+fn a_check_tells_of_every_file_and_names_all_that_are_wrong() {
+    let bench = Bench::new();
+    let weights = bench.path("cache/weights");
+    fs::create_dir_all(&weights).unwrap();
+    for name in ["006_VRT_videodeblurring_GoPro", "008_VRT_videodenoising_DAVIS"] {
+        fs::write(weights.join(format!("{name}.pth")), "<html>sign in</html>").unwrap();
+    }
+    write_009(&weights.join(format!("{NAME}.pth")), 0.0);
+    let ran = bench.vrt(&["--json", "models", "check", "006", "001", "008", "009"]);
+    // The last line is that of the failure.
+    let told: Vec<Value> =
+        ran.stdout.lines().take(4).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let states: Vec<_> = told.iter().map(|told| told["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["broken", "absent", "broken", "recorded"]);
+    for (told, file) in [(&told[0], "006_VRT"), (&told[2], "008_VRT")] {
+        assert!(told["error"].as_str().unwrap().contains(file), "{told}");
+    }
+    let said = ran.failed();
+    assert!(said.contains("not as fetched: 006, 008;"), "{said}");
+    assert!(said.contains(": 001; `vrt models fetch`"), "{said}");
+
+    let ran = bench.vrt(&["models", "check"]);
+    for part in ["006_VRT", "008_VRT", "broken", "009_VRT", "as it came"] {
+        assert!(ran.stdout.contains(part), "{part} is not in: {}", ran.stdout);
+    }
+    let said = ran.failed();
+    assert!(said.contains("006, 008") && !said.contains("009"), "{said}");
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_named_with_what_to_do() {
+    let bench = Bench::new();
+    fs::write(bench.path("cache"), "a file").unwrap();
+    let fetch = ["models", "fetch", "009", "--from", "http://127.0.0.1/", "--accept-licence"];
+    let mut said = vec![bench.vrt(&fetch).failed()];
+    // Elsewhere, what is below a file is only absent.
+    if cfg!(unix) {
+        said.push(bench.vrt(&["models", "remove", "009"]).failed());
+    }
+    for said in said {
+        assert!(said.contains(bench.path("cache").to_str().unwrap()), "{said}");
+        assert!(said.contains("choose a folder with --cache"), "{said}");
+    }
+}
+
+#[test]
 fn wrong_usage_of_names_is_told_with_what_is_meant() {
     let bench = Bench::new();
     for (arguments, part) in [
@@ -205,7 +251,7 @@ fn restoring_without_weights_takes_what_is_built_in_or_says_that_nothing_is() {
         match built_in {
             None => {
                 let said = ran.failed();
-                assert!(said.contains(task) && said.contains("--weights"), "{said}");
+                assert!(said.contains(task) && said.contains("name a file"), "{said}");
             }
             Some(_) if task == "denoise" => {
                 assert_eq!(ran.code, 2, "{}", ran.stderr);

@@ -1,11 +1,12 @@
 //! `vrt models check`, `path` and `remove`: what is in the cache.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 
 use clap::Args;
 use etcetera::BaseStrategy;
-use serde_json::json;
-use vrt::models::{Cache, Checked, Published};
+use serde_json::{Value, json};
+use vrt::models::{Cache, CheckError, Checked, Published, RemoveError};
 
 use super::published;
 use crate::cli::table::bytes;
@@ -56,6 +57,12 @@ fn absent(network: Published, cache: &Cache) -> Failure {
     ))
 }
 
+/// The failure where the cache cannot be written to.
+pub(super) fn unusable(cache: &Cache, error: &dyn Display) -> Failure {
+    let folder = cache.folder().display();
+    Failure::failed(format!("the cache in {folder}: {error}; choose a folder with --cache"))
+}
+
 /// Runs `vrt models path`.
 pub(super) fn path(argument: &OneArgument, global: &GlobalOptions) -> Result<(), Failure> {
     let (network, cache) = (argument.network, of(global)?);
@@ -70,7 +77,11 @@ pub(super) fn path(argument: &OneArgument, global: &GlobalOptions) -> Result<(),
 /// Runs `vrt models remove`.
 pub(super) fn remove(argument: &OneArgument, global: &GlobalOptions) -> Result<(), Failure> {
     let (network, cache) = (argument.network, of(global)?);
-    if !cache.remove(network)? {
+    let removed = cache.remove(network).map_err(|error| match error {
+        RemoveError::Busy { .. } => error.into(),
+        other => unusable(&cache, &other),
+    })?;
+    if !removed {
         return Err(absent(network, &cache));
     }
     let path = cache.path(network);
@@ -81,7 +92,73 @@ pub(super) fn remove(argument: &OneArgument, global: &GlobalOptions) -> Result<(
     Ok(())
 }
 
-/// Runs `vrt models check`: every checkpoint is told of, and one that is not as it came fails.
+/// How a checkpoint was found.
+enum Finding {
+    /// It could be held to its record.
+    Checked(Checked),
+    /// It cannot be read, or has no record and is something else.
+    Broken(CheckError),
+    /// It is not there.
+    Absent,
+}
+
+impl Finding {
+    fn of(network: Published, cache: &Cache) -> Self {
+        match cache.held(network) {
+            None => Self::Absent,
+            Some(_) => cache.check(network).map_or_else(Self::Broken, Self::Checked),
+        }
+    }
+
+    fn state(&self) -> &'static str {
+        match self {
+            Self::Checked(Checked::Same(_)) => "same",
+            Self::Checked(Checked::Recorded(_)) => "recorded",
+            Self::Checked(Checked::Changed { .. }) => "changed",
+            Self::Broken(_) => "broken",
+            Self::Absent => "absent",
+        }
+    }
+
+    fn in_words(&self) -> String {
+        match self {
+            Self::Checked(Checked::Same(record)) => {
+                format!("as it came, {}, sha256 {}", bytes(record.bytes), record.sha256)
+            }
+            Self::Checked(Checked::Recorded(record)) => {
+                format!("whole, and recorded now: sha256 {}", record.sha256)
+            }
+            Self::Checked(Checked::Changed { record, found }) => {
+                format!("changed: sha256 {found}, came with {}", record.sha256)
+            }
+            Self::Broken(error) => format!("broken: {error}"),
+            Self::Absent => "not in the cache".to_owned(),
+        }
+    }
+
+    fn as_json(&self, network: Published) -> Value {
+        let (record, found) = match self {
+            Self::Checked(Checked::Same(record) | Checked::Recorded(record)) => {
+                (Some(record), Some(record.sha256))
+            }
+            Self::Checked(Checked::Changed { record, found }) => (Some(record), Some(*found)),
+            Self::Broken(_) | Self::Absent => (None, None),
+        };
+        let error = match self {
+            Self::Broken(error) => Some(error.to_string()),
+            _ => None,
+        };
+        json!({
+            "name": network.name(),
+            "state": self.state(),
+            "sha256": found,
+            "record": record,
+            "error": error,
+        })
+    }
+}
+
+/// Runs `vrt models check`: every checkpoint is told of; it fails if one is not there as it came.
 pub(super) fn check(arguments: &CheckArguments, global: &GlobalOptions) -> Result<(), Failure> {
     let cache = of(global)?;
     let networks = match arguments.networks.as_slice() {
@@ -91,39 +168,39 @@ pub(super) fn check(arguments: &CheckArguments, global: &GlobalOptions) -> Resul
     if networks.is_empty() && !global.json {
         return Ok(output::result(&format!("nothing in {}", cache.folder().display()))?);
     }
-    let mut wrong = Vec::new();
+    let (mut wrong, mut absent) = (Vec::new(), Vec::new());
     for network in networks {
-        let name = network.name();
-        if cache.held(network).is_none() {
-            return Err(absent(network, &cache));
+        let finding = Finding::of(network, &cache);
+        match &finding {
+            Finding::Checked(Checked::Same(_) | Checked::Recorded(_)) => {}
+            Finding::Checked(Checked::Changed { .. }) | Finding::Broken(_) => {
+                wrong.push(network.id());
+            }
+            Finding::Absent => absent.push(network.id()),
         }
-        let (state, record, found) = match cache.check(network)? {
-            Checked::Same(record) => ("same", record, None),
-            Checked::Recorded(record) => ("recorded", record, None),
-            Checked::Changed { record, found } => ("changed", record, Some(found)),
-        };
-        if found.is_some() {
-            wrong.push(network.id());
+        match global.json {
+            true => output::json(&finding.as_json(network))?,
+            false => output::result(&format!("{}: {}", network.name(), finding.in_words()))?,
         }
-        if global.json {
-            let found = found.unwrap_or(record.sha256);
-            output::json(&json!({
-                "name": name, "state": state, "sha256": found, "record": record,
-            }))?;
-            continue;
-        }
-        let digest = record.sha256;
-        output::result(&match (state, found) {
-            (_, Some(found)) => format!("{name}: changed: sha256 {found}, came with {digest}"),
-            ("recorded", _) => format!("{name}: whole, and recorded now: sha256 {digest}"),
-            _ => format!("{name}: as it came, {}, sha256 {digest}", bytes(record.bytes)),
-        })?;
     }
-    if wrong.is_empty() {
-        return Ok(());
+    conclude(&wrong, &absent, &cache)
+}
+
+/// Fails if there is anything wrong.
+fn conclude(wrong: &[&str], absent: &[&str], cache: &Cache) -> Result<(), Failure> {
+    let mut parts = Vec::new();
+    if !wrong.is_empty() {
+        parts.push(format!(
+            "not as fetched: {}; remove and fetch again (`vrt models remove`, `vrt models fetch`)",
+            wrong.join(", ")
+        ));
     }
-    let ids = wrong.join(", ");
-    Err(Failure::failed(format!(
-        "not as fetched: {ids}; remove and fetch again (`vrt models remove`, `vrt models fetch`)"
-    )))
+    if !absent.is_empty() {
+        let (ids, folder) = (absent.join(", "), cache.folder().display());
+        parts.push(format!("not in the cache ({folder}): {ids}; `vrt models fetch` gets them"));
+    }
+    match parts.as_slice() {
+        [] => Ok(()),
+        parts => Err(Failure::failed(parts.join(". "))),
+    }
 }

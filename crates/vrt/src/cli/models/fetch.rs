@@ -70,7 +70,7 @@ fn settle_licence(
     }
     let terminal = io::stdin().is_terminal() && io::stderr().is_terminal() && !global.json;
     if arguments.accept_licence || (terminal && ask(arguments.network, licence)?) {
-        cache.accept(licence)?;
+        cache.accept(licence).map_err(|error| cache::unusable(cache, &error))?;
     }
     Ok(())
 }

@@ -45,8 +45,8 @@ pub enum FetchError {
     },
     /// Nothing came, however often it was asked for.
     #[error(
-        "{address}: cannot be reached: {reason}. Try again when there is a network, name a mirror \
-         (--from), or put the file there by hand: {}",
+        "{address}: nothing came: {reason}. Try again later, name a mirror (--from), or put the \
+         file there by hand: {}",
         to.display()
     )]
     Unreachable {
@@ -83,17 +83,40 @@ pub enum FetchError {
         /// Bytes that it should have.
         about: u64,
     },
-    /// The digest is another.
+    /// The digest of what came is another.
     #[error(
-        "{what}: its SHA-256 is {found}, not {expected}: this is another file, or a damaged one"
+        "{address}: its SHA-256 is {found}, not {expected}: this is another file, or a damaged one"
     )]
     Digest {
-        /// An address or a file.
-        what: String,
+        /// The address.
+        address: String,
         /// What it should be.
         expected: Sha256,
         /// What it is.
         found: Sha256,
+    },
+    /// The digest of the file that is there already is another.
+    #[error(
+        "{}: is there, but its SHA-256 is {found}, not {expected}: this is another file, or a \
+         damaged one; remove it (`vrt models remove`), and fetch it again",
+        path.display()
+    )]
+    HeldDigest {
+        /// The file.
+        path: PathBuf,
+        /// What it should be, or was when it came.
+        expected: Sha256,
+        /// What it is.
+        found: Sha256,
+    },
+    /// A file is there already that did not come from here, and is something else.
+    #[error(
+        "a file is there, but not what it should be: {source}. Remove it (`vrt models remove`), \
+         and fetch it again"
+    )]
+    HeldContent {
+        /// In which way; it names the file.
+        source: Box<ContentError>,
     },
     /// What came is something else.
     #[error("{address}: what came is not what it should be, and is not kept: {source}")]

@@ -37,11 +37,13 @@ pub(super) fn check_address(address: &str) -> Result<(), FetchError> {
     }
 }
 
-/// What asks servers.
-pub(super) fn agent(options: &FetchOptions) -> Agent {
+/// What asks the server of an address.
+pub(super) fn agent(address: &str, options: &FetchOptions) -> Agent {
     let patience = Some(options.patience);
     let config = Agent::config_builder()
         .http_status_as_error(false)
+        // What is asked for in secret is not redirected to where everybody reads it.
+        .https_only(address.to_lowercase().starts_with("https://"))
         .user_agent(USER_AGENT)
         .proxy(options.proxy.clone())
         .timeout_resolve(patience)
@@ -83,10 +85,12 @@ fn begin(wanted: &Wanted, part: &mut Part, response: &Response<Body>) -> Result<
             let validator = validator(response);
             part.start(Notes { address, validator, total }).map_err(written)
         }
-        206 if goes_on(part, response) => Ok(()),
-        206 | 416 => Err(Problem::Stale(
-            "the server has another file than the one that was begun".to_owned(),
-        )),
+        206 => {
+            let total = total_of_rest(part, response).ok_or_else(other_file)?;
+            bounded(wanted, total.unwrap_or(0))?;
+            total.map_or(Ok(()), |total| part.set_total(total)).map_err(written)
+        }
+        416 => Err(other_file()),
         404 | 410 => Err(Problem::Final(FetchError::NotThere { address, status })),
         408 | 425 | 429 => Err(Problem::Passing(format!("the server is busy (status {status})"))),
         300..500 => Err(Problem::Final(FetchError::Refused { address, status })),
@@ -94,22 +98,45 @@ fn begin(wanted: &Wanted, part: &mut Part, response: &Response<Body>) -> Result<
     }
 }
 
-/// Whether the bytes of an answer follow those that are there, in the same file.
-fn goes_on(part: &Part, response: &Response<Body>) -> bool {
-    let range = text(response, "content-range").and_then(|range| {
-        let (bytes, total) = range.strip_prefix("bytes ")?.split_once('/')?;
-        let (first, _) = bytes.split_once('-')?;
-        Some((first.trim().parse::<u64>().ok()?, total.trim().parse::<u64>().ok()))
-    });
-    range.is_some_and(|(first, total)| {
-        first == part.have() && (total.is_none() || total == part.total())
+fn other_file() -> Problem {
+    Problem::Stale("the server has another file than the one that was begun".to_owned())
+}
+
+/// Bytes of the whole file, if the server tells, where the bytes of an answer follow those that
+/// are there; `None` where they do not.
+fn total_of_rest(part: &Part, response: &Response<Body>) -> Option<Option<u64>> {
+    let range = text(response, "content-range")?;
+    let (bytes, total) = range.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, _) = bytes.split_once('-')?;
+    let (first, total) = (first.trim().parse::<u64>().ok()?, total.trim().parse::<u64>().ok());
+    let fits = match (total, part.total()) {
+        (Some(total), Some(told)) => total == told,
+        // The first answer need not have told how long the file is.
+        (Some(total), None) => total > part.have(),
+        (None, _) => true,
+    };
+    (first == part.have() && fits && same_version(part, response)).then_some(total)
+}
+
+/// Whether an answer is of the version of the file that was begun, as far as it tells: a server
+/// may not know the condition that it was asked with.
+fn same_version(part: &Part, response: &Response<Body>) -> bool {
+    part.validator().is_some_and(|begun| {
+        // Like is compared with like: a date says nothing about a tag.
+        let told = if is_tag(begun) { "etag" } else { "last-modified" };
+        text(response, told).is_none_or(|told| told == begun)
     })
 }
 
 /// What tells this version of the file from others; weak tags do not tell bytes.
 fn validator(response: &Response<Body>) -> Option<String> {
-    let tag = text(response, "etag").filter(|tag| !tag.starts_with("W/"));
+    let tag = text(response, "etag").filter(|tag| is_tag(tag));
     tag.or_else(|| text(response, "last-modified")).map(str::to_owned)
+}
+
+/// Whether this is a strong entity tag, and neither a weak one nor a date.
+fn is_tag(validator: &str) -> bool {
+    validator.starts_with('"')
 }
 
 fn text<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
@@ -142,7 +169,11 @@ fn receive(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(Problem::Passing(in_words(&error.into()))),
         };
-        bounded(wanted, part.have() + read as u64)?;
+        if let Err(problem) = bounded(wanted, part.have() + read as u64) {
+            // Nothing can go on from there.
+            part.start_over().map_err(written)?;
+            return Err(problem);
+        }
         part.append(&chunk[..read]).map_err(written)?;
         on_event(FetchEvent::Moved { have: part.have(), total: part.total() });
     }

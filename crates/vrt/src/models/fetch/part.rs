@@ -1,7 +1,7 @@
 //! A file on its way: the bytes that have come, and what is known of the rest.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -34,8 +34,10 @@ impl Part {
     /// notes, are worth nothing.
     pub(super) fn open(to: &Path, address: &str) -> io::Result<Self> {
         let (path, notes_path) = (beside(to, "part"), beside(to, "part.json"));
-        let file = File::options().append(true).create(true).open(&path)?;
+        // Not for appending: some systems do not shorten files that are open for that.
+        let mut file = File::options().write(true).create(true).truncate(false).open(&path)?;
         let have = file.metadata()?.len();
+        file.seek(SeekFrom::Start(have))?;
         let notes = fs::read_to_string(&notes_path).ok();
         let notes = notes.and_then(|text| serde_json::from_str::<Notes>(&text).ok());
         let fits = |notes: &Notes| {
@@ -79,6 +81,7 @@ impl Part {
         self.notes = Notes::default();
         if self.have > 0 {
             self.file.set_len(0)?;
+            self.file.rewind()?;
             self.have = 0;
         }
         Ok(())
@@ -100,7 +103,12 @@ impl Part {
 
     /// No more bytes come, of a file whose size was not told.
     pub(super) fn end(&mut self) -> io::Result<()> {
-        self.notes.total = Some(self.have);
+        self.set_total(self.have)
+    }
+
+    /// The whole file has so many bytes.
+    pub(super) fn set_total(&mut self, total: u64) -> io::Result<()> {
+        self.notes.total = Some(total);
         self.write_notes()
     }
 
@@ -128,6 +136,10 @@ impl Part {
         let Self { file, path, notes_path, .. } = self;
         drop(file);
         fs::remove_file(path)?;
-        fs::remove_file(notes_path)
+        match fs::remove_file(notes_path) {
+            // Before the first answer there are none.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
     }
 }
