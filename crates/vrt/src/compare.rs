@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
-use vrt_video::{FrameScore, JpegQuality, Programs, Ratio, Scores, Written};
+use vrt_video::{FrameScore, JpegQuality, Programs, Ratio, Scores, Written, is_picture};
 
 pub use error::CompareError;
 
@@ -168,7 +168,8 @@ struct Made {
 /// # Errors
 ///
 /// If a clip cannot be read, sizes or frame rates do not fit together, or the output is there
-/// already, is one of the clips, or cannot be written.
+/// already, is one of the clips, would replace pictures of them, or cannot be written. What was
+/// written of a video before a clip failed stays, and the error says where.
 pub fn compare(
     clips: &[Clip],
     truth: Option<&Path>,
@@ -186,11 +187,15 @@ pub fn compare(
     let mut scorer = Scorer::new(&reel.sizes(), truth.is_some());
     let mut maker = maker(&reel, clips.len(), output, options)?;
     let mut frames = 0;
-    while let Some(moment) = reel.next()? {
+    loop {
+        let moment = match next_scored(&mut reel, &mut scorer, &all) {
+            Ok(Some(moment)) => moment,
+            Ok(None) => break,
+            Err(cause) => return Err(cause.keeping(maker.stop())),
+        };
         if options.stop.load(Ordering::Relaxed) {
             return Err(CompareError::Stopped { frames, written: maker.stop()? });
         }
-        scorer.score(&moment, &all)?;
         maker.take(&moment)?;
         frames += 1;
         on_frame(frames, reel.total());
@@ -208,6 +213,19 @@ pub fn compare(
     Ok(CompareReport { output, frames, shown: made.shown, clips: reports, notes })
 }
 
+/// The next frame of each clip, once it is scored.
+fn next_scored(
+    reel: &mut Reel,
+    scorer: &mut Scorer,
+    clips: &[Clip],
+) -> Result<Option<Moment>, CompareError> {
+    let moment = reel.next()?;
+    if let Some(moment) = &moment {
+        scorer.score(moment, clips)?;
+    }
+    Ok(moment)
+}
+
 /// What makes the output; the first `compared` clips of the reel are not the truth.
 fn maker(
     reel: &Reel,
@@ -223,15 +241,35 @@ fn maker(
     })
 }
 
-/// An output that replaces a clip would destroy what it is made of.
+/// An output that replaces a clip, or pictures of one, would destroy what it is made of.
 fn refuse_same(clips: &[Clip], output: &Path) -> Result<(), CompareError> {
-    // What does not exist yet is nothing that can be lost.
-    let Ok(target) = output.canonicalize() else {
+    // Where there is no folder to write into, nothing can be lost.
+    let Some(target) = resolved(output) else {
         return Ok(());
     };
-    let same = |clip: &&Clip| clip.path.canonicalize().is_ok_and(|path| path == target);
-    match clips.iter().find(same) {
-        Some(clip) => Err(CompareError::SameFile { path: clip.path.clone() }),
-        None => Ok(()),
+    for Clip { path, .. } in clips {
+        let Ok(clip) = path.canonicalize() else {
+            continue;
+        };
+        if clip == target {
+            return Err(CompareError::SameFile { path: path.clone() });
+        }
+        let into_clip = clip.is_dir() && is_picture(&target) && target.parent() == Some(&clip);
+        let over_clip = target.is_dir() && is_picture(&clip) && clip.parent() == Some(&target);
+        if into_clip || over_clip {
+            let (output, clip) = (output.to_path_buf(), path.clone());
+            return Err(CompareError::Entangled { output, clip });
+        }
     }
+    Ok(())
+}
+
+/// Where `output` is or will be, if its folder exists.
+fn resolved(output: &Path) -> Option<PathBuf> {
+    if let Ok(there) = output.canonicalize() {
+        return Some(there);
+    }
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or_else(|| Path::new(".")).canonicalize().ok()?;
+    Some(folder.join(output.file_name()?))
 }

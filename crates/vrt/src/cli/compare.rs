@@ -22,6 +22,12 @@ const PAGE_FRAMES: NonZeroUsize = NonZeroUsize::new(24).expect("24 is not 0");
 /// Megabytes of pictures in a page, if nothing else is said.
 const PAGE_MEGABYTES: u64 = 64;
 
+/// The most of them: browsers hold no text of more than 2²⁹ letters, and the pictures are one.
+const MOST_MEGABYTES: u64 = 500;
+
+/// The most frames of a page.
+const MOST_FRAMES: i64 = 100_000;
+
 /// Bytes of a megabyte.
 const MEGABYTE: u64 = 1_000_000;
 
@@ -65,10 +71,14 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "RATE")]
     fps: Option<Rate>,
     /// Pages: at most so many frames, evenly spaced [default: 24]
-    #[arg(long, value_name = "N")]
-    frames: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MOST_FRAMES))]
+    frames: Option<u32>,
     /// Pages: at most so many megabytes of pictures; frames are left out beyond [default: 64]
-    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..=4096))]
+    #[arg(
+        long,
+        value_name = "MB",
+        value_parser = clap::value_parser!(u64).range(1..=MOST_MEGABYTES)
+    )]
     max_mb: Option<u64>,
     /// Pages: store pictures as PNG, bit for bit, instead of JPEG
     #[arg(long)]
@@ -150,7 +160,7 @@ fn form(arguments: &Arguments) -> Result<Form, Failure> {
         return Ok(Form::Video { layout, rate: fps.map(|Rate(ratio)| ratio) });
     }
     Ok(Form::Page(PageOptions {
-        frames: frames.unwrap_or(PAGE_FRAMES),
+        frames: frames.and_then(|most| NonZeroUsize::new(most as usize)).unwrap_or(PAGE_FRAMES),
         max_bytes: max_mb.unwrap_or(PAGE_MEGABYTES) * MEGABYTE,
         picture: match lossless {
             true => PictureForm::Png,

@@ -7,6 +7,9 @@ use super::CompareError;
 /// The share of the room that is planned with: pictures differ in size.
 const PLANNED_SHARE: f64 = 0.95;
 
+/// The most frames that are chosen beforehand: a stated length may be any number.
+const MOST_PLANNED: u64 = 1 << 20;
+
 /// Frame *n* of each clip, as it is written in a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pictures {
@@ -38,8 +41,10 @@ impl Album {
     /// For at most `most` frames and `max_bytes` bytes, of clips that have `total` frames.
     pub(super) fn new(most: NonZeroUsize, max_bytes: u64, total: Option<u64>) -> Self {
         let picks = match total {
-            Some(total) => Picks::Planned(evenly(total, most)),
-            None => Picks::Every(1),
+            Some(total) if total.min(most.get() as u64) <= MOST_PLANNED => {
+                Picks::Planned(evenly(total, most))
+            }
+            _ => Picks::Every(1),
         };
         Self { picks, most, max_bytes, bytes: 0, held: Vec::new(), crowded: false }
     }
@@ -65,7 +70,8 @@ impl Album {
             self.thin();
         }
         // Twice as many as wanted are held, so that those that stay can be spaced evenly.
-        if matches!(self.picks, Picks::Every(_)) && self.held.len() >= self.most.get() * 2 {
+        let most_held = self.most.get().saturating_mul(2);
+        if matches!(self.picks, Picks::Every(_)) && self.held.len() >= most_held {
             self.thin();
         }
         Ok(())
@@ -189,6 +195,16 @@ mod tests {
         let (held, crowded) = kept(album, 120, |_| 100);
         assert!(crowded);
         assert_eq!(frames(&held), [0, 15, 30, 45, 60, 74, 89, 104, 119]);
+    }
+
+    #[test]
+    fn numbers_beyond_any_clip_take_no_memory() {
+        for stated in [None, Some(u64::MAX)] {
+            let album = Album::new(NonZeroUsize::MAX, 1000, stated);
+            let (held, crowded) = kept(album, 7, |_| 100);
+            assert!(!crowded, "{stated:?}");
+            assert_eq!(frames(&held), [0, 1, 2, 3, 4, 5, 6], "{stated:?}");
+        }
     }
 
     #[test]

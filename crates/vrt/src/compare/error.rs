@@ -73,6 +73,17 @@ pub enum CompareError {
         /// The file or folder.
         path: PathBuf,
     },
+    /// The output would change a clip while it is read.
+    #[error(
+        "the output {output:?} would lie among pictures of {clip:?}, and could replace them; state \
+         another output"
+    )]
+    Entangled {
+        /// The picture or folder.
+        output: PathBuf,
+        /// The clip.
+        clip: PathBuf,
+    },
     /// A page cannot be written.
     #[error("the page {path:?} cannot be written: {source}")]
     Page {
@@ -120,6 +131,44 @@ pub enum CompareError {
         /// What is whole.
         written: Option<Written>,
     },
+    /// A clip failed after frames had been written.
+    #[error("{cause}; {}", kept_in_words(.written))]
+    Partial {
+        /// Why it failed.
+        cause: Box<Self>,
+        /// What is whole.
+        written: Written,
+    },
+    /// A clip failed, and what was written could not be completed.
+    #[error("{first}; besides, what was written could not be completed: {second}")]
+    Both {
+        /// Why it failed.
+        first: Box<Self>,
+        /// What went wrong with the output then.
+        second: Box<Self>,
+    },
+}
+
+impl CompareError {
+    /// This error, with what is left of an output that was stopped because of it.
+    pub(super) fn keeping(self, stopped: Result<Option<Written>, Self>) -> Self {
+        match stopped {
+            Ok(Some(written)) => Self::Partial { cause: Box::new(self), written },
+            Ok(None) => self,
+            Err(second) => Self::Both { first: Box::new(self), second: Box::new(second) },
+        }
+    }
+}
+
+fn kept_in_words(written: &Written) -> String {
+    let frames = match written.frames {
+        1 => "1 frame is".to_owned(),
+        frames => format!("{frames} frames are"),
+    };
+    match &written.path {
+        Some(path) => format!("{frames} whole, in {path:?}"),
+        None => format!("{frames} written"),
+    }
 }
 
 fn left_in_words(written: Option<&Written>) -> String {

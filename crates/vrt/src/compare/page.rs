@@ -68,10 +68,8 @@ impl Maker for PageMaker {
         let Self { output, overwrite, options, size, rate, album, .. } = *self;
         let (pictures, crowded) = album.finish();
         let shown = pictures.len() as u64;
-        let mut notes = Vec::new();
-        if crowded {
-            notes.push(crowded_in_words(shown, found.frames, &options));
-        }
+        let left_out = crowded.then(|| left_out_in_words(shown, found.frames, &options));
+        let notes: Vec<_> = left_out.flatten().into_iter().collect();
         let facts = Facts {
             width: size.0,
             height: size.1,
@@ -95,14 +93,17 @@ impl Maker for PageMaker {
     }
 }
 
-fn crowded_in_words(shown: u64, frames: u64, options: &PageOptions) -> String {
-    let wanted = NonZeroUsize::get(options.frames) as u64;
-    format!(
+/// What a page lacks for want of room, of clips that have so many frames.
+fn left_out_in_words(shown: u64, frames: u64, options: &PageOptions) -> Option<String> {
+    let wanted = frames.min(NonZeroUsize::get(options.frames) as u64);
+    let words = format!(
         "{shown} frames are in the page instead of {}: more would take over {} MB of pictures; allow \
          more with --max-mb, or state fewer --frames",
-        wanted.min(frames),
+        wanted,
         options.max_bytes / 1_000_000
-    )
+    );
+    // Room may have been short on the way, where a clip is not as long as it says.
+    (shown < wanted).then_some(words)
 }
 
 fn notes_of_page(found: &Findings<'_>, notes: &[String], shown: u64) -> Vec<String> {
@@ -310,6 +311,23 @@ mod tests {
         assert_eq!(data(&page, "pictures").as_array().unwrap().len(), 2);
         let facts = data(&page, "facts");
         assert_eq!(facts["clips"][0]["psnr"], serde_json::json!([null, 31.5]));
+    }
+
+    #[test]
+    fn only_frames_that_were_wanted_are_missed() {
+        let options = PageOptions {
+            frames: NonZeroUsize::new(24).unwrap(),
+            max_bytes: 3_000_000,
+            picture: PictureForm::Png,
+        };
+        for (shown, frames) in [(24, 24), (24, 120), (7, 7)] {
+            assert_eq!(left_out_in_words(shown, frames, &options), None, "{shown} of {frames}");
+        }
+        for (shown, frames, wanted) in [(23, 120, "24"), (7, 9, "9")] {
+            let words = left_out_in_words(shown, frames, &options).unwrap();
+            assert!(words.contains(&format!("instead of {wanted}:")), "{words}");
+            assert!(words.contains("3 MB"), "{words}");
+        }
     }
 
     #[test]

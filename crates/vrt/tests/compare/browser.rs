@@ -1,7 +1,10 @@
 //! A real browser, without a window.
 
+use std::io::Read;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use vrt_video::{Frame, PictureChannels, read_picture};
 
@@ -9,7 +12,10 @@ use vrt_video::{Frame, PictureChannels, read_picture};
 const PROGRAMS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
 /// Milliseconds of a page's own time, which do not have to pass.
-const PAGE_TIME: &str = "--virtual-time-budget=20000";
+const PAGE_TIME: &str = "--virtual-time-budget=40000";
+
+/// The longest that a browser may take.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// So high that the stage has its whole height: a window of which a picture is taken is higher than
 /// one that is not.
@@ -63,9 +69,37 @@ impl Browser {
         let mut command = Command::new(self.0);
         command.args(FLAGS).arg(PAGE_TIME).args(flags);
         command.arg(format!("--user-data-dir={}", profile.path().display()));
-        let output = command.arg(format!("file://{}#{fragment}", page.display())).output().unwrap();
+        command.arg(format!("file://{}#{fragment}", page.display()));
+        let output = output_in_time(&mut command);
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{:?}: {error}", output.status);
         String::from_utf8(output.stdout).unwrap()
     }
+}
+
+/// What a command gives; one that does not end by itself is ended.
+fn output_in_time(command: &mut Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let stdout = thread::spawn(move || all_of(&mut stdout));
+    let stderr = thread::spawn(move || all_of(&mut stderr));
+    let started = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if started.elapsed() > LIMIT {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("{command:?} was still running after {LIMIT:?}");
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+}
+
+fn all_of(pipe: &mut impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    pipe.read_to_end(&mut bytes).unwrap();
+    bytes
 }

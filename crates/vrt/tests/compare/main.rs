@@ -208,6 +208,32 @@ fn nothing_is_overwritten_unasked() {
 }
 
 #[test]
+fn an_output_among_pictures_of_a_clip_is_refused() {
+    let bench = Bench::new();
+    bench.folder_of("a", 2, (16, 16), 1);
+    bench.folder_of("b", 1, (16, 16), 2);
+    let files = ["a/000.png", "a/001.png", "b/000.png"];
+    let bytes = || files.map(|name| std::fs::read(bench.path(name)).unwrap());
+    let before = bytes();
+    for arguments in [
+        &["a/000.png", "b", "-o", "a"][..],
+        &["b", "a/000.png", "-o", "a/"],
+        &["b", "b", "--truth", "a/001.png", "-o", "a"],
+        &["a", "b", "-o", "b/000.png"],
+        &["a", "b", "-o", "a/001.png"],
+        &["b", "b", "-o", "b/../b/new.png"],
+    ] {
+        let error = bench.compare(&[arguments, &["--overwrite"]].concat()).failed();
+        assert!(error.contains("among pictures of"), "{arguments:?}: {error}");
+        assert!(bytes() == before, "{arguments:?}");
+    }
+    assert!(!bench.path("b/new.png").exists());
+    // A page among them replaces none.
+    bench.compare(&["a", "b", "-o", "a/look.html"]).succeeded();
+    assert!(bytes() == before);
+}
+
+#[test]
 fn wrong_usage_is_told_before_anything_is_read() {
     for (arguments, words) in [
         (&["a", "-o", "x.html"][..], "two clips"),
@@ -220,7 +246,9 @@ fn wrong_usage_is_told_before_anything_is_read() {
         (&["a", "b", "c", "-o", "x.mp4", "--layout", "wipe"], "a wipe shows two"),
         (&["a", "b", "-o", "x.mp4", "--names", "one"], "1 names"),
         (&["a", "b", "-o", "x.html", "--frames", "0"], "--frames"),
+        (&["a", "b", "-o", "x.html", "--frames", "100001"], "--frames"),
         (&["a", "b", "-o", "x.html", "--max-mb", "0"], "--max-mb"),
+        (&["a", "b", "-o", "x.html", "--max-mb", "501"], "--max-mb"),
     ] {
         let ran = vrt(&[&["compare"], arguments].concat());
         assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.stderr);
@@ -231,7 +259,7 @@ fn wrong_usage_is_told_before_anything_is_read() {
 }
 
 #[test]
-fn a_clip_that_breaks_off_is_told_and_leaves_no_page() {
+fn a_clip_that_breaks_off_is_told_and_leaves_whole_frames_but_no_page() {
     let bench = Bench::new();
     bench.folder_of("a", 3, (16, 16), 1);
     bench.folder_of("b", 3, (16, 16), 2);
@@ -241,4 +269,11 @@ fn a_clip_that_breaks_off_is_told_and_leaves_no_page() {
     let error = bench.compare(&["a", "b", "-o", "out.html"]).failed();
     assert!(error.contains("002.png"), "{error}");
     assert_eq!(bench.files(), ["a", "b"]);
+    for output in ["out.y4m", "out"] {
+        let error = bench.compare(&["a", "b", "-o", output]).failed();
+        assert!(error.contains("002.png"), "{error}");
+        assert!(error.contains(&format!("2 frames are whole, in \"{output}\"")), "{error}");
+        assert_eq!(frames_of(&bench.path(output)).len(), 2, "{output}");
+    }
+    assert_eq!(bench.files(), ["a", "b", "out", "out.y4m"]);
 }

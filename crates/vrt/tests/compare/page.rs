@@ -28,7 +28,7 @@ fn with_script(page: &Path, script: &str) -> PathBuf {
     let (before, after) = html.rsplit_once("</body>").unwrap();
     let more = format!(
         "<pre id=\"found\"></pre><script>window.addEventListener('load', async () => {{
-            const pause = () => new Promise((done) => setTimeout(done, 300));
+            const pause = () => new Promise((done) => setTimeout(done, 500));
             const byId = (id) => document.getElementById(id);
             const found = {{}};
             {script}
@@ -227,17 +227,34 @@ const HANDS: &str = "
     key(document.body, '0');
     await address('fitted');
     const plot = document.querySelector('#plots svg').getBoundingClientRect();
-    document.querySelector('#plots svg').dispatchEvent(new MouseEvent('click', { clientX: plot.left + 48 + (plot.width - 58) * 30 / 119, clientY: plot.top + 50, bubbles: true }));
+    const pick = (frame) => document.querySelector('#plots svg').dispatchEvent(new MouseEvent('click', {
+        clientX: plot.left + 48 + (plot.width - 58) * frame / 119, clientY: plot.top + 50, bubbles: true }));
+    const label = () => byId('play').getAttribute('aria-label');
+    const playing = async () => {
+        const before = location.hash;
+        for (let i = 0; i < 20 && location.hash === before; i += 1) await pause();
+    };
+    pick(30);
     await address('plotted');
     key(document.body, ' ');
-    found.label = byId('play').getAttribute('aria-label');
-    await pause();
+    found.label = label();
+    await playing();
     await address('played');
     byId('play').click();
     await address('paused');
     await address('still');
+    key(byId('play'), 'Home');
+    await address('first');
+    key(byId('position'), ' ');
+    found.spaced = label();
+    await playing();
+    pick(60);
+    found.picked = label();
+    await address('picked_at');
+    byId('play').click();
     location.hash = '#frame=3&wipe=0.125&zoom=4&x=20&y=30&a=1&b=1';
     await address('told');
+    found.halted = label();
     found.shown = [byId('left').value, right.value, byId('frame').textContent, byId('zoom').textContent, byId('wipe').getAttribute('aria-valuenow')];
     location.hash = '#frame=1e9&wipe=-3&zoom=NaN&x=a&a=77&b=-1';
     await address('nonsense');
@@ -278,6 +295,10 @@ fn keys_mouse_and_fingers_change_the_view_and_the_address() {
     assert_eq!(get("plotted", "frame"), Some(30.0));
     assert!(get("played", "frame") > Some(30.0), "{}", found["played"]);
     assert_eq!((&found["label"], &found["still"]), (&"Pause".into(), &found["paused"]));
+    assert_eq!(get("first", "frame"), Some(0.0), "a button leaves this key to the page");
+    assert_eq!(found["spaced"], "Pause", "the slider leaves this key to the page");
+    assert_eq!((&found["picked"], get("picked_at", "frame")), (&"Play".into(), Some(60.0)));
+    assert_eq!(found["halted"], "Play", "an address that is told is not played away");
     assert_eq!(found["shown"], serde_json::json!(["1", "1", "frame 3 / 119", "400 %", "13"]));
     assert_eq!(found["told"], "#frame=3&wipe=0.125&zoom=4&x=20&y=30&a=1&b=1");
     assert_eq!(found["nonsense"], "#frame=119&wipe=0&a=2&b=0");

@@ -65,14 +65,20 @@ function address() {
   return '#' + parts.join('&');
 }
 
-// Browsers refuse an address that changes with every frame.
+// Browsers refuse an address that changes too often: Safari takes 100 changes in 30 s.
+const ADDRESS_PAUSE = 400;
 let addressTimer = 0;
 function keepAddress() {
   if (addressTimer) return;
   addressTimer = setTimeout(() => {
     addressTimer = 0;
-    if (location.hash !== address()) history.replaceState(null, '', address());
-  }, 200);
+    if (location.hash === address()) return;
+    try {
+      history.replaceState(null, '', address());
+    } catch {
+      // The view goes on without it; the next change is another try.
+    }
+  }, ADDRESS_PAUSE);
 }
 
 // The moment in the page that is nearest to a frame of the clip.
@@ -306,6 +312,7 @@ function plot(scored, metric, title, digits, across) {
   }
   svg.append(vector('line', { class: 'now', y1: ROOM.top, y2: ROOM.top + down }));
   svg.addEventListener('click', (event) => {
+    pause();
     const at = event.clientX - svg.getBoundingClientRect().left - ROOM.left;
     goTo(momentOf(Math.round((at / inner) * (facts.total - 1))));
   });
@@ -482,8 +489,9 @@ function typed(event) {
     a: () => setWipe(view.wipe - WIPE_STEP), d: () => setWipe(view.wipe + WIPE_STEP), s: swap,
   };
   // A focused control keeps the keys that it has a use for.
-  const taken = tool && (tool.matches('select') || [' ', 'Enter', 'Home', 'End'].includes(event.key)
-    || (tool.matches('input') && event.key.startsWith('Arrow')));
+  const taken = tool && (tool.matches('select')
+    || (tool.matches('button, summary') && [' ', 'Enter'].includes(event.key))
+    || (tool.matches('input') && (event.key.startsWith('Arrow') || ['Home', 'End'].includes(event.key))));
   if (taken) return;
   if (pan) panBy(...pan);
   else if (onWipe && onFocusedWipe) setWipe(view.wipe + onFocusedWipe);
@@ -516,7 +524,7 @@ function listen() {
     zoomBy(ZOOM_STEP ** -clamp(notches, -4, 4), ...onStage(event));
   }, { passive: false });
   document.addEventListener('keydown', typed);
-  window.addEventListener('hashchange', () => { readAddress(); show(); });
+  window.addEventListener('hashchange', () => { pause(); readAddress(); show(); });
   let wide = stage.clientWidth;
   window.addEventListener('resize', () => {
     if (stage.clientWidth !== wide) drawPlots();
