@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub use account::{Account, Misshaped, account};
 pub use element::Element;
 pub use error::CheckpointError;
-pub use write::{Existing, Floats};
+pub use write::{Existing, Floats, Stored};
 
 use crate::config::VrtConfig;
 use crate::inventory::TensorSpec;
@@ -253,22 +253,22 @@ impl Checkpoint {
         config: &VrtConfig,
         existing: Existing,
     ) -> Result<(), CheckpointError> {
-        self.write_safetensors_as(path, config, Floats::F32, existing)
+        self.write_safetensors_as(path, config, Stored::default(), existing)
     }
 
-    /// As [`Checkpoint::write_safetensors`], with values stored as `floats`.
+    /// As [`Checkpoint::write_safetensors`], with what and how `stored` says.
     ///
     /// # Errors
     ///
-    /// As [`Checkpoint::write_safetensors`], and if a value is too large for `floats`.
+    /// As [`Checkpoint::write_safetensors`], and if a value is too large for its floats.
     pub fn write_safetensors_as(
         &self,
         path: &Path,
         config: &VrtConfig,
-        floats: Floats,
+        stored: Stored,
         existing: Existing,
     ) -> Result<(), CheckpointError> {
-        write::safetensors(self, path, config, floats, existing)
+        write::safetensors(self, path, config, stored, existing)
     }
 
     /// Writes a `.pth` file in the published form: `{"params": {name: tensor}}` with the

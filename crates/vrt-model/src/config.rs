@@ -8,6 +8,8 @@ pub(crate) mod tests;
 pub use check::{ConfigError, ConfigProblem};
 pub(crate) use check::{MAX_DEPTH, MAX_ENTRIES};
 
+use crate::trail::SAMPLES;
+
 /// Stages that change the size; the last one refines at full size.
 pub const SCALED_STAGES: usize = 7;
 /// Channels of a colour picture, which flow is estimated on and which come out.
@@ -89,8 +91,11 @@ pub struct VrtFields {
     /// Whether the input's last channel is a map of the noise level (σ / 255).
     pub noise_map: bool,
     /// Pixels of a side that the network takes as one, their channels side by side: 1 as published,
-    /// or 2, which costs a quarter. Pictures come out at the size they went in.
+    /// or 2, which costs a quarter, for an upscaling of 1 or 2.
     pub fold: usize,
+    /// Whether a folding network also sees every frame along its motion, which is for blur: `false`
+    /// as published.
+    pub trails: bool,
     /// Frames, rows and columns of an attention window.
     pub window: [usize; 3],
     /// Blocks of each of the seven stages, then of each entry of stage 8.
@@ -125,6 +130,7 @@ impl Default for VrtFields {
             in_channels: RGB_CHANNELS + 1,
             noise_map: false,
             fold: 1,
+            trails: false,
             window: [6, 8, 8],
             depths: entries(8, 4),
             embed_dims: entries(120, 180),
@@ -260,9 +266,31 @@ impl VrtConfig {
         self.fields.fold
     }
 
+    /// Whether it also sees every frame along its motion.
+    pub fn trails(&self) -> bool {
+        self.fields.trails
+    }
+
     /// Channels that as many channels of pictures have inside the network.
     pub(crate) fn folded(&self, channels: usize) -> usize {
         channels * self.fields.fold * self.fields.fold
+    }
+
+    /// Whether two rows and two columns are one place to the network.
+    pub(crate) fn folds(&self) -> bool {
+        self.fields.fold > 1
+    }
+
+    /// Whether layers behind the body enlarge its features; else the last convolution makes all
+    /// pixels of a place.
+    pub(crate) fn upsamples(&self) -> bool {
+        self.fields.upscale > 1 && !self.folds()
+    }
+
+    /// Channels that the last convolution makes.
+    pub(crate) fn last_outputs(&self) -> usize {
+        let side = if self.folds() { self.fields.fold * self.fields.upscale } else { 1 };
+        self.out_channels() * side * side
     }
 
     /// Frames, rows and columns of an attention window.
@@ -335,6 +363,7 @@ impl VrtConfig {
             Reach::None => self.fields.in_channels,
             _ => {
                 let views = 1 + PAIR * WARPED_SAMPLES;
+                let views = views + if self.fields.trails { SAMPLES } else { 0 };
                 views * self.folded(self.fields.in_channels) + usize::from(self.fields.noise_map)
             }
         }

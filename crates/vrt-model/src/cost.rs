@@ -211,8 +211,8 @@ impl Flops {
             return;
         }
         let mut pixels = size.pixels();
-        if config.upscale() == 1 {
-            self.conv(Work::Other, pixels, [first, config.folded(out)], KERNEL);
+        if !config.upsamples() {
+            self.conv(Work::Other, pixels, [first, config.last_outputs()], KERNEL);
             return;
         }
         self.conv(Work::Upsample, pixels, [first, HEAD_WIDTH], KERNEL);

@@ -242,8 +242,8 @@ impl VrtConfig {
             list.conv2d("conv_last", [HEAD_WIDTH, out], LAST_KERNEL, Work::Other);
             return;
         }
-        if self.upscale() == 1 {
-            list.conv3d("conv_last", [first, self.folded(out)], Work::Other);
+        if !self.upsamples() {
+            list.conv3d("conv_last", [first, self.last_outputs()], Work::Other);
             return;
         }
         list.conv3d("conv_before_upsample.0", [first, HEAD_WIDTH], Work::Upsample);

@@ -191,6 +191,25 @@ impl FrameConv {
         Self::initially(builder, name, shape, Initial::Zero)
     }
 
+    /// The first convolution of a network that folds pictures of so many `channels`; see
+    /// [`Initial::Sight`].
+    pub(crate) fn seeing(
+        builder: &mut Builder<'_>,
+        name: &str,
+        shape: ConvShape,
+        channels: usize,
+    ) -> Self {
+        let ConvShape { inputs, outputs, kernel } = shape;
+        builder.part(name, |b| Self {
+            weight: b.tensor(
+                "weight",
+                [outputs, inputs, 1, kernel, kernel],
+                Initial::Sight { inputs, channels },
+            ),
+            bias: b.tensor("bias", [outputs], Initial::Zero),
+        })
+    }
+
     fn initially(b: &mut Builder<'_>, name: &str, shape: ConvShape, initial: Initial) -> Self {
         let ConvShape { inputs, outputs, kernel } = shape;
         b.part(name, |b| Self {

@@ -30,9 +30,11 @@ mod reconstruct;
 mod resample;
 mod restorer;
 mod shapes;
+mod sight;
 pub mod similar;
 mod stage;
 pub mod tiled;
+mod trail;
 pub mod volume;
 
 pub use checkpoint::Checkpoint;

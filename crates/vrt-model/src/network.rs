@@ -19,6 +19,7 @@ use crate::resample::{halve, reflect_to, space_to_depth};
 use crate::shapes::Shapes;
 use crate::stage::Stage;
 use crate::tiled::Watch;
+use crate::trail::trails;
 
 /// The Video Restoration Transformer.
 #[derive(Module, Debug)]
@@ -90,7 +91,11 @@ impl Vrt {
         }
         Self {
             spynet: (config.reach() != Reach::None).then(|| SpyNet::new(b, "spynet")),
-            conv_first: FrameConv::new(b, "conv_first", shapes.conv_first),
+            conv_first: if config.folds() {
+                FrameConv::seeing(b, "conv_first", shapes.conv_first, config.in_channels())
+            } else {
+                FrameConv::new(b, "conv_first", shapes.conv_first)
+            },
             stages,
             widen,
             refine,
@@ -177,8 +182,13 @@ impl Vrt {
         parts.done()?;
         let noise = usize::from(self.config.noise_map());
         let seen = x.clone().narrow(4, 0, channels - noise);
-        let seen = if self.folds() { space_to_depth(seen) } else { seen };
+        let seen = if self.config.folds() { space_to_depth(seen) } else { seen };
+        let trails = self.config.trails().then(|| {
+            let rgb_and_spike = x.clone().narrow(4, 0, channels - noise);
+            space_to_depth(trails(&rgb_and_spike, &flows.scales[0]))
+        });
         let mut seen = with_neighbours(seen, &flows.scales[0]).to_vec();
+        seen.extend(trails);
         if noise == 1 {
             seen.push(self.halved(x.narrow(4, channels - 1, 1)));
         }
@@ -187,15 +197,10 @@ impl Vrt {
         Some(self.head.forward(body, pictures))
     }
 
-    /// Whether two rows and two columns are one to the network.
-    fn folds(&self) -> bool {
-        self.config.fold() > 1
-    }
-
     /// At the size that the network works at: the means of what it folds.
     fn halved(&self, x: Tensor<5>) -> Tensor<5> {
         let d = x.dims()[1];
-        if self.folds() { clips(halve(frames(x)), d) } else { x }
+        if self.config.folds() { clips(halve(frames(x)), d) } else { x }
     }
 
     /// Interpolation: brightness is taken out before and put back after.
@@ -282,7 +287,8 @@ fn head(b: &mut Builder<'_>, config: &VrtConfig) -> Head {
     let (inputs, outputs) = (config.first_channels(), config.out_channels());
     match (config.fuse_inputs(), config.upscale()) {
         (Some(inputs), _) => Head::between(b, inputs, outputs),
-        (None, 1) => Head::same(b, [inputs, outputs], config.fold() > 1),
+        (None, scale) if config.folds() => Head::folded(b, [inputs, outputs], scale),
+        (None, 1) => Head::same(b, [inputs, outputs]),
         (None, scale) => Head::larger(b, inputs, outputs, scale),
     }
 }

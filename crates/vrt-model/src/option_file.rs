@@ -11,7 +11,7 @@ use crate::config::{ConfigError, RGB_CHANNELS, Reach, VrtConfig, VrtFields};
 use crate::similar::nearest;
 
 /// Keys of `netG` that make the network.
-const NETWORK_KEYS: [&str; 17] = [
+const NETWORK_KEYS: [&str; 18] = [
     "upscale",
     "in_chans",
     "out_chans",
@@ -28,6 +28,7 @@ const NETWORK_KEYS: [&str; 17] = [
     "deformable_groups",
     "nonblind_denoising",
     "fold",
+    "trails",
     "net_type",
 ];
 
@@ -148,6 +149,8 @@ struct Network {
     /// Not a published key: written only where it says something.
     #[serde(default = "unfolded", skip_serializing_if = "is_unfolded")]
     fold: usize,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    trails: bool,
 }
 
 fn unfolded() -> usize {
@@ -242,6 +245,7 @@ pub fn to_json(config: &VrtConfig) -> Value {
         deformable_groups: fields.deformable_groups,
         nonblind_denoising: fields.noise_map,
         fold: fields.fold,
+        trails: fields.trails,
     })
 }
 
@@ -305,6 +309,7 @@ fn config(network: Network) -> Result<VrtConfig, OptionError> {
         in_channels: network.in_chans.unwrap_or(RGB_CHANNELS),
         noise_map: network.nonblind_denoising,
         fold: network.fold,
+        trails: network.trails,
         window: network.window_size,
         depths: network.depths,
         embed_dims: network.embed_dims,

@@ -5,6 +5,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::sight::sight;
+
 /// Values for parameters, by their published names.
 pub trait Values {
     /// The values of `name`, row-major, if there is such a tensor of this shape.
@@ -22,6 +24,9 @@ pub(crate) enum Initial {
     Zero,
     /// All one.
     One,
+    /// Filters over two by two pixels of so many channels and what neighbours show of them; see
+    /// [`sight`].
+    Sight { inputs: usize, channels: usize },
 }
 
 enum Source<'a> {
@@ -104,6 +109,9 @@ fn draw(random: &mut ChaCha8Rng, initial: Initial, len: usize) -> Vec<f32> {
         Initial::FanIn(fan_in) => {
             let bound = (fan_in as f32).sqrt().recip();
             (0..len).map(|_| random.random_range(-bound..bound)).collect()
+        }
+        Initial::Sight { inputs, channels } => {
+            sight(draw(random, Initial::FanIn(9 * inputs), len), inputs, channels)
         }
         Initial::Position => (0..len).map(|_| 0.02 * normal(random)).collect(),
     }

@@ -10,6 +10,7 @@ use crate::config::{
     VrtFields,
 };
 use crate::inventory::{HEAD_WIDTH, KERNEL, PER_TAP};
+use crate::trail::SAMPLES;
 
 /// Names and shapes of the tensors of a checkpoint.
 pub type Shapes = BTreeMap<String, Vec<usize>>;
@@ -33,6 +34,10 @@ const LANDMARKS: [&str; 12] = [
 const VIEWS: usize = 9;
 /// RGB of the pixels that are one to a folded network.
 const FOLDED_RGB: usize = RGB_CHANNELS * FOLD * FOLD;
+
+/// The same, enlarged by 2.
+const ENLARGED_RGB: usize = 4 * FOLDED_RGB;
+
 /// Entries of the published upsampler's list per factor.
 const UPSAMPLE_ENTRIES: usize = 5;
 /// Names of an unknown checkpoint that an error shows.
@@ -129,8 +134,8 @@ impl Reading<'_> {
         let refining: Vec<Entry> = refining.collect::<Result<_, _>>()?;
         let (window, plane) = self.window(&stages, &refining)?;
         let (reach, deformable_groups) = self.alignment(stages[0].channels)?;
-        let fold = self.fold()?;
-        let (in_channels, noise_map) = self.inputs(reach, fold)?;
+        let (fold, enlarged) = self.fold()?;
+        let (in_channels, noise_map, trails) = self.inputs(reach, fold)?;
         let independent = refining.iter().enumerate();
         let independent = independent.filter(|(_, entry)| entry.rows == plane);
         let independent = independent.map(|(i, _)| SCALED_STAGES + i).collect();
@@ -139,10 +144,11 @@ impl Reading<'_> {
         let pairs = stages.iter().map(|stage| (stage.blocks, stage.pair_blocks));
         let published = VrtFields::default();
         Ok(VrtConfig::new(VrtFields {
-            upscale: self.upscale()?,
+            upscale: enlarged.map_or_else(|| self.upscale(), Ok)?,
             in_channels,
             noise_map,
             fold,
+            trails,
             window,
             depths: entries().map(|entry| entry.blocks).collect(),
             embed_dims: entries().map(|entry| entry.channels).collect(),
@@ -268,16 +274,18 @@ impl Reading<'_> {
         Ok((reach, outputs / per_group))
     }
 
-    /// Channels of the input without the noise map, and whether there is one.
-    fn inputs(&self, reach: Reach, fold: usize) -> Result<(usize, bool), RecogniseError> {
+    /// Channels of the input without the noise map, whether there is one, and whether frames are
+    /// seen along their motion: no number of inputs below 612 is both with and without.
+    fn inputs(&self, reach: Reach, fold: usize) -> Result<(usize, bool, bool), RecogniseError> {
         let name = "conv_first.weight";
         let [_, inputs, _, _, _] = self.sizes(name)?;
         if reach == Reach::None {
-            return Ok((inputs, false));
+            return Ok((inputs, false, false));
         }
-        let seen = VIEWS * fold * fold;
-        match inputs % seen {
-            noise @ (0 | 1) => Ok((inputs / seen, noise == 1)),
+        let (seen, trailed) = (VIEWS * fold * fold, (VIEWS + SAMPLES) * fold * fold);
+        match (inputs % seen, inputs % trailed) {
+            (noise @ (0 | 1), _) => Ok((inputs / seen, noise == 1, false)),
+            (_, noise @ (0 | 1)) if fold > 1 => Ok((inputs / trailed, noise == 1, true)),
             _ => Err(self.wrong(name, "its inputs are 9 views of each channel and a noise map")),
         }
     }
@@ -312,14 +320,17 @@ impl Reading<'_> {
         }
     }
 
-    /// Pixels of a side that are one to the network, which its outputs tell.
-    fn fold(&self) -> Result<usize, RecogniseError> {
+    /// Pixels of a side that are one to the network, and by how much it enlarges them if they are
+    /// more than one, which its outputs tell.
+    fn fold(&self) -> Result<(usize, Option<usize>), RecogniseError> {
         let name = "conv_last.weight";
         match self.shapes.get(name).map(Vec::as_slice) {
-            Some([RGB_CHANNELS, ..]) => Ok(1),
-            Some([FOLDED_RGB, ..]) => Ok(FOLD),
+            Some([RGB_CHANNELS, ..]) => Ok((1, None)),
+            Some([FOLDED_RGB, ..]) => Ok((FOLD, Some(1))),
+            Some([ENLARGED_RGB, ..]) => Ok((FOLD, Some(2))),
             _ => {
-                let expected = "networks put out RGB, 3 channels, or 12 for pixels folded by 2";
+                let expected =
+                    "networks put out RGB, 3 channels, or 12 or 48 for pixels folded by 2";
                 Err(self.wrong(name, expected))
             }
         }

@@ -56,6 +56,8 @@ impl Upsample {
 pub(crate) enum Head {
     /// Pictures of the input's size.
     Same(SameSize),
+    /// Output from features of two rows and two columns.
+    Folded(Folded),
     /// Larger pictures.
     Larger(Larger),
     /// One picture between the middle two.
@@ -66,9 +68,14 @@ pub(crate) enum Head {
 #[derive(Module, Debug)]
 pub(crate) struct SameSize {
     conv_last: FrameConv,
-    /// Whether features are those of two rows and two columns.
+}
+
+/// Output `scale` times as large, 1 or 2, from features of two rows and two columns.
+#[derive(Module, Debug)]
+pub(crate) struct Folded {
+    conv_last: FrameConv,
     #[module(skip)]
-    folded: bool,
+    scale: usize,
 }
 
 /// Output `scale` times as large.
@@ -89,17 +96,17 @@ pub(crate) struct Between {
 }
 
 impl Head {
-    /// `folded` of two rows and two columns has four times the outputs, and starts by answering
-    /// nothing: small networks are trained for a short time, of which a random answer costs a good
-    /// part.
-    pub(crate) fn same(b: &mut Builder<'_>, [inputs, outputs]: [usize; 2], folded: bool) -> Self {
-        let shape = |outputs| ConvShape { inputs, outputs, kernel: 3 };
-        let conv_last = if folded {
-            FrameConv::zero(b, "conv_last", shape(4 * outputs))
-        } else {
-            FrameConv::new(b, "conv_last", shape(outputs))
-        };
-        Self::Same(SameSize { conv_last, folded })
+    pub(crate) fn same(b: &mut Builder<'_>, [inputs, outputs]: [usize; 2]) -> Self {
+        let shape = ConvShape { inputs, outputs, kernel: 3 };
+        Self::Same(SameSize { conv_last: FrameConv::new(b, "conv_last", shape) })
+    }
+
+    /// For features of two rows and two columns, which become `outputs` channels of pictures `scale`
+    /// times as large. It starts by answering nothing: small networks are trained for a short time,
+    /// of which a random answer costs a good part.
+    pub(crate) fn folded(b: &mut Builder<'_>, [inputs, outputs]: [usize; 2], scale: usize) -> Self {
+        let shape = ConvShape { inputs, outputs: 4 * scale * scale * outputs, kernel: 3 };
+        Self::Folded(Folded { conv_last: FrameConv::zero(b, "conv_last", shape), scale })
     }
 
     pub(crate) fn larger(b: &mut Builder<'_>, inputs: usize, outputs: usize, scale: usize) -> Self {
@@ -130,29 +137,37 @@ impl Head {
     /// - output: `[b, d', h', w', 3]`
     pub(crate) fn forward(&self, x: Tensor<5>, pictures: Tensor<5>) -> Tensor<5> {
         match self {
-            Self::Same(head) => head.forward(x) + pictures,
+            Self::Same(head) => head.conv_last.forward(x) + pictures,
+            Self::Folded(head) => head.forward(x, pictures),
             Self::Larger(head) => head.forward(x, pictures),
             Self::Between(head) => head.forward(x),
         }
     }
 }
 
-impl SameSize {
-    fn forward(&self, x: Tensor<5>) -> Tensor<5> {
-        let y = self.conv_last.forward(x);
-        if self.folded { depth_to_space(y) } else { y }
+impl Folded {
+    fn forward(&self, x: Tensor<5>, pictures: Tensor<5>) -> Tensor<5> {
+        let y = depth_to_space(self.conv_last.forward(x));
+        match self.scale {
+            1 => y + pictures,
+            scale => depth_to_space(y) + enlarged(pictures, scale),
+        }
     }
 }
 
 impl Larger {
     fn forward(&self, x: Tensor<5>, pictures: Tensor<5>) -> Tensor<5> {
-        let [_, d, h, w, _] = pictures.dims();
         let activation = Activation::LeakyRelu(0.01);
         let x = self.conv_before_upsample.forward_joined(vec![x], activation);
         let y = self.conv_last.forward(self.upsample.forward(x));
-        let size = [h * self.scale, w * self.scale];
-        y + clips(resize_bilinear(frames(pictures), size, Align::Edges), d)
+        y + enlarged(pictures, self.scale)
     }
+}
+
+/// Pictures `scale` times as large, which an answer is added to.
+fn enlarged(pictures: Tensor<5>, scale: usize) -> Tensor<5> {
+    let [_, d, h, w, _] = pictures.dims();
+    clips(resize_bilinear(frames(pictures), [h * scale, w * scale], Align::Edges), d)
 }
 
 impl Between {

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use vrt_model::checkpoint::{Checkpoint, CheckpointError, Existing, Floats, StoredTensor};
+use vrt_model::checkpoint::{Checkpoint, CheckpointError, Existing, Stored, StoredTensor};
 use vrt_model::config::VrtConfig;
+use vrt_model::inventory::Part;
 use vrt_model::recognise::RecogniseError;
 
 /// A form of weights on disk.
@@ -69,13 +70,13 @@ pub enum ConvertError {
         /// The output.
         path: PathBuf,
     },
-    /// 16-bit values were asked for where none are written.
+    /// Something else than all values in 32 bits was asked for where only that is written.
     #[error(
-        "{}: 16-bit values are written to .safetensors files of a network only, neither to .pth \
-         files nor with --as-is",
+        "{}: 16-bit values, and networks without flow, are written to .safetensors files of a \
+         network only, neither to .pth files nor with --as-is",
         path.display()
     )]
-    Half {
+    Partly {
         /// The output.
         path: PathBuf,
     },
@@ -101,8 +102,8 @@ fn list(tensors: &[(String, Vec<usize>)]) -> String {
     tensors.iter().map(|(name, shape)| format!("\n  {name} {shape:?}")).collect()
 }
 
-/// Writes the weights of `checkpoint` to `to`, in the form that its extension names, with values
-/// stored as `floats`. Names are the published ones, and a `.pth` holds the constants that strict
+/// Writes the weights of `checkpoint` to `to`, in the form that its extension names, with what
+/// and how `stored` says. Names are the published ones, and a `.pth` holds the constants that strict
 /// loading asks for.
 ///
 /// # Errors
@@ -113,12 +114,12 @@ pub fn convert(
     checkpoint: &Checkpoint,
     to: &Path,
     network: Network,
-    floats: Floats,
+    stored: Stored,
     existing: Existing,
 ) -> Result<Converted, ConvertError> {
     let form = Form::of(to)?;
-    if floats != Floats::F32 && (form == Form::Pth || network == Network::Any) {
-        return Err(ConvertError::Half { path: to.to_path_buf() });
+    if stored != Stored::default() && (form == Form::Pth || network == Network::Any) {
+        return Err(ConvertError::Partly { path: to.to_path_buf() });
     }
     let read = checkpoint.tensors().len();
     let config = match network {
@@ -140,15 +141,18 @@ pub fn convert(
     };
     match form {
         Form::Pth => checkpoint.write_pth(to, &config, existing)?,
-        Form::Safetensors => checkpoint.write_safetensors_as(to, &config, floats, existing)?,
+        Form::Safetensors => checkpoint.write_safetensors_as(to, &config, stored, existing)?,
     }
-    let specs = config.tensors();
+    let mut specs = config.tensors();
+    specs.retain(|spec| !(stored.without_flow && spec.part == Part::Flow));
     let parameters = specs.iter().map(|spec| spec.len() as u64).sum();
     Ok(Converted { config: Some(config), form, read, tensors: specs.len(), parameters })
 }
 
 #[cfg(test)]
 mod tests {
+    use vrt_model::checkpoint::Floats;
+
     use super::*;
 
     #[test]
@@ -167,8 +171,8 @@ mod tests {
         let checkpoint = Checkpoint::from_values([("one".to_owned(), vec![1], vec![0.5])]);
         for (to, network) in [("a.pth", Network::Recognised), ("a.safetensors", Network::Any)] {
             let to = Path::new("/no/such/folder").join(to);
-            let error = convert(&checkpoint, &to, network, Floats::F16, Existing::Keep);
-            assert!(matches!(error, Err(ConvertError::Half { .. })), "{error:?}");
+            let error = convert(&checkpoint, &to, network, Floats::F16.into(), Existing::Keep);
+            assert!(matches!(error, Err(ConvertError::Partly { .. })), "{error:?}");
         }
     }
 
@@ -179,7 +183,8 @@ mod tests {
             Checkpoint::from_values(names.map(|name| (name.to_owned(), vec![2, 3], vec![0.5; 6])));
         let to = Path::new("/no/such/folder/out.safetensors");
         let error =
-            convert(&checkpoint, to, Network::Recognised, Floats::F32, Existing::Keep).unwrap_err();
+            convert(&checkpoint, to, Network::Recognised, Stored::default(), Existing::Keep)
+                .unwrap_err();
         let text = error.to_string();
         assert!(text.contains("--as-is"), "{text}");
         assert!(names.iter().all(|name| text.contains(&format!("\n  {name} [2, 3]"))), "{text}");

@@ -34,6 +34,8 @@ pub struct Architecture {
     pub noise_map: bool,
     /// Pixels of a side that are one place to the network.
     pub fold: usize,
+    /// Whether it also sees every frame along its motion.
+    pub trails: bool,
     /// Frames, rows and columns of an attention window.
     pub window: [usize; 3],
     /// Blocks of each of the seven stages, then of each entry of stage 8.
@@ -149,6 +151,7 @@ impl Architecture {
             spike_channels: config.spike_channels(),
             noise_map: config.noise_map(),
             fold: config.fold(),
+            trails: config.trails(),
             window: config.window(),
             depths: fields.depths.clone(),
             widths: fields.embed_dims.clone(),

@@ -100,6 +100,25 @@ fn weights_of_another_network_are_listed_and_copied_only_when_asked() {
 }
 
 #[test]
+fn networks_can_share_a_flow_network() {
+    let folder = tempdir().unwrap();
+    let [from, alone, pth, whole] =
+        ["a.safetensors", "alone.safetensors", "b.pth", "c.safetensors"]
+            .map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    weights_file("deblur", from.as_ref());
+    vrt(&["convert", &from, &alone, "--without-flow"]).succeeded();
+    let stored = Checkpoint::open(alone.as_ref()).unwrap();
+    assert!(!stored.has_flow());
+    let said = vrt(&["convert", &alone, &whole]).failed();
+    assert!(said.contains("only SpyNet is missing") && said.contains("--flow"), "{said}");
+    vrt(&["convert", &alone, &whole, "--flow", &from]).succeeded();
+    assert_eq!(values(from.as_ref()), values(whole.as_ref()));
+    // Strict loading of the published program asks for it.
+    let said = vrt(&["convert", &from, &pth, "--without-flow"]).failed();
+    assert!(said.contains("b.pth") && said.contains("without flow"), "{said}");
+}
+
+#[test]
 fn missing_tensors_are_an_error_that_names_each() {
     let folder = tempdir().unwrap();
     let [from, to] = ["a.safetensors", "b.pth"].map(|name| folder.path().join(name));

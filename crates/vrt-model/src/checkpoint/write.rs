@@ -14,7 +14,7 @@ use zip::write::{SimpleFileOptions, ZipWriter};
 use super::pickle::Pickle;
 use super::{CONFIG_KEY, Checkpoint, CheckpointError, Element, account, count};
 use crate::config::VrtConfig;
-use crate::inventory::{BufferValues, Entry};
+use crate::inventory::{BufferValues, Entry, Part};
 use crate::option_file;
 
 /// Folder in the archive that everything is in; readers take any.
@@ -46,6 +46,21 @@ pub enum Floats {
     F32,
     /// As 16-bit floats, rounded to nearest: half the size.
     F16,
+}
+
+/// What of a network is stored, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Stored {
+    /// How values are stored.
+    pub floats: Floats,
+    /// Leaves the flow network out, which several networks can share.
+    pub without_flow: bool,
+}
+
+impl From<Floats> for Stored {
+    fn from(floats: Floats) -> Self {
+        Self { floats, without_flow: false }
+    }
 }
 
 impl Floats {
@@ -128,14 +143,16 @@ pub(super) fn safetensors(
     checkpoint: &Checkpoint,
     path: &Path,
     config: &VrtConfig,
-    floats: Floats,
+    stored: Stored,
     existing: Existing,
 ) -> Result<(), CheckpointError> {
     account(config, checkpoint)?;
-    let tensors = config.tensors().into_iter().map(|spec| Written {
+    let mut tensors = config.tensors();
+    tensors.retain(|spec| !(stored.without_flow && spec.part == Part::Flow));
+    let tensors = tensors.into_iter().map(|spec| Written {
         name: spec.name,
         shape: spec.shape,
-        element: floats.element(),
+        element: stored.floats.element(),
     });
     let config = option_file::to_json(config).to_string();
     indexed(checkpoint, path, &tensors.collect::<Vec<_>>(), Some(&config), existing)

@@ -165,15 +165,18 @@ pub enum ConfigProblem {
         /// The last entry there is.
         last: usize,
     },
-    /// Only networks that align and keep the size of pictures fold them.
+    /// Only networks that align fold pictures, and enlarge them by 2 at most.
     #[error(
         "fold is {fold}: networks fold 1 pixel, or 2 if they align frames (pa_frames above 0) and \
-         keep their size (upscale 1)"
+         enlarge them by 2 at most (upscale 1 or 2)"
     )]
     Fold {
         /// Pixels of a side.
         fold: usize,
     },
+    /// Only networks that fold pictures look along their motion.
+    #[error("trails is set where fold is 1: set fold to 2 too, or leave trails out")]
+    Trails,
     /// Interpolation is RGB to RGB at one size.
     #[error("a network without alignment (pa_frames 0) takes no {what}")]
     WithoutAlignment {
@@ -206,9 +209,12 @@ fn check_numbers(fields: &VrtFields, problems: &mut Vec<ConfigProblem>) {
     if !UPSCALES.contains(&fields.upscale) {
         problems.push(ConfigProblem::Upscale { got: fields.upscale });
     }
-    let foldable = fields.upscale == 1 && fields.reach != Reach::None;
+    let foldable = fields.upscale <= FOLD && fields.reach != Reach::None;
     if fields.fold != 1 && !(fields.fold == FOLD && foldable) {
         problems.push(ConfigProblem::Fold { fold: fields.fold });
+    }
+    if fields.trails && fields.fold == 1 {
+        problems.push(ConfigProblem::Trails);
     }
     let [d, h, w] = fields.window;
     let mut numbers = vec![

@@ -11,10 +11,10 @@ pub(crate) fn valid_fields() -> impl Strategy<Value = VrtFields> {
         prop::collection::vec(1_usize..9, SCALED_STAGES),
         prop::collection::vec((1_usize..6, any::<bool>()), 1..5),
     );
-    let rest = (any::<[bool; 2]>(), 2_usize..9, 1_usize..9, 1_usize..3);
+    let rest = (any::<[bool; 3]>(), 2_usize..9, 1_usize..9, 1_usize..3);
     (kind, shape, rest).prop_map(|((reach, upscale, in_channels), shape, rest)| {
         let (widths, refined, depths, refine) = shape;
-        let ([noise_map, folded], frames, side, heads) = rest;
+        let ([noise_map, folded, trails], frames, side, heads) = rest;
         let reach = Reach::from_frames(reach).expect("0 to 3");
         let aligned = reach != Reach::None;
         // 12 divides by every reach, by 4, and by the heads and groups below.
@@ -26,7 +26,8 @@ pub(crate) fn valid_fields() -> impl Strategy<Value = VrtFields> {
             upscale: if aligned { upscale } else { 1 },
             in_channels: if aligned { in_channels } else { RGB_CHANNELS },
             noise_map: aligned && noise_map,
-            fold: if aligned && folded && upscale == 1 { FOLD } else { 1 },
+            fold: if aligned && folded && upscale <= 2 { FOLD } else { 1 },
+            trails: aligned && folded && upscale <= 2 && trails,
             window: [frames, side, side],
             depths: depths.into_iter().chain(refine.iter().map(|&(n, _)| n)).collect(),
             embed_dims,

@@ -121,8 +121,10 @@ fn head(config: &VrtConfig, size: Size) -> u128 {
         let one = Size { frames: 1, ..size }.pixels();
         return first * pixels + (inputs + 3 * HEAD_WIDTH) as u128 * one;
     }
-    if config.upscale() == 1 {
-        return (first + 2 * config.folded(config.out_channels()) as u128) * pixels;
+    if !config.upsamples() {
+        // What the convolution makes, the same as pictures, and the input enlarged.
+        let copies = if config.upscale() > 1 { 3 } else { 2 };
+        return (first + copies * config.last_outputs() as u128) * pixels;
     }
     let (factor, times) = upsample_steps(config.upscale());
     let larger = (factor * factor) as u128;

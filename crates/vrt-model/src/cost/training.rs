@@ -105,8 +105,7 @@ fn aligning(config: &VrtConfig, channels: usize) -> u128 {
 
 /// Values of the head that are kept.
 fn head(config: &VrtConfig, size: Size) -> u128 {
-    let (first, out) =
-        (config.first_channels() as u128, config.folded(config.out_channels()) as u128);
+    let (first, out) = (config.first_channels() as u128, config.last_outputs() as u128);
     let pixels = size.pixels();
     if let Some(inputs) = config.fuse_inputs() {
         let one = Size { frames: 1, ..size }.pixels();
@@ -115,7 +114,7 @@ fn head(config: &VrtConfig, size: Size) -> u128 {
     // Output, truth and what the loss makes of their difference.
     let mut values = first * pixels;
     let mut larger = pixels;
-    if config.upscale() > 1 {
+    if config.upsamples() {
         let (factor, times) = upsample_steps(config.upscale());
         values += HEAD_WIDTH as u128 * larger;
         for _ in 0..times {

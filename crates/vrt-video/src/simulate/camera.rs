@@ -119,8 +119,8 @@ impl Camera {
         self
     }
 
-    /// The longest way that a corner or the middle of the frame goes on the picture within `span`, in
-    /// pixels.
+    /// The longest way that a corner or the middle of the frame goes within `span`, in pixels of the
+    /// frame at the average zoom.
     pub(super) fn track(&self, span: Span) -> f64 {
         let step = (span.to - span.from) / STEPS as f64;
         let views = (0..=STEPS).map(|at| self.at(span.from + step * at as f64));
@@ -133,7 +133,7 @@ impl Camera {
             });
             ways.sum::<f64>()
         });
-        lengths.fold(0.0, f64::max)
+        CLOSENESS * lengths.fold(0.0, f64::max)
     }
 
     /// All that it sees of the picture within `span`, but for what lies between two looks.

@@ -28,7 +28,7 @@ const TWO_LAYERS: f64 = 0.5;
 const LOOKS: usize = 6;
 
 /// Constant rate factors of compression.
-const CRF: [u8; 2] = [16, 32];
+const CRF: [u8; 2] = [16, 28];
 
 /// What was drawn for a clip, for a reader.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use vrt::convert::{Converted, Form, Network, convert};
-use vrt_model::checkpoint::{Existing, Floats};
+use vrt_model::checkpoint::{Existing, Floats, Stored};
 use vrt_model::option_file;
 
 use super::models::find;
@@ -45,6 +45,9 @@ pub(crate) struct Arguments {
     /// How values are stored; f16 in .safetensors only
     #[arg(long, value_enum, value_name = "TYPE", default_value_t)]
     dtype: Dtype,
+    /// Leave SpyNet out, for networks that share one (--flow puts it back); in .safetensors only
+    #[arg(long)]
+    without_flow: bool,
     /// Replace B if it exists
     #[arg(long)]
     overwrite: bool,
@@ -71,7 +74,7 @@ impl From<Dtype> for Floats {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), Failure> {
-    let Arguments { from, to, network, as_is, dtype, overwrite } = arguments;
+    let Arguments { from, to, network, as_is, dtype, without_flow, overwrite } = arguments;
     // A wrong name of the output is found before much is read.
     Form::of(to)?;
     let checkpoint = network.open(&find(from, global)?)?;
@@ -81,7 +84,8 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
         (false, None) => Network::Recognised,
     };
     let existing = if *overwrite { Existing::Replace } else { Existing::Keep };
-    let converted = convert(&checkpoint, to, network, (*dtype).into(), existing)?;
+    let stored = Stored { floats: (*dtype).into(), without_flow: *without_flow };
+    let converted = convert(&checkpoint, to, network, stored, existing)?;
     if global.json {
         return Ok(output::json(&as_json(arguments, &converted))?);
     }

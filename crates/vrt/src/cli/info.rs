@@ -148,6 +148,9 @@ fn architecture(network: &Architecture) -> Table {
         let places = format!("{0}×{0} pixels to one place", network.fold);
         table.fact("folds", places);
     }
+    if network.trails {
+        table.fact("sees", "every frame along its motion too".to_owned());
+    }
     table.fact("window", format!("{frames} frames, {rows}×{columns}"));
     table.fact("depths", list(&network.depths));
     table.fact("widths", list(&network.widths));

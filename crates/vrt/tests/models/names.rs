@@ -19,7 +19,7 @@ fn built_in(name: &'static str) -> &'static [BuiltIn] {
     let path = folder.path().join("a.safetensors");
     let weights = checkpoint("deblur");
     let config = weights.config().unwrap();
-    weights.write_safetensors_as(&path, &config, Floats::F16, Existing::Keep).unwrap();
+    weights.write_safetensors_as(&path, &config, Floats::F16.into(), Existing::Keep).unwrap();
     let bytes = fs::read(path).unwrap().leak();
     vec![builtin::network(name, BuiltInTask::Restore, "better frames", bytes)].leak()
 }

@@ -7,7 +7,9 @@ use super::*;
 fn file_of(config: &VrtConfig, floats: Floats) -> Vec<u8> {
     let folder = folder();
     let path = folder.path().join("a.safetensors");
-    filled(config).write_safetensors_as(&path, config, floats, Existing::Keep).expect("written");
+    filled(config)
+        .write_safetensors_as(&path, config, floats.into(), Existing::Keep)
+        .expect("written");
     fs::read(path).expect("a file")
 }
 
@@ -69,7 +71,7 @@ fn a_value_that_sixteen_bits_do_not_reach_is_an_error_and_leaves_no_file() {
         (spec.name.clone(), spec.shape.clone(), vec![value; spec.len()])
     });
     let weights = Checkpoint::from_values(tensors);
-    let error = weights.write_safetensors_as(&path, &config, Floats::F16, Existing::Keep);
+    let error = weights.write_safetensors_as(&path, &config, Floats::F16.into(), Existing::Keep);
     let error = error.expect_err("too large");
     assert!(
         matches!(&error, CheckpointError::TooLargeForHalf { name, .. } if name == "norm.weight")

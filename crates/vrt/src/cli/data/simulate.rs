@@ -67,7 +67,7 @@ pub(crate) struct Arguments {
     /// The strongest noise: its deviation in middle grey, of 255
     #[arg(long, value_name = "MAX", default_value_t = 4.0)]
     noise: f64,
-    /// Share of the other clips that go through H.264, at a rate factor of 16 to 32
+    /// Share of the other clips that go through H.264, at a rate factor of 16 to 28
     #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
     compress_share: f64,
 }
