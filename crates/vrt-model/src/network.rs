@@ -182,11 +182,8 @@ impl Vrt {
         parts.done()?;
         let noise = usize::from(self.config.noise_map());
         let seen = x.clone().narrow(4, 0, channels - noise);
+        let trails = self.config.trails().then(|| space_to_depth(trails(&seen, &flows.scales[0])));
         let seen = if self.config.folds() { space_to_depth(seen) } else { seen };
-        let trails = self.config.trails().then(|| {
-            let rgb_and_spike = x.clone().narrow(4, 0, channels - noise);
-            space_to_depth(trails(&rgb_and_spike, &flows.scales[0]))
-        });
         let mut seen = with_neighbours(seen, &flows.scales[0]).to_vec();
         seen.extend(trails);
         if noise == 1 {

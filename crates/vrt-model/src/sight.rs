@@ -1,6 +1,6 @@
 //! What the first convolution of a folding network sees before it is trained.
 
-use crate::trail::SAMPLES;
+use crate::trail::{GAIN, SAMPLES};
 
 /// Pixels of a place, and samples of a neighbour that is warped to it.
 const FOUR: usize = 4;
@@ -12,9 +12,6 @@ const VIEWS: usize = 1 + 2 * FOUR;
 const TAPS: usize = 9;
 const MIDDLE: usize = 4;
 
-/// How much differences count: those of a good picture are about a tenth of its brightness.
-const GAIN: f32 = 8.0;
-
 /// Weights `[outputs, inputs, 3, 3]` of a first convolution whose first filters say, for each of
 /// `channels`: the mean of the four pixels of a place; their three differences, as Haar's wavelet
 /// takes them; the mean less that of the places around; and less those that the later and the
@@ -22,8 +19,8 @@ const GAIN: f32 = 8.0;
 /// `drawn`; those of a network that looks along motion see that alone.
 ///
 /// A sum of a thousand inputs with random weights shows brightness, and next to nothing of what is
-/// wrong with a picture; a network that is trained for some thousand steps would take most of them
-/// to tell the two apart.
+/// wrong with a picture: small networks had hardly begun to tell the two apart after hundreds of
+/// steps.
 ///
 /// Inputs are the four pixels of a place (channels innermost), for each neighbour four samples of
 /// the same, perhaps samples along motion, and perhaps a map of noise.
@@ -36,7 +33,7 @@ pub(crate) fn sight(drawn: Vec<f32>, inputs: usize, channels: usize) -> Vec<f32>
     }
     let views = VIEWS * FOUR * channels;
     let trails = inputs >= views + SAMPLES * FOUR * channels;
-    let noise_map = !inputs.is_multiple_of(2);
+    let noise_map = inputs % (FOUR * channels) == 1;
     if let Some(filter) = noise_map.then(|| filters.next()).flatten() {
         filter.fill(0.0);
         filter[(inputs - 1) * TAPS + MIDDLE] = GAIN;
@@ -84,9 +81,9 @@ fn fill(filter: &mut [f32], kind: Kind, channel: usize, channels: usize) {
             }
             Kind::Neighbour(which) => {
                 add(pixel, MIDDLE, GAIN * quarter);
-                let samples = FOUR + which * FOUR * FOUR + pixel;
-                let mut samples = (samples..).step_by(FOUR).take(FOUR);
-                samples.by_ref().for_each(|at| add(at, MIDDLE, -GAIN * quarter * quarter));
+                let first = FOUR + which * FOUR * FOUR + pixel;
+                let samples = (first..).step_by(FOUR).take(FOUR);
+                samples.for_each(|at| add(at, MIDDLE, -GAIN * quarter * quarter));
             }
         }
     }

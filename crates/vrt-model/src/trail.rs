@@ -21,7 +21,7 @@ pub(crate) const SAMPLES: usize = 2 * PLACES.len();
 
 /// By how much differences are enlarged: those of a good picture are about a tenth of its
 /// brightness.
-const GAIN: f64 = 8.0;
+pub(crate) const GAIN: f32 = 8.0;
 
 /// How pictures differ from themselves along their motion.
 ///
@@ -96,7 +96,7 @@ mod tests {
         for pixel in [16 * 4 + 7, 128 + 16 * 2 + 5, 256 + 16 * 5 + 9] {
             for (sample, found) in y[pixel * SAMPLES..][..SAMPLES].iter().enumerate() {
                 let side = if sample % 2 == 0 { -1.0 } else { 1.0 };
-                let expected = (GAIN * side * 2.0 * PLACES[sample / 2]) as f32;
+                let expected = GAIN * (side * 2.0 * PLACES[sample / 2]) as f32;
                 assert!((found - expected).abs() < 1e-4, "{pixel} {sample}: {found}, {expected}");
             }
         }

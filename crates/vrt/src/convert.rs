@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use vrt_model::checkpoint::{Checkpoint, CheckpointError, Existing, Stored, StoredTensor};
 use vrt_model::config::VrtConfig;
-use vrt_model::inventory::Part;
 use vrt_model::recognise::RecogniseError;
 
 /// A form of weights on disk.
@@ -143,8 +142,7 @@ pub fn convert(
         Form::Pth => checkpoint.write_pth(to, &config, existing)?,
         Form::Safetensors => checkpoint.write_safetensors_as(to, &config, stored, existing)?,
     }
-    let mut specs = config.tensors();
-    specs.retain(|spec| !(stored.without_flow && spec.part == Part::Flow));
+    let specs = stored.tensors(&config);
     let parameters = specs.iter().map(|spec| spec.len() as u64).sum();
     Ok(Converted { config: Some(config), form, read, tensors: specs.len(), parameters })
 }

@@ -14,7 +14,7 @@ use zip::write::{SimpleFileOptions, ZipWriter};
 use super::pickle::Pickle;
 use super::{CONFIG_KEY, Checkpoint, CheckpointError, Element, account, count};
 use crate::config::VrtConfig;
-use crate::inventory::{BufferValues, Entry, Part};
+use crate::inventory::{BufferValues, Entry, Part, TensorSpec};
 use crate::option_file;
 
 /// Folder in the archive that everything is in; readers take any.
@@ -60,6 +60,15 @@ pub struct Stored {
 impl From<Floats> for Stored {
     fn from(floats: Floats) -> Self {
         Self { floats, without_flow: false }
+    }
+}
+
+impl Stored {
+    /// The tensors of `config` that are stored.
+    pub fn tensors(self, config: &VrtConfig) -> Vec<TensorSpec> {
+        let mut tensors = config.tensors();
+        tensors.retain(|spec| !(self.without_flow && spec.part == Part::Flow));
+        tensors
     }
 }
 
@@ -147,9 +156,7 @@ pub(super) fn safetensors(
     existing: Existing,
 ) -> Result<(), CheckpointError> {
     account(config, checkpoint)?;
-    let mut tensors = config.tensors();
-    tensors.retain(|spec| !(stored.without_flow && spec.part == Part::Flow));
-    let tensors = tensors.into_iter().map(|spec| Written {
+    let tensors = stored.tensors(config).into_iter().map(|spec| Written {
         name: spec.name,
         shape: spec.shape,
         element: stored.floats.element(),

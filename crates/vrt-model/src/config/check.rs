@@ -4,6 +4,9 @@ use std::fmt;
 
 use super::{FOLD, PAIR, RGB_CHANNELS, Reach, SCALED_STAGES, VrtFields, scaled};
 
+/// By how much folding networks enlarge pictures at most.
+pub(super) const MOST_FOLDED_UPSCALE: usize = 2;
+
 /// Factors that the upsampler knows.
 const UPSCALES: [usize; 5] = [1, 2, 3, 4, 8];
 /// Taps of a deformable kernel.
@@ -209,7 +212,7 @@ fn check_numbers(fields: &VrtFields, problems: &mut Vec<ConfigProblem>) {
     if !UPSCALES.contains(&fields.upscale) {
         problems.push(ConfigProblem::Upscale { got: fields.upscale });
     }
-    let foldable = fields.upscale <= FOLD && fields.reach != Reach::None;
+    let foldable = fields.upscale <= MOST_FOLDED_UPSCALE && fields.reach != Reach::None;
     if fields.fold != 1 && !(fields.fold == FOLD && foldable) {
         problems.push(ConfigProblem::Fold { fold: fields.fold });
     }

@@ -17,6 +17,7 @@ pub(crate) fn valid_fields() -> impl Strategy<Value = VrtFields> {
         let ([noise_map, folded, trails], frames, side, heads) = rest;
         let reach = Reach::from_frames(reach).expect("0 to 3");
         let aligned = reach != Reach::None;
+        let folds = aligned && folded && upscale <= 2;
         // 12 divides by every reach, by 4, and by the heads and groups below.
         let [a, b, c, d] = widths.map(|n| 12 * n);
         let entries = SCALED_STAGES + refine.len();
@@ -26,8 +27,8 @@ pub(crate) fn valid_fields() -> impl Strategy<Value = VrtFields> {
             upscale: if aligned { upscale } else { 1 },
             in_channels: if aligned { in_channels } else { RGB_CHANNELS },
             noise_map: aligned && noise_map,
-            fold: if aligned && folded && upscale <= 2 { FOLD } else { 1 },
-            trails: aligned && folded && upscale <= 2 && trails,
+            fold: if folds { FOLD } else { 1 },
+            trails: folds && trails,
             window: [frames, side, side],
             depths: depths.into_iter().chain(refine.iter().map(|&(n, _)| n)).collect(),
             embed_dims,
