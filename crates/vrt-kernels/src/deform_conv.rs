@@ -333,21 +333,28 @@ fn backward_at(
 pub struct GuidedGradients {
     /// Of the input.
     pub x: Vec<f32>,
-    /// Of the answers.
-    pub answers: Vec<f32>,
-    /// Of each flow.
-    pub flows: Vec<Vec<f32>>,
+    /// Of what decides where is sampled, if that was asked for.
+    pub guide: Option<GuideGradients>,
     /// Of the weight, in its published layout.
     pub weight: Vec<f32>,
     /// Of the bias.
     pub bias: Vec<f32>,
 }
 
+/// The gradients of a [`Guide`].
+#[derive(Clone, Debug)]
+pub struct GuideGradients {
+    /// Of the answers.
+    pub answers: Vec<f32>,
+    /// Of each flow.
+    pub flows: Vec<Vec<f32>>,
+}
+
 /// Pixels whose places and their gradients are held at a time.
 const HELD_PIXELS: usize = 1 << 12;
 
-/// The gradients of [`deform_conv_guided`] from `grad_out`, that of the output. Places and masks
-/// are made again; products are those of `f32`.
+/// The gradients of [`deform_conv_guided`] from `grad_out`, that of the output, and with `of_guide`
+/// those of the guide too. Places and masks are made again; products are those of `f32`.
 ///
 /// The result does not depend on the number of threads.
 ///
@@ -360,14 +367,17 @@ pub fn deform_conv_guided_backward(
     guide: Guide<'_>,
     weight: &[f32],
     grad_out: &[f32],
+    of_guide: bool,
 ) -> GuidedGradients {
     geometry.check_common(x, weight, grad_out.len());
     geometry.check_guide(&guide);
     let level = Level::current();
     let mut found = GuidedGradients {
         x: zeros(x.len()),
-        answers: zeros(guide.answers.len()),
-        flows: guide.flows.iter().map(|flow| vec![0.0; flow.len()]).collect(),
+        guide: of_guide.then(|| GuideGradients {
+            answers: zeros(guide.answers.len()),
+            flows: guide.flows.iter().map(|flow| vec![0.0; flow.len()]).collect(),
+        }),
         weight: vec![0.0; weight.len()],
         bias: vec![0.0; geometry.out_channels],
     };

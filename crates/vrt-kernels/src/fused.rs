@@ -49,6 +49,15 @@ pub fn without<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
+/// Whether all values of a tensor are zero.
+///
+/// # Panics
+///
+/// Panics if the tensor is not on a processor, or not of `f32`.
+pub fn is_zero<const D: usize>(tensor: &Tensor<D>) -> bool {
+    Operand::of(tensor.clone()).values().get().iter().all(|value| *value == 0.0)
+}
+
 /// Weight and bias of a linear layer, `[outputs, inputs]` and `[outputs]`.
 #[derive(Clone, Debug)]
 pub struct Layer {
@@ -337,9 +346,15 @@ pub fn deform_conv(x: Tensor<4>, guidance: Guidance, conv: &Conv) -> Tensor<4> {
             let flows: Vec<&[f32]> = inputs[FLOWS..].iter().map(Values::get).collect();
             let guide = Guide { answers: inputs[ANSWERS].get(), flows: &flows, max_offset };
             let (x, weight) = (inputs[X].get(), inputs[WEIGHT].get());
-            let found = deform_conv_guided_backward(&geometry, x, guide, weight, grad);
-            let grads = [found.x, found.answers, found.weight, found.bias];
-            wanted(grads.into_iter().chain(found.flows), asked)
+            let of_guide = asked[ANSWERS] || asked[FLOWS..].iter().any(|asked| *asked);
+            let found = deform_conv_guided_backward(&geometry, x, guide, weight, grad, of_guide);
+            let (answers, flows) = match found.guide {
+                Some(guide) => (Some(guide.answers), guide.flows.into_iter().map(Some).collect()),
+                None => (None, vec![None; inputs.len() - FLOWS]),
+            };
+            let grads = [Some(found.x), answers, Some(found.weight), Some(found.bias)];
+            let grads = grads.into_iter().chain(flows).zip(asked);
+            grads.map(|(grad, asked)| grad.filter(|_| *asked)).collect()
         },
     };
     operation.run(inputs)

@@ -109,6 +109,9 @@ impl Align {
     /// What the offset convolutions make of all they see.
     fn answer(&self, seen: Vec<Tensor<4>>) -> Tensor<4> {
         let last = self.offset_convs.len() - 1;
+        if let Some(nothing) = self.offset_convs[last].nothing(&seen[0]) {
+            return nothing;
+        }
         let convs = self.offset_convs.iter().enumerate();
         let mut answers = convs.fold(seen, |seen, (i, conv)| {
             let leaky = Activation::LeakyRelu(NEGATIVE_SLOPE);
@@ -190,4 +193,47 @@ fn neighbour(
         Tensor::cat(parts, 1)
     };
     (fill(features, c), fill(flow.clone(), 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+
+    const SHAPE: AlignShape = AlignShape { channels: 8, reach: 1, groups: 4, max_offset: 10.0 };
+
+    fn tensor(dims: [usize; 4]) -> Tensor<4> {
+        let values: Vec<f32> = (0..dims.iter().product()).map(|i| (i * 7 % 97) as f32).collect();
+        Tensor::from_data(TensorData::new(values, dims), &Device::flex())
+    }
+
+    fn numbers(tensor: Tensor<4>) -> Vec<f32> {
+        tensor.into_data().try_to_vec().expect("floats")
+    }
+
+    /// What the offset layers answer, and what convolving for it answers.
+    fn answers(align: &Align) -> [Vec<f32>; 2] {
+        let seen = [SHAPE.channels, SHAPE.channels, 2].map(|channels| tensor([2, 5, 6, channels]));
+        let composed = fused::without(|| align.answer(seen.to_vec()));
+        [align.answer(seen.to_vec()), composed].map(numbers)
+    }
+
+    #[test]
+    fn offset_layers_that_are_left_out_would_answer_zeros() {
+        let device = Device::flex();
+        let builder = &mut Builder::drawn(&device, 3);
+        let mut align = Align::new(builder, SHAPE);
+        let [found, composed] = answers(&align);
+        assert_eq!(found, composed);
+        let outputs = 3 * TAPS * SHAPE.groups;
+        assert_eq!(found, vec![0.0; 2 * 5 * 6 * outputs]);
+        let last = ConvShape { inputs: SHAPE.channels, outputs, kernel: KERNEL };
+        align.offset_convs[3] = Conv::new(builder, "trained", last);
+        let [found, composed] = answers(&align);
+        assert!(found.iter().any(|value| *value != 0.0));
+        for (found, composed) in found.iter().zip(&composed) {
+            assert!((found - composed).abs() <= 1e-4 * composed.abs().max(1.0));
+        }
+    }
 }

@@ -158,10 +158,9 @@ impl Checkpoint {
         self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect()
     }
 
-    /// The network these weights are of, told from names and shapes. The drop path rate is that
-    /// of the metadata, if there is one for the same network, else as published. What names and
-    /// shapes do not tell, such as windows that are not square, is taken from the metadata, if
-    /// every tensor is that of the network stated there.
+    /// The network these weights are of, told from names and shapes. What these do not tell, such
+    /// as windows that are not square, a coarse flow or the drop path rate, is as the metadata
+    /// states it, if the network stated there has the same tensors, else as published.
     ///
     /// # Errors
     ///
@@ -170,7 +169,10 @@ impl Checkpoint {
         let stated = self.metadata.get(CONFIG_KEY);
         let stated = stated.and_then(|text| option_file::from_json(text).ok());
         match recognise(&self.shapes()) {
-            Ok(found) => Ok(stated.filter(|stated| stated.same_network(&found)).unwrap_or(found)),
+            Ok(found) => {
+                let tensors = found.tensors();
+                Ok(stated.filter(|stated| stated.tensors() == tensors).unwrap_or(found))
+            }
             Err(error) => stated.filter(|stated| account(stated, self).is_ok()).ok_or(error),
         }
     }

@@ -93,9 +93,12 @@ pub struct VrtFields {
     /// Pixels of a side that the network takes as one, their channels side by side: 1 as published,
     /// or 2, which costs a quarter, for an upscaling of 1 or 2.
     pub fold: usize,
-    /// Whether a folding network also sees every frame along its motion, which is for blur: `false`
-    /// as published.
+    /// Whether a folding network also sees every frame along its motion, and answers what that
+    /// weighs, which is for blur: `false` as published.
     pub trails: bool,
+    /// Whether a folding network estimates flow at half the size of its places and enlarges it,
+    /// for a quarter of that work: `false` as published.
+    pub coarse_flow: bool,
     /// Frames, rows and columns of an attention window.
     pub window: [usize; 3],
     /// Blocks of each of the seven stages, then of each entry of stage 8.
@@ -131,6 +134,7 @@ impl Default for VrtFields {
             noise_map: false,
             fold: 1,
             trails: false,
+            coarse_flow: false,
             window: [6, 8, 8],
             depths: entries(8, 4),
             embed_dims: entries(120, 180),
@@ -271,6 +275,11 @@ impl VrtConfig {
         self.fields.trails
     }
 
+    /// Whether flow is estimated at half the size of its places, and enlarged.
+    pub fn coarse_flow(&self) -> bool {
+        self.fields.coarse_flow
+    }
+
     /// Channels that as many channels of pictures have inside the network.
     pub(crate) fn folded(&self, channels: usize) -> usize {
         channels * self.fields.fold * self.fields.fold
@@ -287,10 +296,11 @@ impl VrtConfig {
         self.fields.upscale > 1 && !self.folds()
     }
 
-    /// Channels that the last convolution makes.
+    /// Channels that the last convolution makes: pictures, and what samples along motion weigh.
     pub(crate) fn last_outputs(&self) -> usize {
         let side = if self.folds() { self.fields.fold * self.fields.upscale } else { 1 };
-        self.out_channels() * side * side
+        let weights = if self.fields.trails { self.folded(SAMPLES) } else { 0 };
+        self.out_channels() * side * side + weights
     }
 
     /// Frames, rows and columns of an attention window.

@@ -37,7 +37,7 @@ pub(crate) fn parts(config: &VrtConfig) -> Vec<f32> {
         parts.push(flops.total() as f32);
     };
     if config.reach().frames() > 0 {
-        part(&|flops| flops.flow(CLIP));
+        part(&|flops| flops.flow(config, CLIP));
     }
     for stage in config.stages() {
         part(&|flops| flops.stage(config, &stage, CLIP));
@@ -84,7 +84,7 @@ impl Flops {
         let first = config.first_channels();
         flops.conv(Work::Other, size.pixels(), [config.first_conv_inputs(), first], KERNEL);
         if config.reach().frames() > 0 {
-            flops.flow(size);
+            flops.flow(config, size);
         }
         for stage in config.stages() {
             flops.stage(config, &stage, size);
@@ -131,10 +131,10 @@ impl Flops {
         self.linear(work, tokens, [hidden, outputs]);
     }
 
-    fn flow(&mut self, size: Size) {
+    fn flow(&mut self, config: &VrtConfig, size: Size) {
         let [h, w] = [size.height, size.width].map(|n| n.next_multiple_of(FLOW_MULTIPLE));
         let fields = (SIDES * (size.frames - 1)) as u128;
-        for halvings in 0..FLOW_LEVELS as u32 {
+        for halvings in u32::from(config.coarse_flow())..FLOW_LEVELS as u32 {
             let pixels = fields * (h >> halvings) as u128 * (w >> halvings) as u128;
             for channels in FLOW_WIDTHS.windows(2) {
                 self.conv(Work::Flow, pixels, [channels[0], channels[1]], FLOW_KERNEL);

@@ -28,6 +28,9 @@ const WIDTHS: [usize; 6] = [8, 32, 64, 32, 16, 2];
 #[derive(Module, Debug)]
 pub(crate) struct SpyNet {
     levels: Vec<Level>,
+    /// Whether the finest flow is the next coarser one, enlarged.
+    #[module(skip)]
+    coarse: bool,
 }
 
 /// Five convolutions that correct the flow at one scale.
@@ -58,8 +61,10 @@ impl Level {
 }
 
 impl SpyNet {
-    pub(crate) fn new(b: &mut Builder<'_>, name: &str) -> Self {
-        b.part(name, |b| Self { levels: (0..LEVELS).map(|i| Level::new(b, i)).collect() })
+    /// With `coarse`, the finest level has its parameters and does nothing: the flow of half its
+    /// size is enlarged instead, for a quarter of the work.
+    pub(crate) fn new(b: &mut Builder<'_>, name: &str, coarse: bool) -> Self {
+        b.part(name, |b| Self { levels: (0..LEVELS).map(|i| Level::new(b, i)).collect(), coarse })
     }
 
     /// Flow from `reference` to `other` at scales 1, 1/2, 1/4, 1/8.
@@ -77,7 +82,13 @@ impl SpyNet {
         let mut found = Vec::with_capacity(SCALES);
         for (i, level) in self.levels.iter().enumerate() {
             let (reference, other) = (&reference[i], &other[i]);
-            let refined = refine(level, reference, other, flow);
+            let [n, h, w, _] = reference.dims();
+            let up = match flow {
+                None => Tensor::zeros([n, h, w, 2], &reference.device()),
+                Some(flow) => enlarge(flow, [h, w]),
+            };
+            let enough = self.coarse && i + 1 == LEVELS;
+            let refined = if enough { up } else { refine(level, reference, other, up) };
             if i + SCALES >= LEVELS {
                 found.push(refined.clone());
             }
@@ -91,21 +102,14 @@ impl SpyNet {
     }
 }
 
-/// The flow of one level from that of the coarser one.
-fn refine(
-    level: &Level,
-    reference: &Tensor<4>,
-    other: &Tensor<4>,
-    coarser: Option<Tensor<4>>,
-) -> Tensor<4> {
-    let [n, h, w, _] = reference.dims();
-    let up = match coarser {
-        None => Tensor::zeros([n, h, w, 2], &reference.device()),
-        Some(flow) => {
-            let [_, ch, cw, _] = flow.dims();
-            extend(resize_bilinear(flow * 2.0, [2 * ch, 2 * cw], Align::Corners), [h, w])
-        }
-    };
+/// The flow of a level as the next finer one, of this size, begins with it.
+fn enlarge(flow: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+    let [_, h, w, _] = flow.dims();
+    extend(resize_bilinear(flow * 2.0, [2 * h, 2 * w], Align::Corners), size)
+}
+
+/// The flow of one level from that of the coarser one, enlarged.
+fn refine(level: &Level, reference: &Tensor<4>, other: &Tensor<4>, up: Tensor<4>) -> Tensor<4> {
     let warped = ops::warp(other.clone(), up.clone(), WarpMode::BilinearBorder);
     level.forward(vec![reference.clone(), warped, up.clone()]) + up
 }
@@ -134,4 +138,34 @@ fn rescale(flow: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     let factors = vec![size[1] as f32 / w as f32, size[0] as f32 / h as f32];
     let factors = Tensor::<1>::from_data(TensorData::new(factors, [2]), &flow.device());
     resize_bilinear(flow, size, Align::Edges) * factors.reshape([1, 1, 1, 2])
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn a_coarse_flow_is_the_next_coarser_one_enlarged() {
+        let device = Device::flex();
+        let [fine, coarse] =
+            [false, true].map(|coarse| SpyNet::new(&mut Builder::drawn(&device, 7), "", coarse));
+        let picture = |shift: usize| {
+            let values = (0..64 * 96 * 3).map(|i| ((i + 3 * shift) * 31 % 251) as f32 / 251.0);
+            Tensor::<4>::from_data(
+                TensorData::new(values.collect::<Vec<_>>(), [1, 64, 96, 3]),
+                &device,
+            )
+        };
+        let [fine, coarse] = [fine, coarse].map(|spynet| spynet.forward(picture(0), picture(2)));
+        let values = |flow: &Tensor<4>| -> Vec<f32> {
+            flow.clone().into_data().try_to_vec().expect("floats")
+        };
+        for scale in 1..SCALES {
+            assert_eq!(values(&fine[scale]), values(&coarse[scale]), "scale {scale}");
+        }
+        assert_eq!(values(&coarse[0]), values(&enlarge(coarse[1].clone(), [64, 96])));
+        assert_ne!(values(&coarse[0]), values(&fine[0]));
+    }
 }

@@ -157,6 +157,20 @@ impl Conv {
         convolve(parts, self.weight.val(), self.bias.val(), [kh / 2, kw / 2], activation)
     }
 
+    /// The zeros that the convolution answers at every place of `like` `[n, h, w, ·]`, if that is
+    /// all it can: its weights are zero, and are not being trained. What it sees need not be known
+    /// then. Weights are looked at where that is cheap: on the CPU.
+    pub(crate) fn nothing(&self, like: &Tensor<4>) -> Option<Tensor<4>> {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        if weight.is_require_grad() || bias.is_require_grad() || !fused::serves(&like.device()) {
+            return None;
+        }
+        let [n, h, w, _] = like.dims();
+        let shape = [n, h, w, bias.dims()[0]];
+        let zeros = fused::is_zero(&bias) && fused::is_zero(&weight);
+        zeros.then(|| Tensor::zeros(shape, &like.device()))
+    }
+
     /// The same without zeros around: the output is smaller by `kernel − 1`.
     pub(crate) fn forward_inside(&self, x: Tensor<4>) -> Tensor<4> {
         ops::conv2d(x, self.weight.val(), self.bias.val(), [0, 0])

@@ -90,7 +90,8 @@ impl Vrt {
             refine.push(b.part(&name, |b| ResidualGroup::new(b, shape)));
         }
         Self {
-            spynet: (config.reach() != Reach::None).then(|| SpyNet::new(b, "spynet")),
+            spynet: (config.reach() != Reach::None)
+                .then(|| SpyNet::new(b, "spynet", config.coarse_flow())),
             conv_first: if config.folds() {
                 FrameConv::seeing(b, "conv_first", shapes.conv_first, config.in_channels())
             } else {
@@ -182,16 +183,16 @@ impl Vrt {
         parts.done()?;
         let noise = usize::from(self.config.noise_map());
         let seen = x.clone().narrow(4, 0, channels - noise);
-        let trails = self.config.trails().then(|| space_to_depth(trails(&seen, &flows.scales[0])));
+        let trails = self.config.trails().then(|| trails(&seen, &flows.scales[0]));
         let seen = if self.config.folds() { space_to_depth(seen) } else { seen };
         let mut seen = with_neighbours(seen, &flows.scales[0]).to_vec();
-        seen.extend(trails);
+        seen.extend(trails.clone().map(space_to_depth));
         if noise == 1 {
             seen.push(self.halved(x.narrow(4, channels - 1, 1)));
         }
         let first = self.conv_first.forward_joined(seen, Activation::None);
         let body = self.body(first, Some(&flows), pass, parts)?;
-        Some(self.head.forward(body, pictures))
+        Some(self.head.forward(body, pictures, trails))
     }
 
     /// At the size that the network works at: the means of what it folds.
@@ -210,7 +211,7 @@ impl Vrt {
         let mean = x.clone().mean_dims(&[1, 2, 3]);
         let x = x - mean.clone();
         let body = self.body(self.conv_first.forward(x.clone()), None, pass, parts)?;
-        Some(self.head.forward(body, x) + mean)
+        Some(self.head.forward(body, x, None) + mean)
     }
 
     /// Seven scales down and up again, then refinement at full size.
@@ -284,7 +285,7 @@ fn head(b: &mut Builder<'_>, config: &VrtConfig) -> Head {
     let (inputs, outputs) = (config.first_channels(), config.out_channels());
     match (config.fuse_inputs(), config.upscale()) {
         (Some(inputs), _) => Head::between(b, inputs, outputs),
-        (None, scale) if config.folds() => Head::folded(b, [inputs, outputs], scale),
+        (None, scale) if config.folds() => Head::folded(b, [inputs, config.last_outputs()], scale),
         (None, 1) => Head::same(b, [inputs, outputs]),
         (None, scale) => Head::larger(b, inputs, outputs, scale),
     }

@@ -11,7 +11,7 @@ use crate::config::{ConfigError, RGB_CHANNELS, Reach, VrtConfig, VrtFields};
 use crate::similar::nearest;
 
 /// Keys of `netG` that make the network.
-const NETWORK_KEYS: [&str; 18] = [
+const NETWORK_KEYS: [&str; 19] = [
     "upscale",
     "in_chans",
     "out_chans",
@@ -29,6 +29,7 @@ const NETWORK_KEYS: [&str; 18] = [
     "nonblind_denoising",
     "fold",
     "trails",
+    "coarse_flow",
     "net_type",
 ];
 
@@ -151,6 +152,8 @@ struct Network {
     fold: usize,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     trails: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    coarse_flow: bool,
 }
 
 fn unfolded() -> usize {
@@ -246,6 +249,7 @@ pub fn to_json(config: &VrtConfig) -> Value {
         nonblind_denoising: fields.noise_map,
         fold: fields.fold,
         trails: fields.trails,
+        coarse_flow: fields.coarse_flow,
     })
 }
 
@@ -310,6 +314,7 @@ fn config(network: Network) -> Result<VrtConfig, OptionError> {
         noise_map: network.nonblind_denoising,
         fold: network.fold,
         trails: network.trails,
+        coarse_flow: network.coarse_flow,
         window: network.window_size,
         depths: network.depths,
         embed_dims: network.embed_dims,

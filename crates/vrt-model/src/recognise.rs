@@ -1,7 +1,7 @@
 //! What a network is, told from the names and shapes of its tensors alone.
 //!
-//! Two things cannot be told: the drop path rate, which is taken as published, and windows that
-//! are not square.
+//! Three things cannot be told: the drop path rate and a coarse flow, which are taken as published,
+//! and windows that are not square.
 
 use std::collections::BTreeMap;
 
@@ -37,6 +37,10 @@ const FOLDED_RGB: usize = RGB_CHANNELS * FOLD * FOLD;
 
 /// The same, enlarged by 2.
 const ENLARGED_RGB: usize = 4 * FOLDED_RGB;
+
+/// Both with what samples along motion weigh.
+const WEIGHED_RGB: usize = FOLDED_RGB + FOLD * FOLD * SAMPLES;
+const WEIGHED_ENLARGED_RGB: usize = ENLARGED_RGB + FOLD * FOLD * SAMPLES;
 
 /// Entries of the published upsampler's list per factor.
 const UPSAMPLE_ENTRIES: usize = 5;
@@ -134,8 +138,8 @@ impl Reading<'_> {
         let refining: Vec<Entry> = refining.collect::<Result<_, _>>()?;
         let (window, plane) = self.window(&stages, &refining)?;
         let (reach, deformable_groups) = self.alignment(stages[0].channels)?;
-        let (fold, enlarged) = self.fold()?;
-        let (in_channels, noise_map, trails) = self.inputs(reach, fold)?;
+        let (fold, enlarged, trails) = self.fold()?;
+        let (in_channels, noise_map) = self.inputs(reach, fold, trails)?;
         let independent = refining.iter().enumerate();
         let independent = independent.filter(|(_, entry)| entry.rows == plane);
         let independent = independent.map(|(i, _)| SCALED_STAGES + i).collect();
@@ -149,6 +153,7 @@ impl Reading<'_> {
             noise_map,
             fold,
             trails,
+            coarse_flow: false,
             window,
             depths: entries().map(|entry| entry.blocks).collect(),
             embed_dims: entries().map(|entry| entry.channels).collect(),
@@ -274,19 +279,23 @@ impl Reading<'_> {
         Ok((reach, outputs / per_group))
     }
 
-    /// Channels of the input without the noise map, whether there is one, and whether frames are
-    /// seen along their motion: no number of inputs below 612 is both with and without.
-    fn inputs(&self, reach: Reach, fold: usize) -> Result<(usize, bool, bool), RecogniseError> {
+    /// Channels of the input without the noise map, and whether there is one.
+    fn inputs(
+        &self,
+        reach: Reach,
+        fold: usize,
+        trails: bool,
+    ) -> Result<(usize, bool), RecogniseError> {
         let name = "conv_first.weight";
         let [_, inputs, _, _, _] = self.sizes(name)?;
         if reach == Reach::None {
-            return Ok((inputs, false, false));
+            return Ok((inputs, false));
         }
-        let (seen, trailed) = (VIEWS * fold * fold, (VIEWS + SAMPLES) * fold * fold);
-        match (inputs % seen, inputs % trailed) {
-            (noise @ (0 | 1), _) => Ok((inputs / seen, noise == 1, false)),
-            (_, noise @ (0 | 1)) if fold > 1 => Ok((inputs / trailed, noise == 1, true)),
-            _ => Err(self.wrong(name, "its inputs are 9 views of each channel and a noise map")),
+        let views = VIEWS + if trails { SAMPLES } else { 0 };
+        let seen = views * fold * fold;
+        match inputs % seen {
+            noise @ (0 | 1) => Ok((inputs / seen, noise == 1)),
+            _ => Err(self.wrong(name, "its inputs are all views of each channel and a noise map")),
         }
     }
 
@@ -320,17 +329,19 @@ impl Reading<'_> {
         }
     }
 
-    /// Pixels of a side that are one to the network, and by how much it enlarges them if they are
-    /// more than one, which its outputs tell.
-    fn fold(&self) -> Result<(usize, Option<usize>), RecogniseError> {
+    /// Pixels of a side that are one to the network, by how much it enlarges them if they are more
+    /// than one, and whether it weighs what it sees along motion: its outputs tell.
+    fn fold(&self) -> Result<(usize, Option<usize>, bool), RecogniseError> {
         let name = "conv_last.weight";
         match self.shapes.get(name).map(Vec::as_slice) {
-            Some([RGB_CHANNELS, ..]) => Ok((1, None)),
-            Some([FOLDED_RGB, ..]) => Ok((FOLD, Some(1))),
-            Some([ENLARGED_RGB, ..]) => Ok((FOLD, Some(2))),
+            Some([RGB_CHANNELS, ..]) => Ok((1, None, false)),
+            Some([FOLDED_RGB, ..]) => Ok((FOLD, Some(1), false)),
+            Some([ENLARGED_RGB, ..]) => Ok((FOLD, Some(2), false)),
+            Some([WEIGHED_RGB, ..]) => Ok((FOLD, Some(1), true)),
+            Some([WEIGHED_ENLARGED_RGB, ..]) => Ok((FOLD, Some(2), true)),
             _ => {
-                let expected =
-                    "networks put out RGB, 3 channels, or 12 or 48 for pixels folded by 2";
+                let expected = "networks put out RGB, 3 channels, or 12 or 48 for pixels folded \
+                                by 2, and 48 more if they weigh what they see along motion";
                 Err(self.wrong(name, expected))
             }
         }
@@ -398,6 +409,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_network_is_recognised(fields in valid_fields()) {
+            // No tensor tells how fine the flow is.
+            let fields = VrtFields { coarse_flow: false, ..fields };
             let config = VrtConfig::new(fields).expect("valid");
             prop_assert_eq!(recognise(&shapes(&config)), Ok(config));
         }

@@ -4,9 +4,11 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use vrt_kernels::conv::Activation;
 
+use crate::config::RGB_CHANNELS;
 use crate::layers::{Conv, ConvShape, FrameConv, clips, frames};
 use crate::parameters::Builder;
 use crate::resample::{Align, depth_to_space, pixel_shuffle, reflect_around, resize_bilinear};
+use crate::trail::{ANSWER, SAMPLES, weighted};
 
 /// Channels before and in the upsampler, and behind the fusion of frames.
 pub(crate) const WIDTH: usize = 64;
@@ -101,11 +103,11 @@ impl Head {
         Self::Same(SameSize { conv_last: FrameConv::new(b, "conv_last", shape) })
     }
 
-    /// For features of two rows and two columns, which become `outputs` channels of pictures `scale`
-    /// times as large. It starts by answering nothing: small networks are trained for a short time,
+    /// For features of two rows and two columns, which become pictures `scale` times as large, and
+    /// perhaps what samples along motion weigh: `outputs` channels in all. It starts by answering nothing: small networks are trained for a short time,
     /// of which a random answer costs a good part.
     pub(crate) fn folded(b: &mut Builder<'_>, [inputs, outputs]: [usize; 2], scale: usize) -> Self {
-        let shape = ConvShape { inputs, outputs: 4 * scale * scale * outputs, kernel: 3 };
+        let shape = ConvShape { inputs, outputs, kernel: 3 };
         Self::Folded(Folded { conv_last: FrameConv::zero(b, "conv_last", shape), scale })
     }
 
@@ -134,11 +136,17 @@ impl Head {
     /// - `x`: features `[b, d, h, w, c]`
     /// - `pictures`: the input's RGB `[b, d, h, w, 3]`, or twice as high and wide for features of
     ///   folded pictures, which the network's answer is added to
+    /// - `trails`: how these differ from themselves along their motion, where the network weighs it
     /// - output: `[b, d', h', w', 3]`
-    pub(crate) fn forward(&self, x: Tensor<5>, pictures: Tensor<5>) -> Tensor<5> {
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<5>,
+        pictures: Tensor<5>,
+        trails: Option<Tensor<5>>,
+    ) -> Tensor<5> {
         match self {
             Self::Same(head) => head.conv_last.forward(x) + pictures,
-            Self::Folded(head) => head.forward(x, pictures),
+            Self::Folded(head) => head.forward(x, pictures, trails),
             Self::Larger(head) => head.forward(x, pictures),
             Self::Between(head) => head.forward(x),
         }
@@ -146,8 +154,16 @@ impl Head {
 }
 
 impl Folded {
-    fn forward(&self, x: Tensor<5>, pictures: Tensor<5>) -> Tensor<5> {
+    fn forward(&self, x: Tensor<5>, pictures: Tensor<5>, trails: Option<Tensor<5>>) -> Tensor<5> {
         let y = depth_to_space(self.conv_last.forward(x));
+        let answers = RGB_CHANNELS * self.scale * self.scale;
+        let (y, pictures) = match trails {
+            None => (y, pictures),
+            Some(trails) => {
+                let weights = y.clone().narrow(4, answers, SAMPLES);
+                (y.narrow(4, 0, answers) * ANSWER, pictures + weighted(&trails, weights))
+            }
+        };
         match self.scale {
             1 => y + pictures,
             scale => depth_to_space(y) + enlarged(pictures, scale),

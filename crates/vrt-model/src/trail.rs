@@ -3,18 +3,19 @@
 //! A frame that is blurred by motion is a mean of the scene along the way that it moved. Samples of
 //! the frame itself along that way make undoing it nearly a weighted sum, the same whatever the
 //! direction, which is learned in a fraction of the time that it takes to find directions in the
-//! picture.
+//! picture. So the network sees these samples, and answers for every pixel what they weigh.
 
 use burn::tensor::Tensor;
 use vrt_kernels::{WarpMode, ops};
 
+use crate::config::RGB_CHANNELS;
 use crate::flow::Flows;
 use crate::layers::{clips, frames};
 use crate::resample::{Align, resize_bilinear};
 
-/// How far samples lie from their pixel, in ways from frame to frame, on both sides of it: within
-/// the reach of shutters that are open all the time.
-const PLACES: [f64; 4] = [0.1, 0.2, 0.3, 0.45];
+/// How far samples lie from their pixel, in ways from frame to frame, on both sides of it. A shutter
+/// that is open all the time reaches to ½; undoing that takes some of what lies behind.
+const PLACES: [f64; 6] = [0.1, 0.2, 0.3, 0.45, 0.65, 0.9];
 
 /// Samples of a pixel.
 pub(crate) const SAMPLES: usize = 2 * PLACES.len();
@@ -22,6 +23,12 @@ pub(crate) const SAMPLES: usize = 2 * PLACES.len();
 /// By how much differences are enlarged: those of a good picture are about a tenth of its
 /// brightness.
 pub(crate) const GAIN: f32 = 8.0;
+
+/// What one unit of the network's answers is where it weighs samples: of pictures, and of the weight
+/// of a sample. Training moves all parameters by like amounts, so that an answer of hundreds of them
+/// jumps about by as much as a tenth; what blur has to be changed by is less than that.
+pub(crate) const ANSWER: f32 = 1.0 / 16.0;
+const WEIGHT: f32 = 1.0 / 64.0;
 
 /// How pictures differ from themselves along their motion.
 ///
@@ -39,6 +46,24 @@ pub(crate) fn trails(pictures: &Tensor<5>, flows: &Flows) -> Tensor<5> {
         (pictures.clone() - ops::warp(pictures.clone(), way, WarpMode::BilinearBorder)) * GAIN
     });
     clips(Tensor::cat(samples.collect(), 3), d)
+}
+
+/// What the samples of all pixels come to: their differences by what they weigh, in RGB. Answers are
+/// in units of [`WEIGHT`].
+///
+/// # Shapes
+///
+/// - `trails`: of [`trails`], with `c` channels of pictures of which RGB are the first
+/// - `weights`: `[b, d, h, w, SAMPLES]`
+/// - output: `[b, d, h, w, 3]`
+pub(crate) fn weighted(trails: &Tensor<5>, weights: Tensor<5>) -> Tensor<5> {
+    let channels = trails.dims()[4] / SAMPLES;
+    let weights = weights * WEIGHT;
+    let parts = (0..SAMPLES).map(|sample| {
+        let difference = trails.clone().narrow(4, sample * channels, RGB_CHANNELS);
+        difference * weights.clone().narrow(4, sample, 1)
+    });
+    parts.reduce(|sum, part| sum + part).unwrap_or_else(|| unreachable!("there are samples"))
 }
 
 /// Where every place goes until the next frame, on average between what frames before and behind
@@ -99,6 +124,23 @@ mod tests {
                 let expected = GAIN * (side * 2.0 * PLACES[sample / 2]) as f32;
                 assert!((found - expected).abs() < 1e-4, "{pixel} {sample}: {found}, {expected}");
             }
+        }
+    }
+
+    #[test]
+    fn weights_are_those_of_samples_in_rgb() {
+        // Two channels behind RGB; each value tells its sample and channel.
+        let trails = tensor([1, 2, 2, 2, 5 * SAMPLES], |at| {
+            let (sample, channel) = (at % (5 * SAMPLES) / 5, at % 5);
+            (sample + 1) as f32 * [1.0, 10.0, 100.0, 0.0, 0.0][channel]
+        });
+        let weights = tensor([1, 2, 2, 2, SAMPLES], |at| [0.0, 2.0, 0.5][at % SAMPLES % 3]);
+        let expected: f32 =
+            (0..SAMPLES).map(|sample| (sample + 1) as f32 * [0.0, 2.0, 0.5][sample % 3]).sum();
+        let found = values(weighted(&trails, weights));
+        assert_eq!(found.len(), 8 * 3);
+        for rgb in found.chunks(3) {
+            assert_eq!(rgb, [1.0, 10.0, 100.0].map(|channel| channel * expected * WEIGHT));
         }
     }
 

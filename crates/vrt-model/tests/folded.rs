@@ -88,17 +88,27 @@ fn an_enlarging_network_that_answers_nothing_interpolates() {
 
 #[test]
 fn a_folded_network_starts_by_changing_nothing() {
-    let config = config(false, 1);
-    let x = clip([1, 2, 32, 32, 3]);
-    let y =
-        Vrt::with_seed(&config, 3, &Device::flex()).network.forward(x.clone(), &mut Pass::Restore);
-    assert_eq!(values(y), values(x));
+    for trails in [false, true] {
+        let fields = VrtFields { trails, ..config(false, 1).fields().clone() };
+        let config = VrtConfig::new(fields).expect("a network");
+        let x = clip([1, 2, 32, 32, 3]);
+        let network = Vrt::with_seed(&config, 3, &Device::flex()).network;
+        assert_eq!(values(network.forward(x.clone(), &mut Pass::Restore)), values(x));
+    }
 }
 
 #[test]
 fn the_composed_network_is_the_fused_one() {
-    for (noise_map, upscale) in [(false, 1), (true, 1), (false, 2)] {
-        let config = config(noise_map, upscale);
+    for (noise_map, upscale, coarse_flow, trails) in [
+        (false, 1, false, false),
+        (false, 1, true, true),
+        (true, 1, true, false),
+        (false, 2, false, false),
+        (true, 2, true, true),
+    ] {
+        let fields = config(noise_map, upscale).fields().clone();
+        let fields = VrtFields { coarse_flow, trails, ..fields };
+        let config = VrtConfig::new(fields).expect("a network");
         let network = network(&config, false);
         let x = clip([1, 3, 32, 48, config.input_channels()]);
         let fused = values(network.forward(x.clone(), &mut Pass::Restore));

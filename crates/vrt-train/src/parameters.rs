@@ -193,7 +193,7 @@ impl ModuleMapper for Freeze<'_> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use burn::tensor::{Device, TensorData};
 
     use super::*;
     use crate::testing::small_network;
@@ -239,8 +239,11 @@ mod tests {
     fn frozen_parameters_have_no_gradient_until_they_are_trained() {
         let named = named();
         let parameters = Parameters::of(&named, &slow());
-        let x = Tensor::<5>::ones([1, 2, 16, 16, 3], &Device::flex().autodiff()) * 0.3;
+        let values: Vec<f32> = (0..2 * 16 * 16 * 3).map(|i| (i * 7 % 97) as f32 / 97.0).collect();
+        let data = TensorData::new(values, [1, 2, 16, 16, 3]);
+        let x = Tensor::<5>::from_data(data, &Device::flex().autodiff());
         let mut network = named.network;
+        let mut of_normal: Vec<Vec<Vec<f32>>> = Vec::new();
         for frozen in [true, false] {
             network = parameters.freeze(network, frozen);
             let y = network.forward(x.clone(), &mut vrt_model::Pass::Restore);
@@ -250,8 +253,15 @@ mod tests {
                 let expected = !(frozen && parameter.group == Group::Slow);
                 assert_eq!(gradient.is_some(), expected, "{}, {frozen}", parameter.name);
             }
+            let normal = parameters.list().iter().zip(found);
+            let normal = normal.filter(|(parameter, _)| parameter.group == Group::Normal);
+            let numbers = |(_, gradient): (_, Option<Tensor<1>>)| {
+                gradient.expect("trained").into_data().try_to_vec().expect("floats")
+            };
+            of_normal.push(normal.map(numbers).collect());
             // What a step makes of them stays as it was asked for.
             network = parameters.map(network, &mut |_, value| value * 1.0);
         }
+        assert!(of_normal[0] == of_normal[1], "what is left out of frozen layers changes nothing");
     }
 }

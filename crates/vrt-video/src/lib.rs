@@ -58,7 +58,7 @@ pub use sink::y4m::{Y4mChroma, Y4mDepth, Y4mSink, Y4mSinkOptions};
 pub use sink::{FrameSink, Written};
 pub use source::FrameSource;
 pub use source::ffmpeg::FfmpegSource;
-pub use source::folder::{FolderSource, is_picture, list_pictures};
+pub use source::folder::{FolderSource, is_picture, list_files, list_pictures};
 pub use source::y4m::{Y4mOptions, Y4mSource};
 pub use stream::{
     ColorDescription, FrameRate, Matrix, Primaries, Range, Ratio, StreamInfo, TimedFrame, Transfer,

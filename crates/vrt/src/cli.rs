@@ -16,6 +16,7 @@ mod output;
 mod precision;
 mod progress;
 mod restore;
+mod spike;
 mod stop;
 mod table;
 mod tile;
@@ -69,6 +70,8 @@ enum Command {
     Train(train::Arguments),
     /// Prepares, checks and degrades frames to train on
     Data(data::Arguments),
+    /// Streams of spike cameras: what they are like, and pictures of them
+    Spike(spike::Arguments),
     /// Converts weights between .pth and .safetensors
     Convert(convert::Arguments),
     /// Networks by name: built in, published, in the cache
@@ -118,6 +121,7 @@ fn run(command: &Command, global: &GlobalOptions) -> Result<(), Failure> {
         Command::Compare(arguments) => compare::run(arguments, global),
         Command::Train(arguments) => train::run(arguments, global),
         Command::Data(arguments) => data::run(arguments, global),
+        Command::Spike(arguments) => spike::run(arguments, global),
         Command::Convert(arguments) => convert::run(arguments, global),
         Command::Models(arguments) => models::run(arguments, global),
         Command::Info(arguments) => info::run(arguments, global),

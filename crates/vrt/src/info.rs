@@ -36,6 +36,8 @@ pub struct Architecture {
     pub fold: usize,
     /// Whether it also sees every frame along its motion.
     pub trails: bool,
+    /// Whether flow is estimated at half the size of its places, and enlarged.
+    pub coarse_flow: bool,
     /// Frames, rows and columns of an attention window.
     pub window: [usize; 3],
     /// Blocks of each of the seven stages, then of each entry of stage 8.
@@ -152,6 +154,7 @@ impl Architecture {
             noise_map: config.noise_map(),
             fold: config.fold(),
             trails: config.trails(),
+            coarse_flow: config.coarse_flow(),
             window: config.window(),
             depths: fields.depths.clone(),
             widths: fields.embed_dims.clone(),

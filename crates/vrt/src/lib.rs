@@ -34,8 +34,10 @@ pub mod info;
 pub mod memory;
 pub mod models;
 pub mod restore;
+pub mod spike;
 pub mod weights;
 
 pub use vrt_model;
+pub use vrt_spike;
 pub use vrt_train;
 pub use vrt_video;

@@ -35,6 +35,8 @@ pub use options::{Overlap, RestoreOptions, TileChoice};
 pub use planning::{PlannedMemory, TilePlan, TilePlanError, plan_tiles};
 pub use progress::{Event, Plan, Progress, Silent, Stage, Status, Summary};
 
+pub use spike::{Clock, SpikeInput};
+
 pub(crate) use read::is_video_file;
 
 use progress::StreamSize;
@@ -75,7 +77,7 @@ pub fn restore_file<M: ClipModel<Error: Send + Sync>>(
     let info = source.info().clone();
     let plan = plan_tiles(config, clip_size(&info), options.tile)?;
     let restored = restored_info(&info, config, options);
-    let reader = Reader::new(source, input, config, options)?;
+    let reader = Reader::new(source, config, options)?;
     let sink = create(output, &restored, &sink_options(input, &info, options))?;
     progress.on_event(&Event::Planned(Plan {
         input: StreamSize::of(&info),

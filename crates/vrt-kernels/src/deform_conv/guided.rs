@@ -8,7 +8,9 @@ use crate::exponential::exp;
 use crate::level::{Level, at_every_level, mul_add};
 use crate::parallel::{for_each_part, with_flush_to_zero, zeros};
 
-use super::{DeformGeometry, DeformGradients, DeformInputs, GuidedGradients, backward_at};
+use super::{
+    DeformGeometry, DeformGradients, DeformInputs, GuideGradients, GuidedGradients, backward_at,
+};
 
 /// What the offset convolutions answered, and the flows that it corrects.
 #[derive(Clone, Copy, Debug)]
@@ -125,14 +127,16 @@ impl Strip<'_> {
         found: &mut GuidedGradients,
     ) {
         let (g, samples) = (self.geometry, self.geometry.samples());
-        let [mut offset, mut grad_offset] = [(); 2].map(|()| zeros(g.offset_len()));
-        let [mut mask, mut grad_mask] = [(); 2].map(|()| zeros(g.mask_len()));
+        let (mut offset, mut mask) = (zeros(g.offset_len()), zeros(g.mask_len()));
         self.decode(samples, [&mut offset, &mut mask]);
+        let of_places = found.guide.is_some();
+        let [mut grad_offset, mut grad_mask] = [g.offset_len(), g.mask_len()]
+            .map(|len| if of_places { zeros(len) } else { Vec::new() });
         let (mut weight, mut bias) = (vec![0.0; self.weight.len()], vec![0.0; g.out_channels]);
         let wanted = DeformGradients {
             x: Some(&mut found.x[map]),
-            offset: Some(&mut grad_offset),
-            mask: Some(&mut grad_mask),
+            offset: of_places.then_some(&mut grad_offset),
+            mask: of_places.then_some(&mut grad_mask),
             weight: Some(&mut weight),
             bias: Some(&mut bias),
         };
@@ -140,13 +144,20 @@ impl Strip<'_> {
         backward_at(self.level, g, inputs, grad_out, wanted);
         add(&mut found.weight, &weight);
         add(&mut found.bias, &bias);
+        if let Some(guide) = &mut found.guide {
+            self.of_guide(PlaceGradients { offset: &grad_offset, mask: &grad_mask }, guide);
+        }
+    }
+
+    /// Writes the gradients of the frames' answers and flows.
+    fn of_guide(&self, grads: PlaceGradients<'_>, found: &mut GuideGradients) {
+        let samples = self.geometry.samples();
         let answers = 3 * samples * self.pixels.start..3 * samples * self.pixels.end;
-        let grads = PlaceGradients { offset: &grad_offset, mask: &grad_mask };
         self.answers(samples, grads, &mut found.answers[answers]);
         let parts = found.flows.len();
         for (part, flow) in found.flows.iter_mut().enumerate() {
             let flow = &mut flow[2 * self.pixels.start..2 * self.pixels.end];
-            flow_gradient(&grad_offset, samples, [part, parts], flow);
+            flow_gradient(grads.offset, samples, [part, parts], flow);
         }
     }
 

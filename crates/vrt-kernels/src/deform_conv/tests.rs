@@ -326,10 +326,15 @@ proptest! {
         };
         let flows: Vec<&[f32]> = values[4..].iter().map(Vec::as_slice).collect();
         let guide = Guide { answers: &values[1], flows: &flows, max_offset };
-        let found =
-            deform_conv_guided_backward(&geometry, &values[0], guide, &values[2], &probe);
-        let mut grads = vec![found.x, found.answers, found.weight, found.bias];
-        grads.extend(found.flows);
+        let [found, less] = [true, false].map(|of_guide| {
+            let (x, weight) = (&values[0], &values[2]);
+            deform_conv_guided_backward(&geometry, x, guide, weight, &probe, of_guide)
+        });
+        prop_assert!(less.guide.is_none());
+        prop_assert_eq!((&less.x, &less.weight, &less.bias), (&found.x, &found.weight, &found.bias));
+        let places = found.guide.expect("asked for");
+        let mut grads = vec![found.x, places.answers, found.weight, found.bias];
+        grads.extend(places.flows);
         slopes::check(&values, &grads, seed, function)?;
     }
 }

@@ -180,6 +180,9 @@ pub enum ConfigProblem {
     /// Only networks that fold pictures look along their motion.
     #[error("trails is set where fold is 1: set fold to 2 too, or leave trails out")]
     Trails,
+    /// Only networks that fold pictures take a coarser flow.
+    #[error("coarse_flow is set where fold is 1: set fold to 2 too, or leave coarse_flow out")]
+    CoarseFlow,
     /// Interpolation is RGB to RGB at one size.
     #[error("a network without alignment (pa_frames 0) takes no {what}")]
     WithoutAlignment {
@@ -218,6 +221,9 @@ fn check_numbers(fields: &VrtFields, problems: &mut Vec<ConfigProblem>) {
     }
     if fields.trails && fields.fold == 1 {
         problems.push(ConfigProblem::Trails);
+    }
+    if fields.coarse_flow && fields.fold == 1 {
+        problems.push(ConfigProblem::CoarseFlow);
     }
     let [d, h, w] = fields.window;
     let mut numbers = vec![

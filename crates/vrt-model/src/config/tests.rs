@@ -11,10 +11,10 @@ pub(crate) fn valid_fields() -> impl Strategy<Value = VrtFields> {
         prop::collection::vec(1_usize..9, SCALED_STAGES),
         prop::collection::vec((1_usize..6, any::<bool>()), 1..5),
     );
-    let rest = (any::<[bool; 3]>(), 2_usize..9, 1_usize..9, 1_usize..3);
+    let rest = (any::<[bool; 4]>(), 2_usize..9, 1_usize..9, 1_usize..3);
     (kind, shape, rest).prop_map(|((reach, upscale, in_channels), shape, rest)| {
         let (widths, refined, depths, refine) = shape;
-        let ([noise_map, folded, trails], frames, side, heads) = rest;
+        let ([noise_map, folded, trails, coarse_flow], frames, side, heads) = rest;
         let reach = Reach::from_frames(reach).expect("0 to 3");
         let aligned = reach != Reach::None;
         let folds = aligned && folded && upscale <= 2;
@@ -29,6 +29,7 @@ pub(crate) fn valid_fields() -> impl Strategy<Value = VrtFields> {
             noise_map: aligned && noise_map,
             fold: if folds { FOLD } else { 1 },
             trails: folds && trails,
+            coarse_flow: folds && coarse_flow,
             window: [frames, side, side],
             depths: depths.into_iter().chain(refine.iter().map(|&(n, _)| n)).collect(),
             embed_dims,

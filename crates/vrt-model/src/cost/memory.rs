@@ -3,6 +3,7 @@
 use super::{FLOW_MULTIPLE, SIDES, Size};
 use crate::config::{RGB_CHANNELS, Resample, StageConfig, VrtConfig};
 use crate::inventory::{FLOW_WIDTHS, HEAD_WIDTH, KERNEL, TensorSpec, upsample_steps};
+use crate::trail::SAMPLES;
 
 /// Bytes of one value.
 pub(super) const VALUE: u128 = size_of::<f32>() as u128;
@@ -28,9 +29,11 @@ pub fn peak_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
     let clip = 2 * config.folded(config.input_channels()) as u128 * size.pixels();
     let flows = flows(config, size);
     let mut peak = flowing(config, size).max(neighbours(config, size));
-    // Kept for all of the body: what the first convolution made, flows, and the outputs of the
-    // first stages until their mirror images have added them.
-    let mut kept = first as u128 * size.pixels() + flows;
+    // Kept for all of the body: what the first convolution made, flows, differences along motion,
+    // and the outputs of the first stages until their mirror images have added them.
+    let trails = if config.trails() { config.folded(SAMPLES * config.in_channels()) } else { 0 };
+    let trails = trails as u128 * size.pixels();
+    let mut kept = first as u128 * size.pixels() + flows + trails;
     let stages: Vec<_> = config.stages().collect();
     let output =
         |stage: &StageConfig| stage.channels as u128 * size.halved(stage.halvings).pixels();
@@ -44,7 +47,7 @@ pub fn peak_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
     }
     let [_, channels] = config.widen();
     peak = peak.max(kept + IN_GROUP * channels as u128 * size.pixels());
-    peak = peak.max(flows + head(config, size));
+    peak = peak.max(flows + trails + head(config, size));
     let weights = weights + weights / PACKED_SHARE;
     let values = (weights + clip + peak).saturating_mul(VALUE);
     u64::try_from(values).unwrap_or(u64::MAX).saturating_add(FIXED)
@@ -70,7 +73,9 @@ fn flowing(config: &VrtConfig, size: Size) -> u128 {
     let widest = FLOW_WIDTHS.windows(2).map(|pair| pair[0] + pair[1]).max().unwrap_or(0);
     // A pyramid is a third larger than its finest level.
     let pyramids = 2 * RGB_CHANNELS * 4 / 3 + FLOW_WIDTHS[0];
-    (widest + pyramids) as u128 * h * w + flows(config, size)
+    let halvings = u32::from(config.coarse_flow());
+    let convolved = widest as u128 * (h >> halvings) * (w >> halvings);
+    convolved + pyramids as u128 * h * w + flows(config, size)
 }
 
 /// Values alive in the first convolution: frames beside their neighbours, and what it makes.

@@ -4,6 +4,7 @@ use super::memory::{FIXED, PACKED_SHARE, TAPS, VALUE, flows};
 use super::{FLOW_LEVELS, FLOW_MULTIPLE, SIDES, Size};
 use crate::config::{RGB_CHANNELS, Resample, StageConfig, VrtConfig};
 use crate::inventory::{FLOW_WIDTHS, HEAD_WIDTH, PER_TAP, TensorSpec, upsample_steps};
+use crate::trail::SAMPLES;
 
 /// Values that an optimiser like Adam holds for each weight: the weight, its gradient, two means.
 const PER_WEIGHT: u128 = 4;
@@ -40,8 +41,10 @@ pub fn step_bytes(config: &VrtConfig, step: Step<'_>) -> u64 {
 fn kept(config: &VrtConfig, size: Size, keeps: &[bool]) -> u128 {
     let keeps = |entry: usize| keeps.get(entry).copied().unwrap_or(false);
     let pixels = size.pixels();
-    // The clip twice, what the first convolution sees and makes.
-    let clip = 2 * config.folded(config.input_channels()) + config.first_conv_inputs();
+    // The clip twice, what the first convolution sees and makes, and what is seen along motion before
+    // it is folded.
+    let trails = if config.trails() { config.folded(SAMPLES * config.in_channels()) } else { 0 };
+    let clip = 2 * config.folded(config.input_channels()) + config.first_conv_inputs() + trails;
     let clip = clip + config.first_channels();
     let mut values = clip as u128 * pixels + flowing(config, size);
     for stage in config.stages() {
@@ -68,7 +71,8 @@ fn flowing(config: &VrtConfig, size: Size) -> u128 {
     let [h, w] = [size.height, size.width].map(|n| n.next_multiple_of(FLOW_MULTIPLE));
     let fields = (SIDES * (size.frames - 1)) as u128;
     let widths = FLOW_WIDTHS.iter().sum::<usize>() + 2 * RGB_CHANNELS;
-    let levels = (0..FLOW_LEVELS as u32).map(|level| (h >> level) as u128 * (w >> level) as u128);
+    let levels = u32::from(config.coarse_flow())..FLOW_LEVELS as u32;
+    let levels = levels.map(|level| (h >> level) as u128 * (w >> level) as u128);
     flows(config, size) + fields * widths as u128 * levels.sum::<u128>()
 }
 

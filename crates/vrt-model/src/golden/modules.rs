@@ -60,7 +60,7 @@ fn spynet() {
 
 fn spynet_fixture() {
     let fixture = Fixture::load("modules/spynet");
-    let (spynet, names) = built(&fixture, |b| SpyNet::new(b, "spynet"));
+    let (spynet, names) = built(&fixture, |b| SpyNet::new(b, "spynet", false));
     let names = names.into_iter().map(|(id, name)| (id, name.replacen("spynet.", "", 1))).collect();
     let (reference, other) = (input::<4>(&fixture, "ref"), input::<4>(&fixture, "supp"));
     let flows = spynet.forward(frame_last(reference.clone()), frame_last(other.clone()));

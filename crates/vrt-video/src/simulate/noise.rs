@@ -12,7 +12,7 @@ use crate::noise::{BLOCK, normals};
 const GREY: f64 = 0.214_041;
 
 /// Slope of the curve of sRGB there: stored samples by light.
-const SLOPE: f64 = 1.080_2;
+const SLOPE: f64 = 1.080_4;
 
 /// Share of clips without noise.
 const CLEAN: f64 = 0.3;

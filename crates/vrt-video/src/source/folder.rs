@@ -127,6 +127,22 @@ pub fn list_pictures(folder: &Path) -> Result<Vec<PathBuf>, VideoError> {
     Ok(files)
 }
 
+/// The files in a folder with one of these endings (in lower case), in the natural order of their
+/// names.
+///
+/// # Errors
+///
+/// Says that the folder cannot be read.
+pub fn list_files(folder: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, VideoError> {
+    let wanted = |path: &Path| {
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        endings.contains(&ending.as_str()) && path.is_file()
+    };
+    let mut files = list(folder, wanted)?;
+    files.sort_by(|a, b| natural_order(&stem(a), &stem(b)).then_with(|| a.cmp(b)));
+    Ok(files)
+}
+
 /// The name of a file without its extension.
 pub(crate) fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()

@@ -149,7 +149,10 @@ fn architecture(network: &Architecture) -> Table {
         table.fact("folds", places);
     }
     if network.trails {
-        table.fact("sees", "every frame along its motion too".to_owned());
+        table.fact("sees", "every frame along its motion too, and weighs it".to_owned());
+    }
+    if network.coarse_flow {
+        table.fact("flow", "at half the size of its places".to_owned());
     }
     table.fact("window", format!("{frames} frames, {rows}×{columns}"));
     table.fact("depths", list(&network.depths));

@@ -13,6 +13,7 @@ use super::models::{TaskName, find, for_task};
 use super::network::NetworkOptions;
 use super::precision::PrecisionName;
 use super::progress::Reporter;
+use super::spike::SpikeOptions;
 use super::stop::stop_on_signals;
 use super::tile::{Recognised, TileOptions, TilingName};
 use super::values::Rate;
@@ -29,7 +30,7 @@ Examples:
   vrt restore blurred.mp4 -o sharp.mp4 --weights 006_VRT_videodeblurring_GoPro.pth
   vrt restore frames/ -o restored/ --weights sr.safetensors --bit-depth 16
   vrt restore noisy.mkv -o clean.mkv --weights 008.pth --sigma 20 --memory 6G
-  vrt restore blurred/ -o sharp/ --weights spike.safetensors --spike spikes/
+  vrt restore blurred.mp4 -o sharp.mp4 --weights spike.safetensors --spike streams/
   ffmpeg -i in.mp4 -f yuv4mpegpipe - | vrt restore - -o out.y4m --weights deblur.pth
 
 Inputs and outputs are folders of pictures (PNG, JPEG, TIFF, WebP, BMP; written as PNG),
@@ -65,9 +66,6 @@ pub(crate) struct Arguments {
     /// Level of the noise, for denoising weights: standard deviation in codes of 8 bits
     #[arg(long, value_name = "S")]
     sigma: Option<f64>,
-    /// Folder of one grey spike image a frame, for RGB+spike weights
-    #[arg(long, value_name = "DIR")]
-    spike: Option<PathBuf>,
     /// Restore only the first N frames
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     frames: Option<u64>,
@@ -83,6 +81,8 @@ pub(crate) struct Arguments {
     /// Replace the output if it exists
     #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    spike: SpikeOptions,
 }
 
 /// Names of [`BitDepth`].
@@ -154,7 +154,7 @@ impl Arguments {
             // Published numbers were made without them.
             scene_cuts: !self.no_scene_cuts && !published,
             sigma: self.sigma,
-            spike: self.spike.clone(),
+            spike: self.spike.input(),
             frames: self.frames,
             bit_depth: self.bit_depth.map(Into::into),
             frame_rate: self.fps.map(|Rate(ratio)| ratio),

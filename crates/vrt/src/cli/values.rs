@@ -40,6 +40,25 @@ impl FromStr for Tile {
     }
 }
 
+/// Width and height: `192x108`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sides = text.split_once(['x', 'X', '×']);
+        let sides = sides.and_then(|(width, height)| {
+            Some(Self { width: width.trim().parse().ok()?, height: height.trim().parse().ok()? })
+        });
+        sides.ok_or_else(|| format!("{text:?} is no size; write width and height as 192x108"))
+    }
+}
+
 /// A number of bytes: plain, or with K, M, G or T (and `iB` or `B` behind it) for powers of 1024.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bytes(pub(crate) u64);
@@ -107,6 +126,16 @@ fn decimal(rate: f64) -> Option<Ratio> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        for text in ["192x108", "192X108", "192 × 108"] {
+            assert_eq!(text.parse(), Ok(Size { width: 192, height: 108 }), "{text}");
+        }
+        for text in ["", "192", "x108", "192x", "-1x5", "1x2x3"] {
+            assert!(text.parse::<Size>().unwrap_err().contains("192x108"), "{text}");
+        }
+    }
 
     #[test]
     fn amounts_of_memory_are_read() {

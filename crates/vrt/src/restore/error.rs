@@ -20,7 +20,10 @@ pub enum RestoreError {
     /// The input cannot be read, or the output not be written.
     #[error(transparent)]
     Video(#[from] VideoError),
-    /// The spike images do not fit the frames.
+    /// A stream of spikes cannot be read.
+    #[error(transparent)]
+    Stream(#[from] vrt_spike::SpikeError),
+    /// Spikes do not fit the frames.
     #[error(transparent)]
     Spike(#[from] SpikeError),
     /// Tiles cannot be planned.
@@ -109,19 +112,13 @@ pub enum OptionsError {
     SigmaRange(f64),
     /// A spike network without spikes.
     #[error(
-        "these weights take a spike channel beside RGB: state a folder of one grey image a frame \
-         with --spike"
+        "these weights take spikes beside RGB: state a folder of one stream or grey image a frame, \
+         or one stream of all frames, with --spike"
     )]
     SpikeMissing,
     /// Spikes for a network that takes none.
     #[error("these weights take RGB only; leave --spike away, or use RGB+spike weights")]
     SpikeUnused,
-    /// More spike channels than a grey image has.
-    #[error(
-        "these weights take {0} spike channels, but a folder of grey images gives one; raw spike \
-         streams cannot be read yet"
-    )]
-    SpikeChannels(usize),
     /// An interpolation network of a form that frames are not handed to.
     #[error(
         "these weights make one frame of {frames} with {channels} channels each; frames are \
@@ -144,54 +141,137 @@ pub enum OptionsError {
     Tile(#[from] SpecError),
 }
 
-/// Why spike images and frames do not fit together.
+/// Why spikes and frames do not fit together.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpikeError {
-    /// No folder.
+    /// Nothing is there.
     #[error(
-        "{path:?} is no folder of spike images, one grey image a frame; raw spike streams cannot be \
-         read yet"
+        "{path:?} does not exist: state a folder of one grey image or one stream a frame, or one \
+         stream of all frames"
     )]
-    NoFolder {
+    Nothing {
         /// What was stated.
         path: PathBuf,
     },
     /// Another shape than that of the frames.
     #[error(
-        "the spike images in {path:?} are {}×{}, the frames {}×{}: both need one aspect ratio; crop \
-         one of them", spike.0, spike.1, frame.0, frame.1
+        "the spike pictures of {path:?} are {}×{}, the frames {}×{}: both need one aspect ratio; \
+         crop one of them", spike.0, spike.1, frame.0, frame.1
     )]
     Aspect {
-        /// The folder.
+        /// Where they are.
         path: PathBuf,
-        /// Width and height of the images.
+        /// Width and height of the pictures.
         spike: (usize, usize),
         /// Width and height of the frames.
         frame: (usize, usize),
     },
-    /// Fewer images than frames.
+    /// Fewer pictures than frames.
     #[error(
-        "there is no spike image for frame {images} (counted from 0): {path:?} holds {images}; one \
-         a frame is needed"
+        "there are no spikes for frame {given} (counted from 0): {path:?} has those of {given}; \
+         every frame needs its own"
     )]
     TooFew {
-        /// The folder.
+        /// Where they are.
         path: PathBuf,
-        /// Images in it.
-        images: u64,
+        /// Frames that there are spikes for.
+        given: u64,
     },
-    /// More images than frames.
+    /// More pictures than frames.
     #[error(
-        "{path:?} holds {images} spike images, but the video has {frames} frames; one a frame is \
-         needed"
+        "{path:?} has spikes of {given} frames, but the video has {frames} frames: every frame \
+         needs its own"
     )]
     TooMany {
-        /// The folder.
+        /// Where they are.
         path: PathBuf,
-        /// Images in it.
-        images: u64,
+        /// Frames that there are spikes for.
+        given: u64,
         /// Frames of the video.
         frames: u64,
+    },
+    /// More channels than can be made of what is there.
+    #[error(
+        "these weights take {channels} spike channels, which cannot be made of {path:?}: several \
+         channels are parts of a frame's own stream, so state a folder of streams with at least \
+         {channels} frames each"
+    )]
+    Channels {
+        /// Where the spikes are.
+        path: PathBuf,
+        /// Channels that the network takes.
+        channels: usize,
+    },
+    /// A stream unlike the others.
+    #[error(
+        "{path:?} has {} frames of {}×{}, {first:?} {} of {}×{}: streams of one video are alike",
+        found.2, found.0, found.1, expected.2, expected.0, expected.1
+    )]
+    Differs {
+        /// Which stream.
+        path: PathBuf,
+        /// Its width, height and number of frames.
+        found: (usize, usize, u64),
+        /// The first stream.
+        first: PathBuf,
+        /// Its width, height and number of frames.
+        expected: (usize, usize, u64),
+    },
+    /// A gap in the numbers.
+    #[error(
+        "{path:?} comes behind {before:?}, but numbers go up by {step}: a stream is missing, or one \
+         too many"
+    )]
+    Number {
+        /// The stream before it.
+        before: PathBuf,
+        /// Which stream.
+        path: PathBuf,
+        /// What numbers went up by before.
+        step: u64,
+    },
+    /// One stream, and nobody knows when frames were taken.
+    #[error(
+        "{path:?} is one stream: state when frames were taken in it (--spike-step, or \
+         --spike-times), or a folder with a stream for every frame"
+    )]
+    NoClock {
+        /// The stream.
+        path: PathBuf,
+    },
+    /// A frame that was taken when the stream was not.
+    #[error(
+        "frame {frame} was taken at frame {time} of {path:?}, which has {frames}, counted from 0"
+    )]
+    Outside {
+        /// The stream.
+        path: PathBuf,
+        /// The frame of video.
+        frame: u64,
+        /// When that was taken.
+        time: f64,
+        /// Frames of the stream.
+        frames: u64,
+    },
+    /// A file of times that cannot be read.
+    #[error("{path:?}: {source}")]
+    ReadTimes {
+        /// Which file.
+        path: PathBuf,
+        /// What the file system says.
+        source: std::io::Error,
+    },
+    /// A file of times that holds something else.
+    #[error(
+        "{path:?}, line {line}: {text}; a frame of the stream is stated for every frame of video"
+    )]
+    Times {
+        /// Which file.
+        path: PathBuf,
+        /// Which line, counted from 1.
+        line: usize,
+        /// What is wrong.
+        text: String,
     },
 }

@@ -1,6 +1,5 @@
 //! What may be chosen for a run.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -10,6 +9,7 @@ use vrt_video::{BitDepth, Programs, Ratio, StreamInfo};
 
 use super::error::OptionsError;
 use super::run::FRAMES_AROUND;
+use super::spike::SpikeInput;
 
 /// Largest noise level, in codes of 8 bits.
 const MAX_SIGMA: f64 = 255.0;
@@ -101,8 +101,8 @@ pub struct RestoreOptions {
     pub scene_cuts: bool,
     /// Level of the noise for networks that want it: its standard deviation in codes of 8 bits.
     pub sigma: Option<f64>,
-    /// Folder of one grey spike image a frame, for networks that want it.
-    pub spike: Option<PathBuf>,
+    /// Spikes of a camera beside, for networks that want them.
+    pub spike: Option<SpikeInput>,
     /// Restore only this many frames.
     pub frames: Option<u64>,
     /// Bits per sample of written pictures; as many as the input's if `None`.
@@ -155,9 +155,8 @@ impl RestoreOptions {
         }
         match (config.spike_channels(), &self.spike) {
             (0, Some(_)) => return Err(OptionsError::SpikeUnused),
-            (1, None) => return Err(OptionsError::SpikeMissing),
-            (0, None) | (1, Some(_)) => {}
-            (channels, _) => return Err(OptionsError::SpikeChannels(channels)),
+            (1.., None) => return Err(OptionsError::SpikeMissing),
+            (0, None) | (1.., Some(_)) => {}
         }
         self.check_interpolation(config)
     }

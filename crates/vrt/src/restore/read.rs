@@ -10,7 +10,7 @@ use vrt_video::{Frame, FrameSource, SceneDetector, is_picture};
 use super::error::RestoreError;
 use super::labels::Label;
 use super::options::RestoreOptions;
-use super::spike::SpikeImages;
+use super::spike::SpikeChannels;
 
 /// Codes of 8 bits that a noise level counts in.
 const CODES: f64 = 255.0;
@@ -27,35 +27,32 @@ pub(super) struct Prepared {
 /// Reads frames and everything that belongs to them.
 pub(super) struct Reader {
     source: Box<dyn FrameSource>,
-    spike: Option<SpikeImages>,
+    spike: Option<SpikeChannels>,
     /// Value of the noise map.
     noise: Option<f32>,
     cuts: Option<SceneDetector>,
-    /// The source was told to end early, so that spike images may be left.
+    /// The source was told to end early, so that spikes may be left.
     limited: bool,
 }
 
 impl Reader {
-    /// Frames of `source`, which was opened from `input`.
+    /// Frames of `source`.
     ///
     /// # Errors
     ///
-    /// If the spike images cannot be read or do not fit.
+    /// If spikes cannot be read or do not fit.
     pub(super) fn new(
         source: Box<dyn FrameSource>,
-        input: &Path,
         config: &VrtConfig,
         options: &RestoreOptions,
     ) -> Result<Self, RestoreError> {
         let info = source.info();
-        let spike = options.spike.as_deref();
-        let spike = spike.map(|folder| SpikeImages::open(folder, (info.width, info.height)));
-        let spike = spike.transpose()?;
+        let (size, channels) = ((info.width, info.height), config.spike_channels());
+        let spike = options.spike.as_ref();
+        let spike = spike.map(|input| SpikeChannels::open(input, channels, size)).transpose()?;
         let limited = options.frames.is_some();
-        // Only of folders the number of frames is certain before they are read.
-        if let (Some(spike), Some(frames), true, false) =
-            (&spike, info.frames, input.is_dir(), limited)
-        {
+        // Before any work is done: a file states how many frames it has.
+        if let (Some(spike), Some(frames), false) = (&spike, info.frames, limited) {
             spike.expect(frames)?;
         }
         Ok(Self {
@@ -74,25 +71,25 @@ impl Reader {
             }
             return Ok(None);
         };
-        let spike = self.spike.as_mut().map(SpikeImages::next).transpose()?;
+        let spike = self.spike.as_mut().map(SpikeChannels::next).transpose()?.unwrap_or_default();
         let starts_scene = self.cuts.as_mut().is_some_and(|cuts| cuts.push(&read.frame));
         let label = Label { seconds: read.seconds, name: read.name };
-        let picture = stack(read.frame, spike.as_ref(), self.noise)?;
+        let picture = stack(read.frame, &spike, self.noise)?;
         Ok(Some(Prepared { picture, starts_scene, label }))
     }
 }
 
 /// RGB, then spikes, then the noise level, pixel by pixel.
-fn stack(frame: Frame, spike: Option<&Frame>, noise: Option<f32>) -> Result<Volume, RestoreError> {
+fn stack(frame: Frame, spike: &[Frame], noise: Option<f32>) -> Result<Volume, RestoreError> {
     let (width, height, channels) = (frame.width(), frame.height(), frame.channels());
-    let more = usize::from(spike.is_some()) + usize::from(noise.is_some());
+    let more = spike.len() + usize::from(noise.is_some());
     let samples = if more == 0 {
         frame.into_samples()
     } else {
         let mut samples = Vec::with_capacity(width * height * (channels + more));
         for (i, pixel) in frame.samples().chunks_exact(channels).enumerate() {
             samples.extend_from_slice(pixel);
-            samples.extend(spike.map(|spike| spike.samples()[i]));
+            samples.extend(spike.iter().map(|spike| spike.samples()[i]));
             samples.extend(noise);
         }
         samples
@@ -129,9 +126,9 @@ mod tests {
     fn channels_follow_rgb_pixel_by_pixel() {
         let frame = Frame::new(2, 1, 3, vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6]);
         let spike = Frame::new(2, 1, 1, vec![0.7, 0.8]);
-        let plain = stack(frame.clone(), None, None).unwrap();
+        let plain = stack(frame.clone(), &[], None).unwrap();
         assert_eq!(plain.samples(), frame.samples());
-        let both = stack(frame, Some(&spike), Some(0.9)).unwrap();
+        let both = stack(frame, &[spike], Some(0.9)).unwrap();
         assert_eq!(both.dims(), [1, 1, 2, 5]);
         assert_eq!(both.samples(), [0.1, 0.2, 0.3, 0.7, 0.9, 0.4, 0.5, 0.6, 0.8, 0.9]);
     }

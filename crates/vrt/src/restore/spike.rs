@@ -1,163 +1,147 @@
-//! Spike images: one grey picture a frame.
+//! The spike channels of frames: from images, from streams of one a frame, or from one long stream.
 
-use std::path::{Path, PathBuf};
+mod resize;
+mod streams;
 
+use std::path::PathBuf;
+
+use vrt_spike::{CEILING, Method, Stated};
 use vrt_video::{FolderSource, Frame, FrameSource, PictureChannels};
 
 use super::error::{RestoreError, SpikeError};
+use resize::{one_aspect, resized};
+use streams::{LongStream, Streams};
 
-/// A folder of spike images, read along with the frames.
-pub(super) struct SpikeImages {
-    folder: PathBuf,
-    source: FolderSource,
-    images: u64,
+/// Where spike channels come from, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpikeInput {
+    /// A folder of grey images or of streams, one a frame in the order of their names, or one stream
+    /// of all frames.
+    pub path: PathBuf,
+    /// What is known about streams beside their files.
+    pub stated: Stated,
+    /// How a stream becomes one channel. Several channels are means of as many equal parts of a
+    /// frame's stream.
+    pub method: Method,
+    /// What a pixel that always fires is worth; the same for all streams.
+    pub ceiling: f32,
+    /// When frames were taken, in the time of one stream of all of them.
+    pub clock: Option<Clock>,
+}
+
+impl SpikeInput {
+    /// Spikes at `path`, read as published.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            stated: Stated::default(),
+            method: Method::PLAYBACK,
+            ceiling: CEILING,
+            clock: None,
+        }
+    }
+}
+
+/// When frames of video were taken, in frames of a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Clock {
+    /// The first one at `first`, and the others every `step` frames of the stream.
+    Steady {
+        /// Frames of the stream before the first frame of video.
+        first: f64,
+        /// Frames of the stream from one frame of video to the next.
+        step: f64,
+    },
+    /// As a file says: a frame of the stream for every frame of video, one a line.
+    File(PathBuf),
+}
+
+/// Spike channels, read along with the frames.
+pub(super) struct SpikeChannels {
+    path: PathBuf,
+    source: Source,
+    /// Frames that there are channels for; `None` if the clock goes on for ever.
+    given: Option<u64>,
     taken: u64,
     /// Width and height of the frames.
     size: (usize, usize),
 }
 
-impl SpikeImages {
-    /// The images in `folder`, for frames of this width and height.
-    pub(super) fn open(folder: &Path, size: (usize, usize)) -> Result<Self, RestoreError> {
-        if !folder.is_dir() {
-            return Err(SpikeError::NoFolder { path: folder.to_path_buf() }.into());
-        }
-        let source = FolderSource::open(folder, PictureChannels::Grey)?;
-        let info = source.info();
-        let spike = (info.width, info.height);
+enum Source {
+    Images(FolderSource),
+    Streams(Streams),
+    Long(LongStream),
+}
+
+impl SpikeChannels {
+    /// So many channels for frames of this width and height.
+    pub(super) fn open(
+        input: &SpikeInput,
+        channels: usize,
+        size: (usize, usize),
+    ) -> Result<Self, RestoreError> {
+        let path = input.path.clone();
+        let streams = if path.is_dir() { streams::list(&path)? } else { Vec::new() };
+        let (source, spike, given) = if !path.exists() {
+            return Err(SpikeError::Nothing { path }.into());
+        } else if !path.is_dir() {
+            let long = LongStream::open(input, channels)?;
+            (Source::Long(long.0), long.1, long.2)
+        } else if streams.is_empty() {
+            if channels != 1 {
+                return Err(SpikeError::Channels { path, channels }.into());
+            }
+            let source = FolderSource::open(&path, PictureChannels::Grey)?;
+            let (width, height) = (source.info().width, source.info().height);
+            let given = source.info().frames;
+            (Source::Images(source), (width, height), given)
+        } else {
+            let given = streams.len() as u64;
+            let streams = Streams::open(input, streams, channels)?;
+            let size = streams.size();
+            (Source::Streams(streams), size, Some(given))
+        };
         if !one_aspect(spike, size) {
-            let path = folder.to_path_buf();
             return Err(SpikeError::Aspect { path, spike, frame: size }.into());
         }
-        let images = info.frames.unwrap_or(0);
-        Ok(Self { folder: folder.to_path_buf(), source, images, taken: 0, size })
+        Ok(Self { path, source, given, taken: 0, size })
     }
 
-    /// Holds the number of images to the number of frames, where that is known beforehand.
-    pub(super) fn expect(&self, frames: u64) -> Result<(), SpikeError> {
-        let (path, images) = (self.folder.clone(), self.images);
-        match images {
-            images if images < frames => Err(SpikeError::TooFew { path, images }),
-            images if images > frames => Err(SpikeError::TooMany { path, images, frames }),
+    /// Holds the number of pictures to the number of frames, where that is known beforehand.
+    pub(super) fn expect(&self, frames: u64) -> Result<(), RestoreError> {
+        let path = self.path.clone();
+        match (self.given, &self.source) {
+            (Some(given), _) if given < frames => Err(SpikeError::TooFew { path, given }.into()),
+            (Some(given), _) if given > frames => {
+                Err(SpikeError::TooMany { path, given, frames }.into())
+            }
+            (_, Source::Long(stream)) => stream.reaches(frames),
             _ => Ok(()),
         }
     }
 
-    /// The image of the next frame, in the size of the frames.
-    pub(super) fn next(&mut self) -> Result<Frame, RestoreError> {
-        let Some(image) = self.source.next_frame()? else {
-            let (path, images) = (self.folder.clone(), self.taken);
-            return Err(SpikeError::TooFew { path, images }.into());
+    /// The channels of the next frame, in the size of the frames.
+    pub(super) fn next(&mut self) -> Result<Vec<Frame>, RestoreError> {
+        let found = match &mut self.source {
+            Source::Images(source) => source.next_frame()?.map(|image| vec![image.frame]),
+            Source::Streams(streams) => streams.next()?,
+            Source::Long(stream) => stream.next()?,
+        };
+        let Some(pictures) = found else {
+            let (path, given) = (self.path.clone(), self.taken);
+            return Err(SpikeError::TooFew { path, given }.into());
         };
         self.taken += 1;
         let (width, height) = self.size;
-        Ok(resized(image.frame, width, height))
+        Ok(pictures.into_iter().map(|picture| resized(picture, width, height)).collect())
     }
 
-    /// The video is over: so must be the images.
-    pub(super) fn finish(&self) -> Result<(), SpikeError> {
-        self.expect(self.taken)
-    }
-}
-
-/// Whether both have one aspect ratio, to within the rounding of a side to whole pixels.
-fn one_aspect(a: (usize, usize), b: (usize, usize)) -> bool {
-    let [aw, ah, bw, bh] = [a.0, a.1, b.0, b.1].map(|side| side as f64);
-    // A side of the smaller one may be up to a pixel off.
-    (aw * bh - ah * bw).abs() <= aw.max(ah).max(bw).max(bh)
-}
-
-/// The grey picture in another size: bilinear between the centres of its pixels, edges repeated.
-fn resized(picture: Frame, width: usize, height: usize) -> Frame {
-    let (from_width, from_height) = (picture.width(), picture.height());
-    if (from_width, from_height) == (width, height) {
-        return picture;
-    }
-    let columns: Vec<_> = (0..width).map(|x| Between::of(x, width, from_width)).collect();
-    let mut samples = Vec::with_capacity(width * height);
-    for row in (0..height).map(|y| Between::of(y, height, from_height)) {
-        let upper = &picture.samples()[row.first * from_width..][..from_width];
-        let lower = &picture.samples()[row.second * from_width..][..from_width];
-        samples.extend(columns.iter().map(|c| row.mix(c.pick(upper), c.pick(lower))));
-    }
-    Frame::new(width, height, 1, samples)
-}
-
-/// A place between two samples of a line.
-#[derive(Clone, Copy)]
-struct Between {
-    first: usize,
-    second: usize,
-    /// Share of the second.
-    share: f32,
-}
-
-impl Between {
-    /// Where sample `index` of `len` lies on a line of `from` samples over the same length.
-    fn of(index: usize, len: usize, from: usize) -> Self {
-        let place = (index as f64 + 0.5) * from as f64 / len as f64 - 0.5;
-        let place = place.clamp(0.0, (from - 1) as f64);
-        let first = place as usize;
-        Self { first, second: (first + 1).min(from - 1), share: (place - first as f64) as f32 }
-    }
-
-    fn pick(self, line: &[f32]) -> f32 {
-        self.mix(line[self.first], line[self.second])
-    }
-
-    fn mix(self, first: f32, second: f32) -> f32 {
-        first + self.share * (second - first)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ramp(width: usize, height: usize) -> Frame {
-        let at = |i: usize| (i % width) as f32 / width as f32 + (i / width) as f32 / 100.0;
-        Frame::new(width, height, 1, (0..width * height).map(at).collect())
-    }
-
-    #[test]
-    fn a_picture_of_the_right_size_is_left_alone() {
-        assert_eq!(resized(ramp(7, 5), 7, 5), ramp(7, 5));
-    }
-
-    #[test]
-    fn flat_pictures_stay_flat() {
-        for (width, height) in [(1, 1), (3, 9), (20, 10)] {
-            let flat = resized(Frame::filled(10, 5, 1, 0.3), width, height);
-            assert_eq!(flat, Frame::filled(width, height, 1, 0.3));
+    /// The video is over: so must be what belongs to it.
+    pub(super) fn finish(&self) -> Result<(), RestoreError> {
+        match self.source {
+            // A camera may go on when the other one has stopped.
+            Source::Long(_) => Ok(()),
+            _ => self.expect(self.taken),
         }
-    }
-
-    #[test]
-    fn between_two_samples_lie_quarters() {
-        let line = resized(Frame::new(2, 1, 1, vec![0.0, 1.0]), 4, 1);
-        assert_eq!(line.samples(), [0.0, 0.25, 0.75, 1.0]);
-        let line = resized(Frame::new(4, 1, 1, vec![0.0, 1.0, 3.0, 5.0]), 2, 1);
-        assert_eq!(line.samples(), [0.5, 4.0]);
-    }
-
-    #[test]
-    fn rows_and_columns_are_treated_alike() {
-        let turned = |f: &Frame| {
-            let (w, h) = (f.width(), f.height());
-            let at = |i: usize| f.samples()[(i % h) * w + i / h];
-            Frame::new(h, w, 1, (0..w * h).map(at).collect())
-        };
-        let (a, b) = (turned(&resized(ramp(6, 4), 9, 5)), resized(turned(&ramp(6, 4)), 5, 9));
-        let off = a.samples().iter().zip(b.samples()).map(|(a, b)| (a - b).abs());
-        assert!(off.fold(0.0, f32::max) < 1e-6);
-    }
-
-    #[test]
-    fn aspect_ratios_are_one_up_to_rounding() {
-        assert!(one_aspect((640, 360), (1280, 720)));
-        assert!(one_aspect((333, 187), (1000, 562)));
-        assert!(!one_aspect((400, 250), (1280, 720)));
-        assert!(!one_aspect((360, 640), (640, 360)));
-        assert!(!one_aspect((24, 16), (16, 16)));
     }
 }

@@ -1,6 +1,7 @@
 //! Whole runs over small folders, with stand-ins for networks.
 
 mod ends;
+mod spikes;
 mod stand;
 
 use std::path::Path;
@@ -102,6 +103,10 @@ fn third_of_four(clip: &Volume) -> Volume {
     Volume::new([d, h, w, 3], samples).unwrap()
 }
 
+fn spikes(path: &Path) -> Option<SpikeInput> {
+    Some(SpikeInput::new(path))
+}
+
 #[test]
 fn spike_images_are_the_fourth_channel_in_the_size_of_the_frames() {
     let bench = Bench::new(3);
@@ -111,7 +116,7 @@ fn spike_images_are_the_fourth_channel_in_the_size_of_the_frames() {
         bench.write(&format!("spike/{i}.png"), &Frame::filled(WIDTH / 2, HEIGHT / 2, 1, value));
     }
     let model = Stand::new(1, |clip: Volume| Ok(third_of_four(&clip)));
-    let options = RestoreOptions { spike: Some(bench.path("spike")), ..tiles(2, 0) };
+    let options = RestoreOptions { spike: spikes(&bench.path("spike")), ..tiles(2, 0) };
     bench.run(&model, VrtFields::default(), &options).unwrap();
     for i in 0..3 {
         let value = (i as f32 + 1.0) / 5.0;
@@ -124,7 +129,7 @@ fn spike_images_that_do_not_fit_are_errors() {
     let bench = Bench::new(3);
     std::fs::create_dir(bench.path("spike")).unwrap();
     let model = Stand::new(1, |clip: Volume| Ok(third_of_four(&clip)));
-    let options = RestoreOptions { spike: Some(bench.path("spike")), ..tiles(2, 0) };
+    let options = RestoreOptions { spike: spikes(&bench.path("spike")), ..tiles(2, 0) };
     let fields = VrtFields::default;
     let grey = |width, height| Frame::filled(width, height, 1, 0.5);
 
@@ -134,7 +139,7 @@ fn spike_images_that_do_not_fit_are_errors() {
 
     bench.write("spike/0.png", &grey(WIDTH, HEIGHT));
     let error = bench.run(&model, fields(), &options).unwrap_err();
-    let few = matches!(error, RestoreError::Spike(SpikeError::TooFew { images: 1, .. }));
+    let few = matches!(error, RestoreError::Spike(SpikeError::TooFew { given: 1, .. }));
     assert!(few, "{error}");
 
     for i in 1..5 {
@@ -142,15 +147,19 @@ fn spike_images_that_do_not_fit_are_errors() {
     }
     let error = bench.run(&model, fields(), &options).unwrap_err();
     let many =
-        matches!(error, RestoreError::Spike(SpikeError::TooMany { images: 5, frames: 3, .. }));
+        matches!(error, RestoreError::Spike(SpikeError::TooMany { given: 5, frames: 3, .. }));
     assert!(many, "{error}");
 
     let limited = RestoreOptions { frames: Some(2), ..options.clone() };
     assert_eq!(bench.run(&model, fields(), &limited).unwrap().frames(), 2);
 
-    let raw = RestoreOptions { spike: Some(bench.path("stream.dat")), ..options };
-    let error = bench.run(&model, fields(), &raw).unwrap_err();
-    assert!(matches!(error, RestoreError::Spike(SpikeError::NoFolder { .. })), "{error}");
+    let nowhere = RestoreOptions { spike: spikes(&bench.path("stream.dat")), ..options.clone() };
+    let error = bench.run(&model, fields(), &nowhere).unwrap_err();
+    assert!(matches!(error, RestoreError::Spike(SpikeError::Nothing { .. })), "{error}");
+
+    let two = VrtFields { in_channels: 5, ..fields() };
+    let error = bench.run(&model, two, &options).unwrap_err();
+    assert!(matches!(error, RestoreError::Spike(SpikeError::Channels { .. })), "{error}");
 }
 
 #[test]
@@ -161,7 +170,7 @@ fn options_have_to_fit_the_network() {
     let plain = RestoreOptions::default;
     let noisy = || VrtFields { noise_map: true, ..rgb() };
     let sigma = |sigma| RestoreOptions { sigma: Some(sigma), ..plain() };
-    let spike = || RestoreOptions { spike: Some("s".into()), ..plain() };
+    let spike = || RestoreOptions { spike: spikes(Path::new("s")), ..plain() };
     assert!(matches!(check(noisy(), plain()), OptionsError::SigmaMissing));
     assert!(matches!(check(rgb(), sigma(10.0)), OptionsError::SigmaUnused));
     for level in [-1.0, 256.0, f64::NAN] {
@@ -169,8 +178,6 @@ fn options_have_to_fit_the_network() {
     }
     assert!(matches!(check(VrtFields::default(), plain()), OptionsError::SpikeMissing));
     assert!(matches!(check(rgb(), spike()), OptionsError::SpikeUnused));
-    let many = VrtFields { in_channels: 5, ..rgb() };
-    assert!(matches!(check(many, spike()), OptionsError::SpikeChannels(2)));
     let between = || VrtFields { reach: Reach::None, window: [4, 8, 8], ..rgb() };
     let longer = VrtFields { fused_frames: Some(6), ..between() };
     assert!(matches!(check(longer, plain()), OptionsError::Interpolation { frames: 6, .. }));

@@ -92,3 +92,25 @@ fn a_network_that_shapes_do_not_tell_is_taken_from_its_text() {
     weights.set_metadata(CONFIG_KEY, option_file::to_json(&small()).to_string());
     weights.config().expect_err("another network is stated");
 }
+
+#[test]
+fn what_shapes_leave_open_is_as_stated() {
+    let fields = VrtFields {
+        fold: 2,
+        window: [2, 2, 2],
+        reach: Reach::One,
+        deformable_groups: 2,
+        ..small().fields().clone()
+    };
+    for (in_channels, trails, coarse_flow) in [(3, false, true), (3, true, false), (17, true, true)]
+    {
+        let fields = VrtFields { in_channels, trails, coarse_flow, ..fields.clone() };
+        let config = VrtConfig::new(fields).expect("valid");
+        let bytes = file_of(&config, Floats::F16);
+        let mut weights = Checkpoint::from_bytes(Path::new("a"), &bytes).expect("readable");
+        assert_eq!(weights.config().expect("stated"), config);
+        // A network of other tensors is worth nothing.
+        weights.set_metadata(CONFIG_KEY, option_file::to_json(&small()).to_string());
+        assert_ne!(weights.config().expect("recognised"), small());
+    }
+}

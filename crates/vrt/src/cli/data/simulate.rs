@@ -1,13 +1,13 @@
 //! `vrt data simulate`: clips to train on, made of still pictures.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::{Args, ValueEnum};
 use vrt_video::{Part, SimulateError, SimulationOptions, simulate};
 
 use super::tell;
+use crate::cli::values::Size;
 use crate::cli::{Failure, GlobalOptions, output};
 
 /// Clips between two words on how far it is.
@@ -72,25 +72,6 @@ pub(crate) struct Arguments {
     compress_share: f64,
 }
 
-/// `192x192`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Size {
-    width: usize,
-    height: usize,
-}
-
-impl FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let sides = text.split_once(['x', 'X', '×']);
-        let sides = sides.and_then(|(width, height)| {
-            Some(Self { width: width.trim().parse().ok()?, height: height.trim().parse().ok()? })
-        });
-        sides.ok_or_else(|| format!("{text:?} is no size; write width and height as 192x192"))
-    }
-}
-
 /// Names of parts.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum PartName {
@@ -148,20 +129,5 @@ fn options(arguments: &Arguments) -> SimulationOptions {
         noise: arguments.noise,
         compress_share: arguments.compress_share,
         ..SimulationOptions::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_read() {
-        for text in ["192x108", "192X108", "192 × 108"] {
-            assert_eq!(text.parse(), Ok(Size { width: 192, height: 108 }), "{text}");
-        }
-        for text in ["", "192", "x108", "192x", "-1x5", "1x2x3"] {
-            assert!(text.parse::<Size>().unwrap_err().contains("192x192"), "{text}");
-        }
     }
 }

@@ -1,0 +1,94 @@
+//! `--spike`: spikes beside the frames of a video.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use vrt::restore::{Clock, SpikeInput};
+use vrt_spike::{CEILING, Camera, Method, Stated};
+
+use super::{OrderName, camera};
+use crate::cli::values::Size;
+
+/// Flags of commands that take spikes beside frames.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Spikes, for RGB+spike weights")]
+pub(crate) struct SpikeOptions {
+    /// Folder of one stream (.dat, .npy, .npz) or grey image a frame, or one stream of all frames
+    #[arg(long = "spike", value_name = "DIR|FILE")]
+    path: Option<PathBuf>,
+    /// Columns and rows of a stream's frames [default: spike_w and spike_h of config.yaml beside it
+    /// or one folder above]
+    #[arg(long = "spike-size", value_name = "WxH", requires = "path", conflicts_with = "camera")]
+    size: Option<Size>,
+    /// Columns that are stored where these are more than are shown
+    #[arg(long = "spike-stored-width", value_name = "N", requires = "path")]
+    stored_width: Option<usize>,
+    /// A known camera, or a public set, in place of the size
+    #[arg(long = "spike-camera", value_name = "NAME", value_parser = camera, requires = "path")]
+    camera: Option<Camera>,
+    /// Which bit of a byte is its first pixel
+    #[arg(long = "spike-bit-order", value_enum, default_value = "lsb", requires = "path")]
+    bit_order: OrderName,
+    /// Rows are stored from the top down
+    #[arg(long = "spike-upright", requires = "path")]
+    upright: bool,
+    /// How a stream becomes one channel; several are means of its parts
+    #[arg(long = "spike-method", value_enum, default_value = "tfp", requires = "path")]
+    method: ChannelMethod,
+    /// Frames of the stream on each side of a frame's time that tfp looks at
+    #[arg(long = "spike-half-window", value_name = "N", default_value_t = 20, requires = "path")]
+    half_window: u64,
+    /// In one stream of all frames: frames of the stream from one frame of video to the next, such
+    /// as 800 for 20 kHz beside 25 frames a second
+    #[arg(long = "spike-step", value_name = "N", requires = "path", value_parser = above_zero)]
+    step: Option<f64>,
+    /// In one stream of all frames: the frame of the stream at which the first one was taken
+    #[arg(long = "spike-first", value_name = "N", default_value_t = 0.0, requires = "step")]
+    first: f64,
+    /// In one stream of all frames: a file with the frame of the stream of every frame of video,
+    /// one a line
+    #[arg(long = "spike-times", value_name = "FILE", requires = "path", conflicts_with = "step")]
+    times: Option<PathBuf>,
+}
+
+/// Names of [`Method`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ChannelMethod {
+    /// How often a pixel fires around a frame's time
+    Tfp,
+    /// One over the time between two spikes
+    Tfi,
+    /// How often a pixel fires in a frame's stream
+    Mean,
+}
+
+fn above_zero(text: &str) -> Result<f64, String> {
+    let found = text.parse().ok().filter(|value: &f64| value.is_finite() && *value > 0.0);
+    found.ok_or_else(|| format!("{text:?} is no number above 0"))
+}
+
+impl SpikeOptions {
+    /// What was stated, if anything.
+    pub(crate) fn input(&self) -> Option<SpikeInput> {
+        let path = self.path.clone()?;
+        let steady = self.step.map(|step| Clock::Steady { first: self.first, step });
+        Some(SpikeInput {
+            path,
+            stated: Stated {
+                size: self.size.map(|size| (size.width, size.height)),
+                stored_width: self.stored_width,
+                camera: self.camera,
+                config: None,
+                order: self.bit_order.into(),
+                upright: self.upright,
+            },
+            method: match self.method {
+                ChannelMethod::Tfp => Method::Playback { half_window: self.half_window },
+                ChannelMethod::Tfi => Method::Interval,
+                ChannelMethod::Mean => Method::Mean,
+            },
+            ceiling: CEILING,
+            clock: self.times.clone().map(Clock::File).or(steady),
+        })
+    }
+}

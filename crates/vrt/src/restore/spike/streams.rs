@@ -1,0 +1,189 @@
+//! Streams of spikes as channels of frames.
+
+use std::path::{Path, PathBuf};
+
+use vrt_spike::{Intensity, SpikeStream};
+use vrt_video::Frame;
+
+use super::super::error::{RestoreError, SpikeError};
+use super::{Clock, SpikeInput};
+
+/// Endings of streams.
+const ENDINGS: [&str; 3] = ["dat", "npy", "npz"];
+
+/// Longest file of times.
+const MAX_TIMES: u64 = 1 << 26;
+
+/// The streams in a folder, in the natural order of their names.
+pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>, RestoreError> {
+    Ok(vrt_video::list_files(folder, &ENDINGS)?)
+}
+
+/// One stream a frame.
+pub(super) struct Streams {
+    input: SpikeInput,
+    channels: usize,
+    paths: std::vec::IntoIter<PathBuf>,
+    size: (usize, usize),
+}
+
+impl Streams {
+    /// Opens every stream once, so that one that is broken, short or misnumbered at the end does not
+    /// cost the work before it.
+    pub(super) fn open(
+        input: &SpikeInput,
+        paths: Vec<PathBuf>,
+        channels: usize,
+    ) -> Result<Self, RestoreError> {
+        let mut first: Option<(usize, usize, u64)> = None;
+        for path in &paths {
+            let stream = SpikeStream::find(path, &input.stated)?;
+            let g = stream.geometry();
+            let found = (g.width(), g.height(), stream.frames());
+            let expected = *first.get_or_insert(found);
+            if found != expected {
+                let (path, first) = (path.clone(), paths[0].clone());
+                return Err(SpikeError::Differs { path, found, first, expected }.into());
+            }
+        }
+        misnumbered(&paths)?;
+        let (width, height, frames) = first.unwrap_or_default();
+        if channels as u64 > frames {
+            let path = input.path.clone();
+            return Err(SpikeError::Channels { path, channels }.into());
+        }
+        let size = (width, height);
+        Ok(Self { input: input.clone(), channels, paths: paths.into_iter(), size })
+    }
+
+    pub(super) fn size(&self) -> (usize, usize) {
+        self.size
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<Vec<Frame>>, RestoreError> {
+        let Some(path) = self.paths.next() else { return Ok(None) };
+        let SpikeInput { stated, method, ceiling, .. } = &self.input;
+        let mut stream = SpikeStream::find(&path, stated)?;
+        let pictures = match self.channels {
+            1 => vec![stream.intensity(*method, stream.frames() / 2, *ceiling)?],
+            bins => stream.bins(bins, *ceiling)?,
+        };
+        Ok(Some(pictures.into_iter().map(frame).collect()))
+    }
+}
+
+/// Numbers at the ends of names go up by one step throughout.
+fn misnumbered(paths: &[PathBuf]) -> Result<(), SpikeError> {
+    let number = |path: &PathBuf| {
+        let stem = path.file_stem()?.to_str()?;
+        stem[stem.trim_end_matches(|c: char| c.is_ascii_digit()).len()..].parse::<u64>().ok()
+    };
+    let numbers: Option<Vec<u64>> = paths.iter().map(number).collect();
+    let Some(numbers) = numbers else { return Ok(()) };
+    let steps = numbers.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]));
+    let usual = steps.clone().next().unwrap_or(1);
+    match steps.clone().position(|step| step != usual) {
+        None => Ok(()),
+        Some(at) => {
+            let (before, path) = (paths[at].clone(), paths[at + 1].clone());
+            Err(SpikeError::Number { before, path, step: usual })
+        }
+    }
+}
+
+/// One stream of all frames.
+pub(super) struct LongStream {
+    stream: SpikeStream,
+    input: SpikeInput,
+    times: Times,
+    taken: u64,
+}
+
+enum Times {
+    Steady { first: f64, step: f64 },
+    Listed(Vec<f64>),
+}
+
+impl Times {
+    /// The frame of the stream at which a frame of video was taken, in the middle of its exposure.
+    fn of(&self, frame: u64) -> Option<f64> {
+        match self {
+            Self::Steady { first, step } => Some(first + step * frame as f64),
+            Self::Listed(times) => times.get(usize::try_from(frame).ok()?).copied(),
+        }
+    }
+}
+
+impl LongStream {
+    /// With its width and height, and frames that there are times for.
+    pub(super) fn open(
+        input: &SpikeInput,
+        channels: usize,
+    ) -> Result<(Self, (usize, usize), Option<u64>), RestoreError> {
+        let path = &input.path;
+        let times = match &input.clock {
+            None => return Err(SpikeError::NoClock { path: path.clone() }.into()),
+            Some(Clock::Steady { first, step }) => Times::Steady { first: *first, step: *step },
+            Some(Clock::File(path)) => Times::Listed(listed(path)?),
+        };
+        if channels != 1 {
+            return Err(SpikeError::Channels { path: path.clone(), channels }.into());
+        }
+        let stream = SpikeStream::find(path, &input.stated)?;
+        let g = stream.geometry();
+        let given = match &times {
+            Times::Steady { .. } => None,
+            Times::Listed(times) => Some(times.len() as u64),
+        };
+        let long = Self { stream, input: input.clone(), times, taken: 0 };
+        if let Times::Listed(times) = &long.times {
+            long.reaches(times.len() as u64)?;
+        }
+        Ok((long, (g.width(), g.height()), given))
+    }
+
+    /// Whether the stream goes on until the last of so many frames.
+    pub(super) fn reaches(&self, frames: u64) -> Result<(), RestoreError> {
+        (0..frames).try_for_each(|frame| self.at(frame).map(drop))
+    }
+
+    /// The frame of the stream that belongs to a frame of video.
+    fn at(&self, frame: u64) -> Result<Option<u64>, RestoreError> {
+        let Some(time) = self.times.of(frame) else { return Ok(None) };
+        let frames = self.stream.frames();
+        if !(time >= 0.0 && time < frames as f64) {
+            let path = self.input.path.clone();
+            return Err(SpikeError::Outside { path, frame, time, frames }.into());
+        }
+        Ok(Some(time as u64))
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<Vec<Frame>>, RestoreError> {
+        let Some(at) = self.at(self.taken)? else { return Ok(None) };
+        self.taken += 1;
+        let SpikeInput { method, ceiling, .. } = self.input;
+        Ok(Some(vec![frame(self.stream.intensity(method, at, ceiling)?)]))
+    }
+}
+
+/// The times in a file.
+fn listed(path: &Path) -> Result<Vec<f64>, SpikeError> {
+    let bad = |line, text: String| SpikeError::Times { path: path.to_path_buf(), line, text };
+    let io = |source| SpikeError::ReadTimes { path: path.to_path_buf(), source };
+    let len = std::fs::metadata(path).map_err(io)?.len();
+    if len > MAX_TIMES {
+        return Err(bad(0, format!("{len} bytes are too many for it")));
+    }
+    let text = std::fs::read_to_string(path).map_err(io)?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let times = lines.map(|(at, line)| {
+        let time = line.trim().parse().ok().filter(|time: &f64| time.is_finite());
+        time.ok_or_else(|| bad(at + 1, format!("{:?} is no number", line.trim())))
+    });
+    times.collect()
+}
+
+fn frame(picture: Intensity) -> Frame {
+    let (width, height) = (picture.width(), picture.height());
+    Frame::new(width, height, 1, picture.into_values())
+}

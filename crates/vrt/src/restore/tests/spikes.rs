@@ -1,0 +1,154 @@
+//! Streams of spikes as channels.
+
+use std::path::PathBuf;
+
+use vrt_spike::{CEILING, Geometry, Method, Packed, Stated};
+
+use super::*;
+
+/// Frames of a frame's stream.
+const STREAM: usize = 8;
+
+fn geometry() -> Geometry {
+    Geometry::new(WIDTH, HEIGHT).expect("a geometry")
+}
+
+/// A stream of frames in which every pixel fires in every `every`th one.
+fn stream(frames: usize, every: usize) -> Packed {
+    let g = geometry();
+    let values: Vec<u8> =
+        (0..frames * g.pixels()).map(|i| u8::from(i / g.pixels() % every == 0)).collect();
+    Packed::of_values(g, &values)
+}
+
+fn input(path: PathBuf) -> SpikeInput {
+    let stated = Stated { size: Some((WIDTH, HEIGHT)), ..Stated::default() };
+    SpikeInput { stated, ..SpikeInput::new(path) }
+}
+
+/// A bench of so many frames with a stream for each, fired in every 4th, 8th, … frame.
+fn with_streams(frames: usize) -> (Bench, RestoreOptions) {
+    let bench = Bench::new(frames);
+    std::fs::create_dir(bench.path("spike")).unwrap();
+    for i in 0..frames {
+        let packed = stream(STREAM, 4 + 4 * (i % 2));
+        std::fs::write(bench.path(&format!("spike/{i:06}.dat")), packed.bytes()).unwrap();
+    }
+    let spike = SpikeInput { method: Method::Mean, ..input(bench.path("spike")) };
+    let options = RestoreOptions { spike: Some(spike), ..tiles(2, 0) };
+    (bench, options)
+}
+
+/// The value that a channel of every frame has.
+fn channel(at: usize, bench: &Bench, fields: VrtFields, options: &RestoreOptions) -> Vec<f32> {
+    let model = Stand::new(1, move |clip: Volume| {
+        let [d, h, w, c] = clip.dims();
+        let found = clip.samples().chunks(c).flat_map(|pixel| [pixel[at]; 3]).collect();
+        Ok(Volume::new([d, h, w, 3], found).unwrap())
+    });
+    let options = RestoreOptions { overwrite: true, ..options.clone() };
+    let frames = bench.run(&model, fields, &options).unwrap().frames() as usize;
+    (0..frames).map(|i| bench.read(&format!("out/f{i}.png")).samples()[0]).collect()
+}
+
+fn near(found: &[f32], expected: &[f32]) {
+    let fine = found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4);
+    assert!(found.len() == expected.len() && fine, "{found:?}, expected {expected:?}");
+}
+
+fn refused(bench: &Bench, options: &RestoreOptions) -> SpikeError {
+    let model = Stand::new(1, |clip: Volume| Ok(third_of_four(&clip)));
+    let error = bench.run(&model, VrtFields::default(), options).unwrap_err();
+    assert!(model.clips.lock().unwrap().is_empty(), "work was done before: {error}");
+    match error {
+        RestoreError::Spike(error) => error,
+        error => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_stream_a_frame_is_a_channel() {
+    let (bench, options) = with_streams(3);
+    let found = channel(3, &bench, VrtFields::default(), &options);
+    near(&found, &[0.25, 0.125, 0.25].map(|rate| rate * CEILING));
+}
+
+#[test]
+fn several_channels_are_parts_of_a_stream() {
+    let (bench, options) = with_streams(2);
+    // Four parts of two frames each; frames 0 and 4 fire in the first stream, 0 in the second.
+    let fields = VrtFields { in_channels: 7, ..VrtFields::default() };
+    for (part, expected) in [[1.0, 1.0], [0.0, 0.0], [1.0, 0.0], [0.0, 0.0]].iter().enumerate() {
+        near(&channel(3 + part, &bench, fields.clone(), &options), expected);
+    }
+}
+
+#[test]
+fn frames_are_found_in_one_stream_by_their_times() {
+    let bench = Bench::new(3);
+    // All pixels fire from frame 20 on.
+    let g = geometry();
+    let values: Vec<u8> = (0..40 * g.pixels()).map(|i| u8::from(i / g.pixels() >= 20)).collect();
+    std::fs::write(bench.path("long.dat"), Packed::of_values(g, &values).bytes()).unwrap();
+    std::fs::write(bench.path("times.txt"), "30\n2.9\n\n 25 \n").unwrap();
+    let options = |clock| {
+        let method = Method::Playback { half_window: 1 };
+        let spike = SpikeInput { method, clock, ..input(bench.path("long.dat")) };
+        RestoreOptions { spike: Some(spike), ..tiles(2, 0) }
+    };
+    let fields = VrtFields::default;
+    let steady = options(Some(Clock::Steady { first: 5.0, step: 14.5 }));
+    // Frames 5, 19 and 34; of 18 to 20, one fires.
+    near(&channel(3, &bench, fields(), &steady), &[0.0, 2.0 / 3.0, 1.0]);
+    let listed = options(Some(Clock::File(bench.path("times.txt"))));
+    near(&channel(3, &bench, fields(), &listed), &[1.0, 0.0, 1.0]);
+
+    let error = refused(&bench, &options(Some(Clock::Steady { first: 5.0, step: 20.0 })));
+    assert!(matches!(error, SpikeError::Outside { frame: 2, frames: 40, .. }), "{error}");
+    assert!(matches!(refused(&bench, &options(None)), SpikeError::NoClock { .. }));
+    for (text, message) in [
+        ("1\n2\n", "has those of 2"),
+        ("1\n2\n3\n4\n", "spikes of 4 frames"),
+        ("1\n2\n40\n", "at frame 40"),
+        ("1\nsoon\n3\n", "line 2: \"soon\""),
+    ] {
+        std::fs::write(bench.path("times.txt"), text).unwrap();
+        let error = refused(&bench, &options(Some(Clock::File(bench.path("times.txt")))));
+        assert!(error.to_string().contains(message), "{message} is not in: {error}");
+    }
+}
+
+#[test]
+fn streams_that_are_missing_short_extra_or_misnumbered_are_refused_before_any_work() {
+    let (bench, options) = with_streams(4);
+    let path = |i: usize| bench.path(&format!("spike/{i:06}.dat"));
+    let write = |i: usize, frames| std::fs::write(path(i), stream(frames, 4).bytes()).unwrap();
+
+    write(4, STREAM);
+    let error = refused(&bench, &options);
+    assert!(matches!(error, SpikeError::TooMany { given: 5, frames: 4, .. }), "{error}");
+
+    std::fs::remove_file(path(4)).unwrap();
+    std::fs::remove_file(path(3)).unwrap();
+    let error = refused(&bench, &options);
+    assert!(matches!(error, SpikeError::TooFew { given: 3, .. }), "{error}");
+
+    write(4, STREAM);
+    let error = refused(&bench, &options);
+    let number = matches!(&error, SpikeError::Number { step: 1, path: at, .. } if *at == path(4));
+    assert!(number, "{error}");
+
+    std::fs::remove_file(path(4)).unwrap();
+    write(3, STREAM - 1);
+    let error = refused(&bench, &options);
+    let short = matches!(&error, SpikeError::Differs { path: at, .. } if *at == path(3));
+    assert!(short, "{error}");
+
+    // Half a frame less is no stream of this size at all.
+    let bytes = stream(STREAM, 4).bytes().to_vec();
+    std::fs::write(path(3), &bytes[..bytes.len() - 3]).unwrap();
+    let model = Stand::new(1, |clip: Volume| Ok(third_of_four(&clip)));
+    let error = bench.run(&model, VrtFields::default(), &options).unwrap_err();
+    assert!(error.to_string().contains("no whole number of frames"), "{error}");
+    assert!(model.clips.lock().unwrap().is_empty());
+}
