@@ -16,6 +16,7 @@ mod open;
 mod picture;
 mod prepare;
 mod probe;
+mod resize;
 mod scene;
 mod simulate;
 mod sink;
@@ -46,6 +47,7 @@ pub use prepare::{
     Form, Plan, PlannedClip, PlannedTree, PrepareError, PreparedTree, PublishedLayout,
 };
 pub use probe::{OtherStream, Probe, VideoStream, probe};
+pub use resize::{one_aspect, resize_grey};
 pub use scene::SceneDetector;
 pub use simulate::{
     ClipRecord, LayerRecord, Part, SensorNoise, SimulateError, SimulatedSet, SimulationOptions,
@@ -64,7 +66,7 @@ pub use stream::{
     ColorDescription, FrameRate, Matrix, Primaries, Range, Ratio, StreamInfo, TimedFrame, Transfer,
 };
 pub use training::{
-    Backend, CheckReport, ClipEntry, ClipList, DataError, FrameRoot, FrameTree, HeldOut,
-    HeldOutClips, Sample, SetKind, TrainingSet, TrainingSetOptions, check_folders, check_set,
-    held_out_clips,
+    Agreement, Backend, CheckReport, ClipEntry, ClipList, DataError, FrameRoot, FrameTree, HeldOut,
+    HeldOutClips, Sample, SetKind, SpikeTree, TrainingSet, TrainingSetOptions, check_folders,
+    check_set, held_out_clips,
 };

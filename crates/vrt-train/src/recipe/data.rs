@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use vrt_model::VrtConfig;
-use vrt_video::{Backend, FrameRoot, HeldOut, SetKind, TrainingSetOptions};
+use vrt_spike::{BitOrder, CEILING, Method, Stated};
+use vrt_video::{Backend, FrameRoot, HeldOut, SetKind, SpikeTree, TrainingSetOptions};
 
 pub(super) use test::check_test;
 pub use test::{Beyond, TestKind, TestSet};
@@ -47,6 +48,10 @@ impl TrainingData {
                 let list = "there is no such list of clips: correct the path; `vrt data prepare` \
                             writes one";
                 wanted.push(("datasets.train.meta_info_file", &videos.meta_info, list));
+                if let Some(spikes) = &videos.spikes {
+                    let what = "there is no such folder: correct the path of the streams";
+                    wanted.push(("datasets.train.dataroot_spike", &spikes.root, what));
+                }
             }
         }
     }
@@ -63,8 +68,8 @@ pub(super) fn read(
         datasets.problem("train", "is missing: write where the training clips are");
     }
     let findings = datasets.finish();
-    let scale = network.map_or(1, VrtConfig::upscale);
-    let data = train.and_then(|keys| train_section(keys, scale, findings));
+    let sizes = network.map_or([1, 0], |network| [network.upscale(), network.spike_channels()]);
+    let data = train.and_then(|keys| train_section(keys, sizes, findings));
     let test = test.and_then(|keys| test::read(keys, network, findings));
     (data, test)
 }
@@ -86,7 +91,12 @@ const KINDS: [(&str, KindName); 5] = [
     ("FixedBatch", KindName::Fixed),
 ];
 
-fn train_section(keys: Map<String, Value>, scale: usize, findings: &mut Findings) -> Option<Data> {
+/// `[scale, channels]` are the enlargement and the spike channels of the network.
+fn train_section(
+    keys: Map<String, Value>,
+    network: [usize; 2],
+    findings: &mut Findings,
+) -> Option<Data> {
     let mut s = Section::new("datasets.train", keys, findings);
     s.unused("name", "sets are told apart by their section");
     s.unused("test_mode", "the section says what a set is for");
@@ -96,14 +106,14 @@ fn train_section(keys: Map<String, Value>, scale: usize, findings: &mut Findings
     let kind = s.choice("dataset_type", &KINDS, None);
     let source = kind.map(|kind| match kind {
         KindName::Fixed => TrainingData::Fixed { path: fixed(&mut s) },
-        kind => TrainingData::Videos(Box::new(videos(&mut s, kind, scale))),
+        kind => TrainingData::Videos(Box::new(videos(&mut s, kind, network))),
     });
     s.finish();
     Some(Data { source: source?, shuffle, workers, batch })
 }
 
 /// Keys of video sets, which a fixed batch does not look at.
-const VIDEO_KEYS: [&str; 19] = [
+const VIDEO_KEYS: [&str; 27] = [
     "dataroot_gt",
     "dataroot_lq",
     "io_backend",
@@ -123,6 +133,14 @@ const VIDEO_KEYS: [&str; 19] = [
     "temporal_scale",
     "sigma_min",
     "sigma_max",
+    "dataroot_spike",
+    "spike_w",
+    "spike_h",
+    "spike_method",
+    "spike_half_window",
+    "spike_bit_order",
+    "spike_upright",
+    "spike_ext",
 ];
 
 fn fixed(s: &mut Section<'_>) -> PathBuf {
@@ -145,7 +163,11 @@ fn idle(s: &mut Section<'_>, kind: KindName) {
     }
 }
 
-fn videos(s: &mut Section<'_>, kind: KindName, scale: usize) -> TrainingSetOptions {
+fn videos(
+    s: &mut Section<'_>,
+    kind: KindName,
+    [scale, channels]: [usize; 2],
+) -> TrainingSetOptions {
     idle(s, kind);
     let backend = storage(s).unwrap_or(Backend::Disk);
     let mut root = |key| FrameRoot { path: s.needed(key, PathBuf::new()), backend };
@@ -161,6 +183,7 @@ fn videos(s: &mut Section<'_>, kind: KindName, scale: usize) -> TrainingSetOptio
         s.problem("pad_sequence", what);
     }
     let (digits, extension) = files(s);
+    let spikes = spikes(s, channels);
     TrainingSetOptions {
         kind: match kind {
             KindName::Vimeo => SetKind::Vimeo,
@@ -170,6 +193,7 @@ fn videos(s: &mut Section<'_>, kind: KindName, scale: usize) -> TrainingSetOptio
         },
         sharp,
         degraded,
+        spikes,
         meta_info: s.needed("meta_info_file", PathBuf::new()),
         digits,
         extension,
@@ -186,6 +210,74 @@ fn videos(s: &mut Section<'_>, kind: KindName, scale: usize) -> TrainingSetOptio
         color_jitter: s.or("color_jitter", false) && kind == KindName::Interpolation,
         temporal_scale: s.count("temporal_scale", Some(1)),
     }
+}
+
+const METHODS: [(&str, MethodName); 3] =
+    [("tfp", MethodName::Playback), ("tfi", MethodName::Interval), ("mean", MethodName::Mean)];
+
+#[derive(Clone, Copy, PartialEq)]
+enum MethodName {
+    Playback,
+    Interval,
+    Mean,
+}
+
+const ORDERS: [(&str, BitOrder); 2] = [("lsb", BitOrder::LeastFirst), ("msb", BitOrder::MostFirst)];
+
+/// `dataroot_spike` and what belongs to it.
+fn spikes(s: &mut Section<'_>, channels: usize) -> Option<SpikeTree> {
+    let root: Option<PathBuf> = s.optional("dataroot_spike");
+    let Some(root) = root else {
+        for key in VIDEO_KEYS.into_iter().filter(|key| key.starts_with("spike_")) {
+            s.unused(key, "there are no spikes without dataroot_spike");
+        }
+        return None;
+    };
+    let [width, height]: [Option<usize>; 2] = ["spike_w", "spike_h"].map(|key| s.optional(key));
+    if width.is_some() != height.is_some() {
+        s.problem("spike_w", "goes with spike_h: write both, or a config.yaml beside the streams");
+    }
+    let method = s.choice("spike_method", &METHODS, Some(MethodName::Playback));
+    let half_window = s.or("spike_half_window", 20_usize) as u64;
+    let order = s.choice("spike_bit_order", &ORDERS, Some(BitOrder::LeastFirst));
+    Some(SpikeTree {
+        root,
+        stated: Stated {
+            size: width.zip(height),
+            order: order.unwrap_or_default(),
+            upright: s.or("spike_upright", false),
+            ..Stated::default()
+        },
+        method: match method.unwrap_or(MethodName::Playback) {
+            MethodName::Playback => Method::Playback { half_window },
+            MethodName::Interval => Method::Interval,
+            MethodName::Mean => Method::Mean,
+        },
+        channels,
+        ceiling: CEILING,
+        extension: s.or("spike_ext", "dat".to_owned()).trim_start_matches('.').to_owned(),
+    })
+}
+
+/// The keys that [`spikes`] takes.
+fn spikes_to_json(spikes: &SpikeTree, section: &mut Value) {
+    let (method, half_window) = match spikes.method {
+        Method::Playback { half_window } => (MethodName::Playback, half_window),
+        Method::Interval => (MethodName::Interval, 20),
+        Method::Mean => (MethodName::Mean, 20),
+    };
+    section["dataroot_spike"] = json!(spikes.root);
+    if let Some((width, height)) = spikes.stated.size {
+        section["spike_w"] = width.into();
+        section["spike_h"] = height.into();
+    }
+    let name = METHODS.iter().find(|(_, known)| *known == method).map(|(name, _)| *name);
+    section["spike_method"] = json!(name);
+    section["spike_half_window"] = half_window.into();
+    let order = ORDERS.iter().find(|(_, known)| *known == spikes.stated.order);
+    section["spike_bit_order"] = json!(order.map(|(name, _)| *name));
+    section["spike_upright"] = spikes.stated.upright.into();
+    section["spike_ext"] = spikes.extension.clone().into();
 }
 
 /// `sigma_min` and `sigma_max`, in steps of 255.
@@ -287,12 +379,25 @@ fn check_kind(videos: &TrainingSetOptions, network: &VrtConfig, findings: &mut F
         };
         findings.problem(key, what);
     }
-    if network.spike_channels() > 0 {
-        let what = format!(
-            "has RGB frames, but the network takes {} channels: train it from a FixedBatch",
-            network.in_channels()
-        );
-        findings.problem(key, what);
+    match (network.spike_channels(), &videos.spikes) {
+        (0, Some(_)) => {
+            let what = "is stated, but the network takes RGB alone: set netG.in_chans to 4, or \
+                        remove it";
+            findings.problem("datasets.train.dataroot_spike", what);
+        }
+        (1.., None) => {
+            let what = format!(
+                "has RGB frames, but the network takes {} channels: write in dataroot_spike where \
+                 the streams of the frames are, or train it from a FixedBatch",
+                network.in_channels()
+            );
+            findings.problem(key, what);
+        }
+        (1.., Some(_)) if videos.kind != SetKind::Recurrent => {
+            let what = "has no spikes beside its frames: take VideoRecurrentTrainDataset";
+            findings.problem(key, what);
+        }
+        _ => {}
     }
 }
 
@@ -372,6 +477,9 @@ fn videos_to_json(videos: &TrainingSetOptions) -> Value {
     });
     if videos.kind == SetKind::Interpolation {
         section["color_jitter"] = videos.color_jitter.into();
+    }
+    if let Some(spikes) = &videos.spikes {
+        spikes_to_json(spikes, &mut section);
     }
     if let SetKind::Denoising { sigma: [least, greatest] } = videos.kind {
         section["sigma_min"] = least.into();

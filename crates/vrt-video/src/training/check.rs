@@ -9,14 +9,14 @@ use serde::Serialize;
 
 use super::options::VIMEO_FRAMES;
 use super::store::Store;
-use super::{ClipEntry, ClipList, DataError, SetKind, TrainingSetOptions};
+use super::{Agreement, ClipEntry, ClipList, DataError, SetKind, TrainingSetOptions};
 use crate::{Pairing, PictureChannels, VideoError, pair_clips, read_picture};
 
 /// Problems of a set that are kept; the others are counted.
 const PROBLEMS_KEPT: usize = 100;
 
 /// What was found out about a set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CheckReport {
     /// Clips that were looked at.
     pub clips: usize,
@@ -26,6 +26,8 @@ pub struct CheckReport {
     pub faults: usize,
     /// The first of these, in words with file and frame.
     pub problems: Vec<String>,
+    /// How well spikes show what their frames do, clip by clip; empty where there are none.
+    pub agreements: Vec<Agreement>,
 }
 
 impl CheckReport {
@@ -36,7 +38,9 @@ impl CheckReport {
 }
 
 /// Looks at every pair of frames of the list in `options`: both are there, can be decoded, and the
-/// sharp one has the size of its clip's first and `scale` times that of the other.
+/// sharp one has the size of its clip's first and `scale` times that of the other. Where there are
+/// spikes beside them, the streams are there, and those of every clip's middle frame show what it
+/// does.
 ///
 /// Clips that are held out are looked at as well. `on_clip` hears how many clips are done, from any
 /// thread.
@@ -58,18 +62,41 @@ pub fn check_set(
     };
     let faults = Faults::default();
     let (pairs, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    list.clips().par_iter().for_each(|clip| {
+    let agreements = list.clips().par_iter().filter_map(|clip| {
         let keys = keys_of(options, clip);
+        let middle = keys.get(keys.len() / 2).cloned();
         pairs.fetch_add(keys.len(), Ordering::Relaxed);
         let mut size = None;
         for key in keys {
             if let Err(error) = check_pair(&sharp, degraded.as_ref(), &key, options, &mut size) {
                 faults.add(error.to_string());
             }
+            let stream = options.spikes.as_ref().map(|spikes| spikes.open(&key));
+            if let Some(Err(error)) = stream {
+                faults.add(error.to_string());
+            }
         }
+        let agreement = middle.and_then(|key| agreement(&sharp, degraded.as_ref(), &key, options));
         on_clip(done.fetch_add(1, Ordering::Relaxed) + 1);
+        let agreement = agreement?.map_err(|error| faults.add(error.to_string())).ok()?;
+        agreement.problem.iter().for_each(|problem| faults.add(problem.clone()));
+        Some(agreement)
     });
-    Ok(faults.report(list.clips().len(), pairs.into_inner()))
+    let agreements = agreements.collect();
+    Ok(CheckReport { agreements, ..faults.report(list.clips().len(), pairs.into_inner()) })
+}
+
+/// How well the spikes of a frame show what it does: beside the sharp one, where both have one size.
+fn agreement(
+    sharp: &Store,
+    degraded: Option<&Store>,
+    key: &str,
+    options: &TrainingSetOptions,
+) -> Option<Result<Agreement, DataError>> {
+    let spikes = options.spikes.as_ref()?;
+    let store = if options.scale == 1 { sharp } else { degraded? };
+    let frame = store.fetch(key).and_then(|frame| frame.whole());
+    Some(frame.and_then(|frame| Agreement::of(spikes, key, &frame)))
 }
 
 /// All keys of a clip.
@@ -174,6 +201,6 @@ impl Faults {
     fn report(self, clips: usize, pairs: usize) -> CheckReport {
         let (faults, mut problems) = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         problems.sort();
-        CheckReport { clips, pairs, faults, problems }
+        CheckReport { clips, pairs, faults, problems, agreements: Vec::new() }
     }
 }

@@ -125,6 +125,24 @@ pub enum DataError {
         /// The key.
         key: String,
     },
+    /// A stream of spikes has another shape than its frame.
+    #[error(
+        "the spikes {frame} of {root:?} are {}×{}, the frame {}×{}: both need one aspect ratio; \
+         state spike_w and spike_h, or crop one of them", got.0, got.1, expected.0, expected.1
+    )]
+    SpikeShape {
+        /// The folder.
+        root: PathBuf,
+        /// The stream in it.
+        frame: String,
+        /// Its width and height.
+        got: (usize, usize),
+        /// Those of the frame.
+        expected: (usize, usize),
+    },
+    /// A stream of spikes cannot be read.
+    #[error(transparent)]
+    Spikes(#[from] vrt_spike::SpikeError),
     /// Folders of frames that are read whole.
     #[error(transparent)]
     Frames(#[from] crate::VideoError),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{DataError, HeldOut};
+use super::{DataError, HeldOut, SpikeTree};
 
 /// Frames of a Vimeo-90K sequence, `im1` … `im7`.
 pub(super) const VIMEO_FRAMES: usize = 7;
@@ -64,6 +64,8 @@ pub struct TrainingSetOptions {
     pub sharp: FrameRoot,
     /// Frames as the network gets them (`dataroot_lq`). Not read for denoising.
     pub degraded: FrameRoot,
+    /// Spikes beside degraded frames.
+    pub spikes: Option<SpikeTree>,
     /// The clip list (`meta_info_file`).
     pub meta_info: PathBuf,
     /// Digits of frame names where the list does not show them (`filename_tmpl`, 8 for `08d`).
@@ -124,6 +126,7 @@ impl TrainingSetOptions {
     pub(super) fn check(&self) -> Result<(), DataError> {
         self.check_sizes()?;
         self.check_frames()?;
+        self.check_spikes()?;
         if let SetKind::Denoising { sigma: [least, greatest] } = self.kind {
             let fine = least >= 0.0 && greatest >= least && greatest.is_finite();
             require(fine, "sigma_min and sigma_max", &format!("{least} and {greatest}"), || {
@@ -131,6 +134,17 @@ impl TrainingSetOptions {
             })?;
         }
         Ok(())
+    }
+
+    fn check_spikes(&self) -> Result<(), DataError> {
+        let Some(spikes) = &self.spikes else { return Ok(()) };
+        let path = spikes.root.display().to_string();
+        require(self.kind == SetKind::Recurrent, "dataroot_spike", &path, || {
+            "only recurrent sets have spikes beside their frames; leave it out".to_owned()
+        })?;
+        require(spikes.channels > 0, "in_chans", &3, || {
+            "the network takes no spikes; leave dataroot_spike out".to_owned()
+        })
     }
 
     fn check_sizes(&self) -> Result<(), DataError> {

@@ -21,7 +21,8 @@ pub struct Sample {
     /// Where it comes from: `clip/frame`, the first frame in time before any reversal; the sequence
     /// in Vimeo sets.
     pub key: String,
-    /// What the network gets: frames of `crop/scale` rows and columns, R, G, B (and a noise level).
+    /// What the network gets: frames of `crop/scale` rows and columns, R, G, B (and spikes, or a noise
+    /// level).
     pub degraded: Vec<Frame>,
     /// What it should make: frames of `crop` rows and columns, R, G, B.
     pub sharp: Vec<Frame>,
@@ -159,11 +160,24 @@ impl TrainingSet {
                 let head = store.fetch(&window.degraded[0])?;
                 check_scale(&head.size()?, &size, scale)
                     .map_err(|expected| first.wrong_size(size, expected))?;
-                cut(store, &window.degraded, small, region)?
+                let frames = cut(store, &window.degraded, small, region)?;
+                self.with_spikes(frames, window, (small, region))?
             }
             None => Vec::new(),
         };
         Ok((degraded, cut(&self.sharp, &window.sharp, size, scaled(region, scale))?))
+    }
+
+    /// Frames with their spike channels behind them, where the set has spikes.
+    fn with_spikes(
+        &self,
+        frames: Vec<Frame>,
+        window: &Window,
+        part: ((usize, usize), Region),
+    ) -> Result<Vec<Frame>, DataError> {
+        let Some(spikes) = &self.options.spikes else { return Ok(frames) };
+        let pairs = frames.into_iter().zip(&window.degraded);
+        pairs.map(|(frame, key)| spikes.behind(frame, key, part, window.backwards)).collect()
     }
 
     /// Lets the first pair of the set speak for all others, before training begins.

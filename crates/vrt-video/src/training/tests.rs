@@ -5,6 +5,7 @@ mod bad;
 mod check;
 mod draws;
 mod lmdb;
+mod spikes;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -79,6 +80,7 @@ fn options(root: &Path, kind: SetKind) -> TrainingSetOptions {
         kind,
         sharp: tree("sharp"),
         degraded: tree("degraded"),
+        spikes: None,
         meta_info: root.join("list.txt"),
         digits: 8,
         extension: "png".to_owned(),

@@ -13,6 +13,8 @@ pub(super) struct Window {
     pub(super) degraded: Vec<String>,
     /// Of frames that it should make.
     pub(super) sharp: Vec<String>,
+    /// Whether time runs backwards.
+    pub(super) backwards: bool,
 }
 
 /// Draws the window that begins at frame `at` of `clip`, or before it where the clip ends.
@@ -27,7 +29,8 @@ pub(super) fn draw(
     } else {
         recurrent_frames(options, clip, at, random)
     };
-    if options.random_reverse && random.random_bool(0.5) {
+    let backwards = options.random_reverse && random.random_bool(0.5);
+    if backwards {
         frames.reverse();
     }
     let digits = clip.digits.unwrap_or(options.digits);
@@ -42,7 +45,7 @@ pub(super) fn draw(
         SetKind::Interpolation => vec![key(&middle(options.frames))],
         _ => degraded.clone(),
     };
-    Window { degraded, sharp }
+    Window { degraded, sharp, backwards }
 }
 
 /// Frames from the first to the last of a sample.

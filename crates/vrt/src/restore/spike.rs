@@ -1,15 +1,13 @@
 //! The spike channels of frames: from images, from streams of one a frame, or from one long stream.
 
-mod resize;
 mod streams;
 
 use std::path::PathBuf;
 
 use vrt_spike::{CEILING, Method, Stated};
-use vrt_video::{FolderSource, Frame, FrameSource, PictureChannels};
+use vrt_video::{FolderSource, Frame, FrameSource, PictureChannels, one_aspect, resize_grey};
 
 use super::error::{RestoreError, SpikeError};
-use resize::{one_aspect, resized};
 use streams::{LongStream, Streams};
 
 /// Where spike channels come from, and how.
@@ -73,6 +71,23 @@ enum Source {
     Long(LongStream),
 }
 
+impl Source {
+    fn open(input: &SpikeInput, channels: usize) -> Result<Self, RestoreError> {
+        let path = &input.path;
+        if !path.is_dir() {
+            return Ok(Self::Long(LongStream::open(input, channels)?));
+        }
+        let streams = streams::list(path)?;
+        if !streams.is_empty() {
+            return Ok(Self::Streams(Streams::open(input, streams, channels)?));
+        }
+        if channels != 1 {
+            return Err(SpikeError::Channels { path: path.clone(), channels }.into());
+        }
+        Ok(Self::Images(FolderSource::open(path, PictureChannels::Grey)?))
+    }
+}
+
 impl SpikeChannels {
     /// So many channels for frames of this width and height.
     pub(super) fn open(
@@ -81,25 +96,16 @@ impl SpikeChannels {
         size: (usize, usize),
     ) -> Result<Self, RestoreError> {
         let path = input.path.clone();
-        let streams = if path.is_dir() { streams::list(&path)? } else { Vec::new() };
-        let (source, spike, given) = if !path.exists() {
+        if !path.exists() {
             return Err(SpikeError::Nothing { path }.into());
-        } else if !path.is_dir() {
-            let long = LongStream::open(input, channels)?;
-            (Source::Long(long.0), long.1, long.2)
-        } else if streams.is_empty() {
-            if channels != 1 {
-                return Err(SpikeError::Channels { path, channels }.into());
+        }
+        let source = Source::open(input, channels)?;
+        let (spike, given) = match &source {
+            Source::Images(images) => {
+                ((images.info().width, images.info().height), images.info().frames)
             }
-            let source = FolderSource::open(&path, PictureChannels::Grey)?;
-            let (width, height) = (source.info().width, source.info().height);
-            let given = source.info().frames;
-            (Source::Images(source), (width, height), given)
-        } else {
-            let given = streams.len() as u64;
-            let streams = Streams::open(input, streams, channels)?;
-            let size = streams.size();
-            (Source::Streams(streams), size, Some(given))
+            Source::Streams(streams) => (streams.size(), Some(streams.given())),
+            Source::Long(stream) => (stream.size(), stream.given()),
         };
         if !one_aspect(spike, size) {
             return Err(SpikeError::Aspect { path, spike, frame: size }.into());
@@ -133,7 +139,7 @@ impl SpikeChannels {
         };
         self.taken += 1;
         let (width, height) = self.size;
-        Ok(pictures.into_iter().map(|picture| resized(picture, width, height)).collect())
+        Ok(pictures.into_iter().map(|picture| resize_grey(picture, width, height)).collect())
     }
 
     /// The video is over: so must be what belongs to it.

@@ -6,10 +6,12 @@ use clap::{Args, ValueEnum};
 use vrt_train::Recipe;
 use vrt_train::recipe::TrainingData;
 use vrt_video::{
-    Backend, CheckReport, FrameRoot, HeldOut, SetKind, TrainingSetOptions, check_folders, check_set,
+    Agreement, Backend, CheckReport, FrameRoot, HeldOut, SetKind, TrainingSetOptions,
+    check_folders, check_set,
 };
 
 use super::tell;
+use crate::cli::spike::SpikeOptions;
 use crate::cli::{Failure, GlobalOptions, output};
 
 /// Clips between two words on how far it is.
@@ -18,7 +20,8 @@ const CLIPS_BETWEEN: usize = 100;
 const HELP: &str = "\
 Without --meta-info, both trees must have the same folders and file names. With it, the clips of \
 the list are looked at, in folders or LMDB environments. All frames are decoded; faults are listed \
-with file and frame, and the exit code is 1 if there is any.
+with file and frame, and the exit code is 1 if there is any. With --spike, the streams beside degraded \
+frames are looked at as well, and those of every clip's middle frame have to show what it does.
 
 Examples:
   vrt data check options.json
@@ -53,6 +56,8 @@ pub(crate) struct Arguments {
     /// Extension of frame files
     #[arg(long, default_value = "png", requires = "meta_info")]
     extension: String,
+    #[command(flatten)]
+    spikes: SpikeOptions,
     /// Digits of frame names where the list does not show them
     #[arg(long, default_value_t = 8, requires = "meta_info")]
     digits: usize,
@@ -76,6 +81,10 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
     };
     if let Some(path) = &arguments.options {
         return conclude(&check_set(&set_of(path)?, &on_clip)?, global);
+    }
+    if arguments.spikes.tree().is_some() && arguments.meta_info.is_none() {
+        let what = "--spike goes with --meta-info, which says which frames there are";
+        return Err(Failure::Usage(what.to_owned()));
     }
     let [gt, lq] = [&arguments.gt, &arguments.lq].map(|path| path.clone().unwrap_or_default());
     let report = match &arguments.meta_info {
@@ -106,6 +115,7 @@ fn options(arguments: &Arguments, [gt, lq, meta_info]: [PathBuf; 3]) -> Training
         },
         sharp: root(gt),
         degraded: root(lq),
+        spikes: arguments.spikes.tree(),
         meta_info,
         digits: arguments.digits,
         extension: arguments.extension.clone(),
@@ -127,10 +137,13 @@ fn options(arguments: &Arguments, [gt, lq, meta_info]: [PathBuf; 3]) -> Training
 
 /// The report, and whether the set may be trained on.
 fn conclude(report: &CheckReport, global: &GlobalOptions) -> Result<(), Failure> {
-    let CheckReport { clips, pairs, faults, problems } = report;
+    let CheckReport { clips, pairs, faults, problems, agreements } = report;
     if global.json {
         output::json(report)?;
     } else {
+        agreements.iter().try_for_each(|Agreement { key, correlation, .. }| {
+            output::result(&format!("{key}: spikes and brightness agree by {correlation:.3}"))
+        })?;
         problems.iter().try_for_each(|problem| output::result(problem))?;
         let more = faults.saturating_sub(problems.len());
         if more > 0 {

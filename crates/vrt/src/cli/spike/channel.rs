@@ -5,9 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use vrt::restore::{Clock, SpikeInput};
 use vrt_spike::{CEILING, Camera, Method, Stated};
+use vrt_video::SpikeTree;
 
 use super::{OrderName, camera};
 use crate::cli::values::Size;
+
+/// Extension of the streams of a set.
+const STREAM: &str = "dat";
 
 /// Flags of commands that take spikes beside frames.
 #[derive(Args, Clone, Debug)]
@@ -72,23 +76,39 @@ impl SpikeOptions {
     pub(crate) fn input(&self) -> Option<SpikeInput> {
         let path = self.path.clone()?;
         let steady = self.step.map(|step| Clock::Steady { first: self.first, step });
-        Some(SpikeInput {
-            path,
-            stated: Stated {
-                size: self.size.map(|size| (size.width, size.height)),
-                stored_width: self.stored_width,
-                camera: self.camera,
-                config: None,
-                order: self.bit_order.into(),
-                upright: self.upright,
-            },
-            method: match self.method {
-                ChannelMethod::Tfp => Method::Playback { half_window: self.half_window },
-                ChannelMethod::Tfi => Method::Interval,
-                ChannelMethod::Mean => Method::Mean,
-            },
+        let clock = self.times.clone().map(Clock::File).or(steady);
+        let (stated, method) = (self.stated(), self.method());
+        Some(SpikeInput { path, stated, method, ceiling: CEILING, clock })
+    }
+
+    /// The tree of a set that was stated, if any.
+    pub(crate) fn tree(&self) -> Option<SpikeTree> {
+        Some(SpikeTree {
+            root: self.path.clone()?,
+            stated: self.stated(),
+            method: self.method(),
+            channels: 1,
             ceiling: CEILING,
-            clock: self.times.clone().map(Clock::File).or(steady),
+            extension: STREAM.to_owned(),
         })
+    }
+
+    fn stated(&self) -> Stated {
+        Stated {
+            size: self.size.map(|size| (size.width, size.height)),
+            stored_width: self.stored_width,
+            camera: self.camera,
+            config: None,
+            order: self.bit_order.into(),
+            upright: self.upright,
+        }
+    }
+
+    fn method(&self) -> Method {
+        match self.method {
+            ChannelMethod::Tfp => Method::Playback { half_window: self.half_window },
+            ChannelMethod::Tfi => Method::Interval,
+            ChannelMethod::Mean => Method::Mean,
+        }
     }
 }

@@ -60,6 +60,11 @@ impl Streams {
         self.size
     }
 
+    /// How many there are.
+    pub(super) fn given(&self) -> u64 {
+        self.paths.len() as u64
+    }
+
     pub(super) fn next(&mut self) -> Result<Option<Vec<Frame>>, RestoreError> {
         let Some(path) = self.paths.next() else { return Ok(None) };
         let SpikeInput { stated, method, ceiling, .. } = &self.input;
@@ -115,11 +120,8 @@ impl Times {
 }
 
 impl LongStream {
-    /// With its width and height, and frames that there are times for.
-    pub(super) fn open(
-        input: &SpikeInput,
-        channels: usize,
-    ) -> Result<(Self, (usize, usize), Option<u64>), RestoreError> {
+    /// One channel of the stream at `input.path`.
+    pub(super) fn open(input: &SpikeInput, channels: usize) -> Result<Self, RestoreError> {
         let path = &input.path;
         let times = match &input.clock {
             None => return Err(SpikeError::NoClock { path: path.clone() }.into()),
@@ -130,16 +132,22 @@ impl LongStream {
             return Err(SpikeError::Channels { path: path.clone(), channels }.into());
         }
         let stream = SpikeStream::find(path, &input.stated)?;
-        let g = stream.geometry();
-        let given = match &times {
+        let long = Self { stream, input: input.clone(), times, taken: 0 };
+        long.reaches(long.given().unwrap_or(0))?;
+        Ok(long)
+    }
+
+    pub(super) fn size(&self) -> (usize, usize) {
+        let g = self.stream.geometry();
+        (g.width(), g.height())
+    }
+
+    /// Frames that there are times for; `None` if these go on for ever.
+    pub(super) fn given(&self) -> Option<u64> {
+        match &self.times {
             Times::Steady { .. } => None,
             Times::Listed(times) => Some(times.len() as u64),
-        };
-        let long = Self { stream, input: input.clone(), times, taken: 0 };
-        if let Times::Listed(times) = &long.times {
-            long.reaches(times.len() as u64)?;
         }
-        Ok((long, (g.width(), g.height()), given))
     }
 
     /// Whether the stream goes on until the last of so many frames.

@@ -16,8 +16,9 @@ fn geometry() -> Geometry {
 /// A stream of frames in which every pixel fires in every `every`th one.
 fn stream(frames: usize, every: usize) -> Packed {
     let g = geometry();
-    let values: Vec<u8> =
-        (0..frames * g.pixels()).map(|i| u8::from(i / g.pixels() % every == 0)).collect();
+    let values: Vec<u8> = (0..frames * g.pixels())
+        .map(|i| u8::from((i / g.pixels()).is_multiple_of(every)))
+        .collect();
     Packed::of_values(g, &values)
 }
 

@@ -1,16 +1,21 @@
-//! Spike pictures in the size of frames.
+//! Pictures of one camera in the size of another one's.
 
-use vrt_video::Frame;
+use crate::Frame;
 
 /// Whether both have one aspect ratio, to within the rounding of a side to whole pixels.
-pub(super) fn one_aspect(a: (usize, usize), b: (usize, usize)) -> bool {
+pub fn one_aspect(a: (usize, usize), b: (usize, usize)) -> bool {
     let [aw, ah, bw, bh] = [a.0, a.1, b.0, b.1].map(|side| side as f64);
     // A side of the smaller one may be up to a pixel off.
     (aw * bh - ah * bw).abs() <= aw.max(ah).max(bw).max(bh)
 }
 
 /// The grey picture in another size: bilinear between the centres of its pixels, edges repeated.
-pub(super) fn resized(picture: Frame, width: usize, height: usize) -> Frame {
+///
+/// # Panics
+///
+/// Panics if the picture has more than one channel, or a side of the other size is zero.
+pub fn resize_grey(picture: Frame, width: usize, height: usize) -> Frame {
+    assert_eq!(picture.channels(), 1, "a grey picture");
     let (from_width, from_height) = (picture.width(), picture.height());
     if (from_width, from_height) == (width, height) {
         return picture;
@@ -63,22 +68,22 @@ mod tests {
 
     #[test]
     fn a_picture_of_the_right_size_is_left_alone() {
-        assert_eq!(resized(ramp(7, 5), 7, 5), ramp(7, 5));
+        assert_eq!(resize_grey(ramp(7, 5), 7, 5), ramp(7, 5));
     }
 
     #[test]
     fn flat_pictures_stay_flat() {
         for (width, height) in [(1, 1), (3, 9), (20, 10)] {
-            let flat = resized(Frame::filled(10, 5, 1, 0.3), width, height);
+            let flat = resize_grey(Frame::filled(10, 5, 1, 0.3), width, height);
             assert_eq!(flat, Frame::filled(width, height, 1, 0.3));
         }
     }
 
     #[test]
     fn between_two_samples_lie_quarters() {
-        let line = resized(Frame::new(2, 1, 1, vec![0.0, 1.0]), 4, 1);
+        let line = resize_grey(Frame::new(2, 1, 1, vec![0.0, 1.0]), 4, 1);
         assert_eq!(line.samples(), [0.0, 0.25, 0.75, 1.0]);
-        let line = resized(Frame::new(4, 1, 1, vec![0.0, 1.0, 3.0, 5.0]), 2, 1);
+        let line = resize_grey(Frame::new(4, 1, 1, vec![0.0, 1.0, 3.0, 5.0]), 2, 1);
         assert_eq!(line.samples(), [0.5, 4.0]);
     }
 
@@ -89,7 +94,8 @@ mod tests {
             let at = |i: usize| f.samples()[(i % h) * w + i / h];
             Frame::new(h, w, 1, (0..w * h).map(at).collect())
         };
-        let (a, b) = (turned(&resized(ramp(6, 4), 9, 5)), resized(turned(&ramp(6, 4)), 5, 9));
+        let (a, b) =
+            (turned(&resize_grey(ramp(6, 4), 9, 5)), resize_grey(turned(&ramp(6, 4)), 5, 9));
         let off = a.samples().iter().zip(b.samples()).map(|(a, b)| (a - b).abs());
         assert!(off.fold(0.0, f32::max) < 1e-6);
     }

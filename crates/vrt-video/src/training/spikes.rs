@@ -1,0 +1,113 @@
+//! Spike channels of frames to train on.
+
+use std::path::PathBuf;
+
+use vrt_spike::{Geometry, Method, SpikeStream, Stated};
+
+use super::DataError;
+use crate::picture::Region;
+use crate::{Frame, one_aspect, resize_grey};
+
+/// A tree of streams, one for every degraded frame: `root/clip/frame.dat`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpikeTree {
+    /// The folder (`dataroot_spike`).
+    pub root: PathBuf,
+    /// What is known about streams beside their files (`spike_w`, `spike_h`).
+    pub stated: Stated,
+    /// How a stream becomes one channel (`spike_method`); several are means of as many equal parts.
+    pub method: Method,
+    /// Channels behind RGB.
+    pub channels: usize,
+    /// What a pixel that always fires is worth; the same for all streams.
+    pub ceiling: f32,
+    /// Extension of streams, without a dot (`spike_ext`).
+    pub extension: String,
+}
+
+impl SpikeTree {
+    /// Puts the channels of frame `key`, which is `clip/frame`, behind those of a part of it.
+    ///
+    /// The part is `region` of a frame of this `size`. Of a clip that runs backwards, parts of
+    /// streams do, too.
+    ///
+    /// # Errors
+    ///
+    /// Says that the stream is not there, cannot be read, or has another shape than the frame.
+    pub(super) fn behind(
+        &self,
+        frame: Frame,
+        key: &str,
+        (size, region): ((usize, usize), Region),
+        backwards: bool,
+    ) -> Result<Frame, DataError> {
+        let mut pictures = self.read(key, size)?;
+        if backwards {
+            pictures.reverse();
+        }
+        let channels = frame.channels();
+        let mut samples =
+            Vec::with_capacity(region.width * region.height * (channels + self.channels));
+        for (at, pixel) in frame.samples().chunks_exact(channels).enumerate() {
+            let (x, y) = (region.left + at % region.width, region.top + at / region.width);
+            samples.extend_from_slice(pixel);
+            samples.extend(pictures.iter().map(|picture| picture.samples()[y * size.0 + x]));
+        }
+        Ok(Frame::new(region.width, region.height, channels + self.channels, samples))
+    }
+
+    /// The pictures of a frame's stream in its size.
+    ///
+    /// # Errors
+    ///
+    /// Says that the stream is not there, cannot be read, or has another shape than the frame.
+    pub fn read(&self, key: &str, size: (usize, usize)) -> Result<Vec<Frame>, DataError> {
+        let mut stream = self.open(key)?;
+        let g = stream.geometry();
+        if !one_aspect((g.width(), g.height()), size) {
+            let (root, frame) = (self.root.clone(), self.name(key));
+            let got = (g.width(), g.height());
+            return Err(DataError::SpikeShape { root, frame, got, expected: size });
+        }
+        let pictures = match self.channels {
+            1 => vec![stream.intensity(self.method, stream.frames() / 2, self.ceiling)?],
+            bins => stream.bins(bins, self.ceiling)?,
+        };
+        let frames = pictures.into_iter().map(|picture| {
+            let (width, height) = (picture.width(), picture.height());
+            let frame = Frame::new(width, height, 1, picture.into_values());
+            resize_grey(frame, size.0, size.1)
+        });
+        Ok(frames.collect())
+    }
+
+    /// The stream of a frame.
+    ///
+    /// # Errors
+    ///
+    /// Says that it is not there or cannot be read.
+    pub(super) fn open(&self, key: &str) -> Result<SpikeStream, DataError> {
+        let path = self.root.join(self.name(key));
+        if !path.is_file() {
+            return Err(DataError::MissingFrame { root: self.root.clone(), frame: self.name(key) });
+        }
+        Ok(SpikeStream::find(&path, &self.stated)?)
+    }
+
+    /// The same streams, read as `geometry` says.
+    pub(super) fn read_as(&self, geometry: Geometry) -> Self {
+        let stated = Stated {
+            size: Some((geometry.width(), geometry.height())),
+            stored_width: Some(geometry.stored_width()),
+            camera: None,
+            config: None,
+            order: geometry.order(),
+            upright: geometry.upright(),
+        };
+        Self { stated, ..self.clone() }
+    }
+
+    fn name(&self, key: &str) -> String {
+        format!("{key}.{}", self.extension)
+    }
+}
