@@ -86,8 +86,9 @@ fn cases(packed: &Packed, path: &std::path::Path) -> Vec<Case> {
             run: Box::new(move || picture(&mut playback, Method::PLAYBACK)),
         },
         Case {
-            name: "tfi, from a file (as one frame)",
-            bytes: g.frame_bytes(),
+            name: "tfi, from a file, with pixels that never fire",
+            // Looked for as far as it is looked at all.
+            bytes: g.frame_bytes() * frames.min(2 * Method::LONGEST_WAIT as usize),
             run: Box::new(move || picture(&mut interval, Method::Interval)),
         },
     ]
