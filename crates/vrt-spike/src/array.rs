@@ -1,7 +1,7 @@
 //! NumPy's files: spikes as arrays of `[frames, rows, columns]`, from the top down, 0 or 1.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
+use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
 use npyz::{NpyHeader, Order, TypeChar, WriterBuilder};
@@ -9,6 +9,7 @@ use npyz::{NpyHeader, Order, TypeChar, WriterBuilder};
 use crate::error::SpikeError;
 use crate::geometry::Geometry;
 use crate::intensity::Intensity;
+use crate::new_file::NewFile;
 use crate::packed::Packed;
 use crate::stream::SpikeStream;
 
@@ -155,36 +156,42 @@ impl SpikeStream {
     ///
     /// # Errors
     ///
-    /// Fails if the stream cannot be read, or the array (`path` in the error) not be written.
-    pub fn write_npy(&mut self, path: &Path, to: impl Write) -> Result<(), SpikeError> {
-        let io = |source| SpikeError::Io { path: path.to_path_buf(), source };
-        let (g, frames) = (self.geometry(), self.frames());
-        let shape = [frames, g.height() as u64, g.width() as u64];
-        let mut to = BufWriter::new(to);
-        let options = npyz::WriteOptions::<u8>::new().default_dtype().shape(&shape);
-        let mut writer = options.writer(&mut to).begin_nd().map_err(io)?;
-        for part in self.parts(0..frames) {
-            writer.extend(self.read(part)?.values()).map_err(io)?;
-        }
-        writer.finish().map_err(io)?;
-        to.flush().map_err(io)
+    /// Fails if the stream cannot be read, or the array not be written.
+    pub fn write_npy(&mut self, to: &mut NewFile) -> Result<(), SpikeError> {
+        let g = self.geometry();
+        let shape = [self.frames(), g.height() as u64, g.width() as u64];
+        let parts = self.parts(0..self.frames());
+        write_array(to, shape, parts.map(|part| Ok(self.read(part)?.values())))
     }
 }
 
 impl Intensity {
-    /// Writes pictures of one size as an array of `[pictures, rows, columns]`, `f32`.
+    /// Writes pictures of one size as an array of this shape, `[pictures, rows, columns]`, `f32`,
+    /// one after the other as they come.
     ///
     /// # Errors
     ///
-    /// Fails if they cannot be written.
-    pub fn write_npy(pictures: &[Self], to: impl Write) -> io::Result<()> {
-        let size = pictures.first().map_or([0, 0], |first| [first.height(), first.width()]);
-        let shape = [pictures.len(), size[0], size[1]].map(|n| n as u64);
-        let mut to = BufWriter::new(to);
-        let options = npyz::WriteOptions::new().default_dtype().shape(&shape);
-        let mut writer = options.writer(&mut to).begin_nd()?;
-        writer.extend(pictures.iter().flat_map(|picture| picture.values()).copied())?;
-        writer.finish()?;
-        to.flush()
+    /// Fails if a picture does, or the array cannot be written.
+    pub fn write_npy(
+        pictures: impl Iterator<Item = Result<Self, SpikeError>>,
+        shape: [u64; 3],
+        to: &mut NewFile,
+    ) -> Result<(), SpikeError> {
+        write_array(to, shape, pictures.map(|picture| Ok(picture?.into_values())))
     }
+}
+
+fn write_array<T: npyz::AutoSerialize>(
+    to: &mut NewFile,
+    shape: [u64; 3],
+    parts: impl Iterator<Item = Result<Vec<T>, SpikeError>>,
+) -> Result<(), SpikeError> {
+    let path = to.path().to_path_buf();
+    let io = |source| SpikeError::Io { path: path.clone(), source };
+    let options = npyz::WriteOptions::new().default_dtype().shape(&shape);
+    let mut writer = options.writer(to).begin_nd().map_err(io)?;
+    for part in parts {
+        writer.extend(part?).map_err(io)?;
+    }
+    writer.finish().map_err(io)
 }

@@ -19,6 +19,12 @@ pub enum SpikeError {
         /// What it says.
         source: io::Error,
     },
+    /// There is something already.
+    #[error("{path} exists: choose another name, or have it replaced (--overwrite)", path = .path.display())]
+    Exists {
+        /// Which file.
+        path: PathBuf,
+    },
     /// The file is no whole number of frames.
     #[error(
         "{path}: {bytes} bytes are no whole number of frames of {geometry} ({frame} bytes each){fitting}",

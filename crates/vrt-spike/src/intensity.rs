@@ -1,7 +1,6 @@
 //! Pictures of a stream.
 
 use crate::geometry::Geometry;
-use crate::packed::Packed;
 
 /// What a pixel that fires in every frame is worth, as published: one that fires in half of them is
 /// white.
@@ -126,20 +125,5 @@ impl Nearest {
             (before, after) => (ceiling / (before + after - 1) as f32).min(1.0),
         };
         Intensity::of(g, g.picture(&pairs, value))
-    }
-}
-
-impl Packed {
-    /// The picture of all these frames: spikes a frame, times the ceiling.
-    ///
-    /// # Panics
-    ///
-    /// Panics if there is no frame.
-    pub fn mean(&self, ceiling: f32) -> Intensity {
-        assert!(self.frames() > 0, "no frames have no mean");
-        let g = self.geometry();
-        let mut sums = vec![0; 8 * g.frame_bytes()];
-        crate::count::count(self.bytes(), g, &mut sums);
-        Intensity::of_sums(g, &sums, self.frames() as u64, ceiling)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::count::count;
 use crate::geometry::Geometry;
+use crate::intensity::Intensity;
 
 /// Some frames of a stream in memory, as they lie in its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,9 +88,24 @@ impl Packed {
 
     /// Spikes of every pixel, row by row from the top.
     pub fn counts(&self) -> Vec<u32> {
+        self.geometry.picture(&self.sums(), |sum| sum)
+    }
+
+    /// The picture of all these frames: spikes a frame, times the ceiling.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no frame.
+    pub fn mean(&self, ceiling: f32) -> Intensity {
+        assert!(self.frames() > 0, "no frames have no mean");
+        Intensity::of_sums(self.geometry, &self.sums(), self.frames() as u64, ceiling)
+    }
+
+    /// Spikes of every pixel, which lie as the bits of a frame do.
+    fn sums(&self) -> Vec<u32> {
         let mut sums = vec![0; 8 * self.geometry.frame_bytes()];
         count(&self.bytes, self.geometry, &mut sums);
-        self.geometry.picture(&sums, |sum| sum)
+        sums
     }
 }
 

@@ -135,8 +135,25 @@ impl SpikeStream {
         }
     }
 
-    /// Pictures of as many equal parts of the stream, one behind the other: what a network with
-    /// several spike channels sees.
+    /// What a network with so many spike channels sees: the picture in the middle of the stream, or
+    /// several of as many equal parts ([`bins`](Self::bins)).
+    ///
+    /// # Errors
+    ///
+    /// As [`bins`](Self::bins).
+    pub fn channels(
+        &mut self,
+        channels: usize,
+        method: Method,
+        ceiling: f32,
+    ) -> Result<Vec<Intensity>, SpikeError> {
+        match channels {
+            1 => Ok(vec![self.intensity(method, self.frames / 2, ceiling)?]),
+            bins => self.bins(bins, ceiling),
+        }
+    }
+
+    /// Pictures of as many equal parts of the stream, one behind the other.
     ///
     /// # Errors
     ///

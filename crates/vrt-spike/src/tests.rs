@@ -40,6 +40,16 @@ fn stream(g: Geometry, values: &[u8]) -> (TempDir, SpikeStream) {
     (folder, SpikeStream::open(&path, g).expect("a stream"))
 }
 
+/// The bytes of a file that `write` writes.
+fn written_by(write: impl FnOnce(&mut NewFile) -> Result<(), SpikeError>) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.npy");
+    let mut file = NewFile::create(&path, false).expect("a file");
+    write(&mut file).expect("written");
+    file.finish().expect("written");
+    fs::read(path).expect("a file")
+}
+
 /// Values of a pixel over all frames.
 fn of_pixel(values: &[u8], pixels: usize, pixel: usize) -> impl DoubleEndedIterator<Item = u8> {
     values[pixel..].iter().step_by(pixels).copied()
@@ -134,23 +144,32 @@ fn a_written_stream_is_read_and_nothing_is_replaced_unasked() {
     let parts = [1, 2].map(|seed| Packed::of_values(g, &spikes(g, 3, 0.3, seed)));
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.dat");
-    let mut writer = StreamWriter::create(&path, false).expect("a writer");
-    parts.iter().for_each(|part| writer.write(part).expect("written"));
+    let mut file = NewFile::create(&path, false).expect("a file");
+    parts.iter().for_each(|part| file.write_frames(part).expect("written"));
     assert!(!path.exists(), "half a stream is in its place");
-    writer.finish().expect("written");
+    file.finish().expect("written");
     let mut stream = SpikeStream::open(&path, g).expect("a stream");
     assert_eq!(stream.frames(), 6);
     assert_eq!(stream.read(0..3).expect("frames"), parts[0]);
     assert_eq!(stream.read(3..6).expect("frames"), parts[1]);
-    let error = StreamWriter::create(&path, false).expect_err("there already");
-    assert!(matches!(error, SpikeError::Io { .. }), "{error}");
+    let error = NewFile::create(&path, false).expect_err("there already");
+    assert!(matches!(error, SpikeError::Exists { .. }), "{error}");
     // One that is broken off leaves the old one and nothing else.
-    drop(StreamWriter::create(&path, true).expect("a writer"));
+    let mut file = NewFile::create(&path, true).expect("a file");
+    file.write_frames(&parts[0]).expect("written");
+    drop(file);
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
-    let mut writer = StreamWriter::create(&path, true).expect("a writer");
-    writer.write(&parts[0]).expect("written");
-    writer.finish().expect("written");
+    assert_eq!(SpikeStream::open(&path, g).expect("a stream").frames(), 6);
+    let mut file = NewFile::create(&path, true).expect("a file");
+    file.write_frames(&parts[0]).expect("written");
+    file.finish().expect("written");
     assert_eq!(SpikeStream::open(&path, g).expect("a stream").frames(), 3);
+    // One that somebody else has made meanwhile stays.
+    let other = folder.path().join("b.dat");
+    let file = NewFile::create(&other, false).expect("a file");
+    fs::write(&other, "theirs").expect("written");
+    assert!(matches!(file.finish().expect_err("there now"), SpikeError::Exists { .. }));
+    assert_eq!(fs::read_to_string(&other).expect("text"), "theirs");
 }
 
 #[test]
@@ -378,9 +397,8 @@ fn found_in(name: &str, bytes: &[u8]) -> Result<SpikeStream, SpikeError> {
 fn arrays_are_streams() {
     let g = Geometry::stored(13, 8, 16).expect("a geometry");
     let values = spikes(g, 5, 0.4, 3);
-    let mut bytes = Vec::new();
     let (_folder, mut whole) = stream(g, &values);
-    whole.write_npy(Path::new("a.npy"), &mut bytes).expect("written");
+    let bytes = written_by(|file| whole.write_npy(file));
     let mut stream = found_in("a.npy", &bytes).expect("a stream");
     assert_eq!((stream.frames(), stream.geometry()), (5, g));
     assert_eq!(stream.read(1..4).expect("frames").values(), values[g.pixels()..4 * g.pixels()]);
@@ -439,8 +457,8 @@ fn arrays_that_are_no_spikes_are_refused() {
 fn pictures_are_written_as_arrays() {
     let g = Geometry::new(8, 2).expect("a geometry");
     let pictures = [1, 2].map(|seed| Packed::of_values(g, &spikes(g, 4, 0.5, seed)).mean(1.0));
-    let mut bytes = Vec::new();
-    Intensity::write_npy(&pictures, &mut bytes).expect("written");
+    let found = pictures.clone().into_iter().map(Ok);
+    let bytes = written_by(|file| Intensity::write_npy(found, [2, 2, 8], file));
     let array = npyz::NpyFile::new(bytes.as_slice()).expect("an array");
     assert_eq!(array.shape(), [2, 2, 8]);
     let values: Vec<f32> = array.into_vec().expect("floats");

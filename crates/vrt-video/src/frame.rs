@@ -73,6 +73,14 @@ impl Frame {
     }
 }
 
+/// A picture of a spike camera, one channel.
+impl From<vrt_spike::Intensity> for Frame {
+    fn from(picture: vrt_spike::Intensity) -> Self {
+        let (width, height) = (picture.width(), picture.height());
+        Self::new(width, height, 1, picture.into_values())
+    }
+}
+
 /// The code of `value`: `value · top`, rounded half to even and kept in 0…`top`; not-a-number is 0.
 pub(crate) fn quantise(value: f32, top: f32) -> u16 {
     (value * top).round_ties_even().clamp(0.0, top) as u16

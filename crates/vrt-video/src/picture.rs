@@ -16,7 +16,7 @@ use crate::frame::{Frame, quantise};
 const MAX_DECODER_BYTES: u64 = 2 << 30;
 
 /// Weights of red, green and blue in grey (BT.601).
-const GREY: [f32; 3] = [0.299, 0.587, 0.114];
+pub(crate) const GREY: [f32; 3] = [0.299, 0.587, 0.114];
 
 /// Samples per pixel that a picture is read as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

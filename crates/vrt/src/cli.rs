@@ -102,6 +102,15 @@ pub(crate) struct GlobalOptions {
     pub(crate) cache: Option<PathBuf>,
 }
 
+impl GlobalOptions {
+    /// Tells a person, on standard error, unless nobody wants to hear.
+    fn tell(&self, text: &str) {
+        if !self.quiet && !self.json {
+            output::message(text);
+        }
+    }
+}
+
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
     // Wrong usage ends here, with exit code 2.

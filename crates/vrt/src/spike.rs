@@ -2,11 +2,9 @@
 
 mod raster;
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use vrt_spike::{Geometry, Intensity, Method, SpikeError, SpikeStream, StreamWriter};
+use vrt_spike::{Geometry, Intensity, Method, NewFile, Packed, SpikeError, SpikeStream};
 use vrt_video::{
     BitDepth, ColorDescription, Frame, FrameRate, Programs, Ratio, SinkOptions, StreamInfo,
     TimedFrame, VideoError, create,
@@ -86,20 +84,6 @@ pub enum ConvertError {
     /// The mean is that of all times.
     #[error("the mean is one picture of the whole stream: choose tfp or tfi for other times")]
     MeanAt,
-    /// There is something already.
-    #[error("{path} exists: choose another name, or --overwrite", path = .path.display())]
-    Exists {
-        /// The output.
-        path: PathBuf,
-    },
-    /// The output cannot be written.
-    #[error("{path}: {source}", path = .path.display())]
-    Write {
-        /// The output.
-        path: PathBuf,
-        /// What the file system says.
-        source: io::Error,
-    },
 }
 
 /// Converts a stream into `to`, by its ending: `.dat` and `.npy` take spikes, `.npy` also pictures as
@@ -117,12 +101,14 @@ pub fn convert(
 ) -> Result<Converted, ConvertError> {
     let ending = to.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let refused = |reason| ConvertError::Ending { path: to.to_path_buf(), reason };
-    let (frames, mut notes) = (stream.frames(), Vec::new());
-    let written = match (options.content, ending.as_str()) {
-        (Content::Spikes, "dat") => copy(stream, to, options.overwrite)?,
+    let (frames, overwrite) = (stream.frames(), options.overwrite);
+    let (written, notes) = match (options.content, ending.as_str()) {
+        (Content::Spikes, "dat") => (copy(stream, NewFile::create(to, overwrite)?)?, Vec::new()),
         (Content::Spikes, "npy") => {
-            whole(to, options.overwrite, |file| Ok(stream.write_npy(to, file)?))?;
-            frames
+            let mut file = NewFile::create(to, overwrite)?;
+            stream.write_npy(&mut file)?;
+            file.finish()?;
+            (frames, Vec::new())
         }
         (Content::Spikes, _) => return Err(refused("spikes go into .dat or .npy")),
         (Content::Pictures(_), "dat" | "npz") => {
@@ -131,18 +117,22 @@ pub fn convert(
         (Content::Pictures(method), ending) => {
             let times = times(frames, method, options.times)?;
             let count = times.clone().count() as u64;
-            let mut done = 0;
-            let pictures = times.map(|at| {
+            let g = stream.geometry();
+            let pictures = times.zip(1..).map(|(at, done)| {
                 let picture = stream.intensity(method, at, options.ceiling)?;
-                done += 1;
                 on_picture(done, count);
                 Ok(picture)
             });
-            match ending {
-                "npy" => array(pictures, to, options.overwrite)?,
-                _ => notes = show(pictures, count, to, options)?,
-            }
-            count
+            let notes = if ending == "npy" {
+                let mut file = NewFile::create(to, overwrite)?;
+                let shape = [count, g.height() as u64, g.width() as u64];
+                Intensity::write_npy(pictures, shape, &mut file)?;
+                file.finish()?;
+                Vec::new()
+            } else {
+                show(pictures, &info(g, count, options), to, options)?
+            };
+            (count, notes)
         }
     };
     Ok(Converted { frames, written, notes })
@@ -166,54 +156,33 @@ fn times(
 
 /// Another stream of the same spikes, as published: the least significant bit first, from the bottom
 /// up, without columns that are no pixels, unless bytes would be cut.
-fn copy(stream: &mut SpikeStream, to: &Path, overwrite: bool) -> Result<u64, ConvertError> {
-    refuse_existing(to, overwrite)?;
+fn copy(stream: &mut SpikeStream, mut to: NewFile) -> Result<u64, ConvertError> {
     let g = stream.geometry();
     let published = Geometry::new(g.width(), g.height())
         .or_else(|_| Geometry::stored(g.width(), g.height(), g.width().next_multiple_of(8)));
-    let published =
-        published.map_err(|source| SpikeError::Geometry { path: to.to_path_buf(), source })?;
-    let mut writer = StreamWriter::create(to, overwrite)?;
+    let path = || stream.path().to_path_buf();
+    let published = published.map_err(|source| SpikeError::Geometry { path: path(), source })?;
     for part in stream.parts(0..stream.frames()) {
-        let values = stream.read(part)?.values();
-        writer.write(&vrt_spike::Packed::of_values(published, &values))?;
+        to.write_frames(&Packed::of_values(published, &stream.read(part)?.values()))?;
     }
-    writer.finish()?;
+    to.finish()?;
     Ok(stream.frames())
-}
-
-fn array(
-    pictures: impl Iterator<Item = Result<Intensity, ConvertError>>,
-    to: &Path,
-    overwrite: bool,
-) -> Result<(), ConvertError> {
-    refuse_existing(to, overwrite)?;
-    let pictures: Vec<Intensity> = pictures.collect::<Result<_, _>>()?;
-    whole(to, overwrite, |file| {
-        Intensity::write_npy(&pictures, file)
-            .map_err(|source| ConvertError::Write { path: to.to_path_buf(), source })
-    })
 }
 
 /// Writes pictures into a picture, a folder or a video; returns notes for a person.
 fn show(
-    pictures: impl Iterator<Item = Result<Intensity, ConvertError>>,
-    count: u64,
+    pictures: impl Iterator<Item = Result<Intensity, SpikeError>>,
+    info: &StreamInfo,
     to: &Path,
     options: &ConvertOptions,
 ) -> Result<Vec<String>, ConvertError> {
-    let mut pictures = pictures.peekable();
-    let size = match pictures.peek() {
-        Some(Ok(first)) => (first.width(), first.height()),
-        _ => (1, 1),
-    };
     let mut sink = None;
     for picture in pictures {
         let picture = picture?;
-        // Begun with the first picture: a stream that has none leaves nothing.
+        // Begun with the first picture: a time that is not in the stream leaves nothing.
         let sink = match &mut sink {
             Some(sink) => sink,
-            none => none.insert(create(to, &info(size, count, options), &sink_options(options))?),
+            none => none.insert(create(to, info, &sink_options(options))?),
         };
         sink.write(&TimedFrame { frame: colours(&picture), seconds: None, name: None })?;
     }
@@ -221,10 +190,10 @@ fn show(
     Ok(written.map(|written| written.warnings).unwrap_or_default())
 }
 
-fn info((width, height): (usize, usize), count: u64, options: &ConvertOptions) -> StreamInfo {
+fn info(g: Geometry, count: u64, options: &ConvertOptions) -> StreamInfo {
     StreamInfo {
-        width,
-        height,
+        width: g.width(),
+        height: g.height(),
         frame_rate: Some(FrameRate::Constant(options.frame_rate)),
         frames: Some(count),
         sample_aspect: None,
@@ -246,27 +215,4 @@ fn sink_options(options: &ConvertOptions) -> SinkOptions {
 fn colours(picture: &Intensity) -> Frame {
     let samples = picture.values().iter().flat_map(|value| [*value; 3]).collect();
     Frame::new(picture.width(), picture.height(), 3, samples)
-}
-
-fn refuse_existing(path: &Path, overwrite: bool) -> Result<(), ConvertError> {
-    match !overwrite && path.exists() {
-        true => Err(ConvertError::Exists { path: path.to_path_buf() }),
-        false => Ok(()),
-    }
-}
-
-/// Writes a file aside and puts it in its place once it is whole.
-fn whole(
-    path: &Path,
-    overwrite: bool,
-    write: impl FnOnce(&mut fs::File) -> Result<(), ConvertError>,
-) -> Result<(), ConvertError> {
-    refuse_existing(path, overwrite)?;
-    let io = |source| ConvertError::Write { path: path.to_path_buf(), source };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or_else(|| Path::new("."));
-    let mut aside = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-    write(aside.as_file_mut())?;
-    aside.persist(path).map_err(|error| io(error.error))?;
-    Ok(())
 }

@@ -1,13 +1,13 @@
 //! The sections `datasets.train` and `datasets.test`.
 
+mod spikes;
 mod test;
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use vrt_model::VrtConfig;
-use vrt_spike::{BitOrder, CEILING, Method, Stated};
-use vrt_video::{Backend, FrameRoot, HeldOut, SetKind, SpikeTree, TrainingSetOptions};
+use vrt_video::{Backend, FrameRoot, HeldOut, SetKind, TrainingSetOptions};
 
 pub(super) use test::check_test;
 pub use test::{Beyond, TestKind, TestSet};
@@ -183,7 +183,7 @@ fn videos(
         s.problem("pad_sequence", what);
     }
     let (digits, extension) = files(s);
-    let spikes = spikes(s, channels);
+    let spikes = spikes::read(s, channels);
     TrainingSetOptions {
         kind: match kind {
             KindName::Vimeo => SetKind::Vimeo,
@@ -210,74 +210,6 @@ fn videos(
         color_jitter: s.or("color_jitter", false) && kind == KindName::Interpolation,
         temporal_scale: s.count("temporal_scale", Some(1)),
     }
-}
-
-const METHODS: [(&str, MethodName); 3] =
-    [("tfp", MethodName::Playback), ("tfi", MethodName::Interval), ("mean", MethodName::Mean)];
-
-#[derive(Clone, Copy, PartialEq)]
-enum MethodName {
-    Playback,
-    Interval,
-    Mean,
-}
-
-const ORDERS: [(&str, BitOrder); 2] = [("lsb", BitOrder::LeastFirst), ("msb", BitOrder::MostFirst)];
-
-/// `dataroot_spike` and what belongs to it.
-fn spikes(s: &mut Section<'_>, channels: usize) -> Option<SpikeTree> {
-    let root: Option<PathBuf> = s.optional("dataroot_spike");
-    let Some(root) = root else {
-        for key in VIDEO_KEYS.into_iter().filter(|key| key.starts_with("spike_")) {
-            s.unused(key, "there are no spikes without dataroot_spike");
-        }
-        return None;
-    };
-    let [width, height]: [Option<usize>; 2] = ["spike_w", "spike_h"].map(|key| s.optional(key));
-    if width.is_some() != height.is_some() {
-        s.problem("spike_w", "goes with spike_h: write both, or a config.yaml beside the streams");
-    }
-    let method = s.choice("spike_method", &METHODS, Some(MethodName::Playback));
-    let half_window = s.or("spike_half_window", 20_usize) as u64;
-    let order = s.choice("spike_bit_order", &ORDERS, Some(BitOrder::LeastFirst));
-    Some(SpikeTree {
-        root,
-        stated: Stated {
-            size: width.zip(height),
-            order: order.unwrap_or_default(),
-            upright: s.or("spike_upright", false),
-            ..Stated::default()
-        },
-        method: match method.unwrap_or(MethodName::Playback) {
-            MethodName::Playback => Method::Playback { half_window },
-            MethodName::Interval => Method::Interval,
-            MethodName::Mean => Method::Mean,
-        },
-        channels,
-        ceiling: CEILING,
-        extension: s.or("spike_ext", "dat".to_owned()).trim_start_matches('.').to_owned(),
-    })
-}
-
-/// The keys that [`spikes`] takes.
-fn spikes_to_json(spikes: &SpikeTree, section: &mut Value) {
-    let (method, half_window) = match spikes.method {
-        Method::Playback { half_window } => (MethodName::Playback, half_window),
-        Method::Interval => (MethodName::Interval, 20),
-        Method::Mean => (MethodName::Mean, 20),
-    };
-    section["dataroot_spike"] = json!(spikes.root);
-    if let Some((width, height)) = spikes.stated.size {
-        section["spike_w"] = width.into();
-        section["spike_h"] = height.into();
-    }
-    let name = METHODS.iter().find(|(_, known)| *known == method).map(|(name, _)| *name);
-    section["spike_method"] = json!(name);
-    section["spike_half_window"] = half_window.into();
-    let order = ORDERS.iter().find(|(_, known)| *known == spikes.stated.order);
-    section["spike_bit_order"] = json!(order.map(|(name, _)| *name));
-    section["spike_upright"] = spikes.stated.upright.into();
-    section["spike_ext"] = spikes.extension.clone().into();
 }
 
 /// `sigma_min` and `sigma_max`, in steps of 255.
@@ -479,7 +411,7 @@ fn videos_to_json(videos: &TrainingSetOptions) -> Value {
         section["color_jitter"] = videos.color_jitter.into();
     }
     if let Some(spikes) = &videos.spikes {
-        spikes_to_json(spikes, &mut section);
+        spikes::to_json(spikes, &mut section);
     }
     if let SetKind::Denoising { sigma: [least, greatest] } = videos.kind {
         section["sigma_min"] = least.into();

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
+use vrt_spike::{BitOrder, Method};
 
 use super::*;
 
@@ -263,6 +264,53 @@ fn mistakes_are_named_with_file_key_and_remedy() {
             assert!(error.contains(part), "{to}: {part:?} is not in {error:?}");
         }
     }
+}
+
+/// The sample with a network of `channels` inputs and these keys in its training set.
+fn with_spikes(channels: usize, keys: &str) -> String {
+    let text = SAMPLE.replace("\"scale\": 1", &format!("\"scale\": 1, \"n_channels\": {channels}"));
+    let test = text.find(", \"test\": {").expect("a test set");
+    let end = test + text[test..].find('}').expect("its end") + 1;
+    let text = format!("{}{}", &text[..test], &text[end..]);
+    text.replace("\"num_frame\": 6", &format!("\"num_frame\": 6{keys}"))
+}
+
+#[test]
+fn spikes_are_read_and_written_out() {
+    let keys = r#", "dataroot_spike": "spikes", "spike_w": 640, "spike_h": 360, "spike_method": "tfi",
+        "spike_bit_order": "msb", "spike_upright": true, "spike_ext": ".npy""#;
+    let recipe = parse(&with_spikes(5, keys)).expect("valid").recipe;
+    let TrainingData::Videos(videos) = &recipe.data.source else { panic!("videos") };
+    let spikes = videos.spikes.as_ref().expect("spikes");
+    assert_eq!((spikes.channels, spikes.stated.size), (2, Some((640, 360))));
+    assert_eq!((spikes.stated.order, spikes.stated.upright), (BitOrder::MostFirst, true));
+    assert_eq!((spikes.method, spikes.extension.as_str()), (Method::Interval, "npy"));
+    let missing: Vec<_> = recipe.missing(true).into_iter().map(|problem| problem.key).collect();
+    assert!(missing.contains(&"datasets.train.dataroot_spike".to_owned()), "{missing:?}");
+    for keys in [keys, r#", "dataroot_spike": "spikes", "spike_half_window": 7"#] {
+        let recipe = parse(&with_spikes(4, keys)).expect("valid").recipe;
+        let again = parse(&recipe.resolved()).expect("valid");
+        assert_eq!(again.recipe, recipe);
+        assert!(again.notes.is_empty(), "{:?}", again.notes);
+    }
+}
+
+#[test]
+fn spikes_that_do_not_fit_are_named_with_a_remedy() {
+    let spikes = ", \"dataroot_spike\": \"spikes\"";
+    let cases = [
+        (4, String::new(), "dataroot_spike where the streams"),
+        (3, spikes.to_owned(), "netG.in_chans to 4"),
+        (4, format!("{spikes}, \"spike_w\": 640"), "goes with spike_h"),
+        (4, format!("{spikes}, \"spike_method\": \"tfx\""), "did you mean tfp?"),
+        (4, format!("{spikes}, \"spike_with\": 640"), "spike_w"),
+    ];
+    for (channels, keys, message) in cases {
+        let error = parse(&with_spikes(channels, &keys)).expect_err(message).to_string();
+        assert!(error.contains(message), "{message} is not in: {error}");
+    }
+    let idle = parse(&with_spikes(3, ", \"spike_w\": 640")).expect("valid");
+    assert!(idle.notes.iter().any(|note| note.key == "datasets.train.spike_w"), "{:?}", idle.notes);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use vrt_spike::{BitOrder, Geometry};
 
 use super::{DataError, SpikeTree};
 use crate::Frame;
+use crate::picture::GREY;
 
 /// The least correlation of spikes and brightness; that of a real camera beside the sharp frame is
 /// 0.97 and more.
@@ -12,9 +13,6 @@ const LEAST: f64 = 0.8;
 
 /// By how much another reading has to agree better before this one is doubted.
 const BETTER: f64 = 0.01;
-
-/// Weights of R, G, B in brightness (ITU-R BT.601).
-const LUMA: [f64; 3] = [0.299, 0.587, 0.114];
 
 /// How well the spikes of a clip's middle frame show what the frame does.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -46,11 +44,10 @@ impl Agreement {
         };
         let found = agreement(spikes)?;
         let geometry = spikes.open(key)?.geometry();
-        let others = readings(geometry).into_iter().filter_map(|(geometry, advice)| {
-            // One whose frames do not fit the file, or have another shape, is no reading of it.
-            Some((agreement(&spikes.read_as(geometry)).ok()?, advice))
-        });
-        let best = others.max_by(|a, b| a.0.total_cmp(&b.0));
+        let others = readings(geometry)
+            .map(|(geometry, advice)| Ok((agreement(&spikes.read_as(geometry))?, advice)));
+        let others = others.into_iter().collect::<Result<Vec<_>, DataError>>()?;
+        let best = others.into_iter().max_by(|a, b| a.0.total_cmp(&b.0));
         let problem = match best {
             Some((better, advice)) if better > found + BETTER && better >= LEAST => Some(format!(
                 "spikes of {key} agree with brightness by {found:.3}, and by {better:.3} {advice}"
@@ -66,7 +63,7 @@ impl Agreement {
 }
 
 /// Other ways to read the same bytes, and what to do if one is right.
-fn readings(g: Geometry) -> Vec<(Geometry, &'static str)> {
+fn readings(g: Geometry) -> [(Geometry, &'static str); 3] {
     let other = match g.order() {
         BitOrder::LeastFirst => BitOrder::MostFirst,
         BitOrder::MostFirst => BitOrder::LeastFirst,
@@ -76,20 +73,11 @@ fn readings(g: Geometry) -> Vec<(Geometry, &'static str)> {
     let rows = "with rows the other way up: change --spike-upright (spike_upright)";
     let both = "with the other order of bits and rows the other way up: change --spike-bit-order and \
                 --spike-upright (spike_bit_order, spike_upright)";
-    let mut found =
-        vec![(g.with_order(other), order), (turned, rows), (turned.with_order(other), both)];
-    if let Ok(swapped) = Geometry::new(g.height(), g.width()) {
-        let swapped = swapped.with_order(g.order()).with_upright(g.upright());
-        found.push((
-            swapped,
-            "with columns and rows exchanged: correct the size (spike_w, spike_h)",
-        ));
-    }
-    found
+    [(g.with_order(other), order), (turned, rows), (turned.with_order(other), both)]
 }
 
 fn luma(pixel: &[f32]) -> f64 {
-    pixel.iter().zip(LUMA).map(|(sample, weight)| f64::from(*sample) * weight).sum()
+    pixel.iter().zip(GREY).map(|(sample, weight)| f64::from(sample * weight)).sum()
 }
 
 /// The correlation of two lists; 0 where one of them is flat.

@@ -69,16 +69,8 @@ impl SpikeTree {
             let got = (g.width(), g.height());
             return Err(DataError::SpikeShape { root, frame, got, expected: size });
         }
-        let pictures = match self.channels {
-            1 => vec![stream.intensity(self.method, stream.frames() / 2, self.ceiling)?],
-            bins => stream.bins(bins, self.ceiling)?,
-        };
-        let frames = pictures.into_iter().map(|picture| {
-            let (width, height) = (picture.width(), picture.height());
-            let frame = Frame::new(width, height, 1, picture.into_values());
-            resize_grey(frame, size.0, size.1)
-        });
-        Ok(frames.collect())
+        let pictures = stream.channels(self.channels, self.method, self.ceiling)?;
+        Ok(pictures.into_iter().map(|it| resize_grey(it.into(), size.0, size.1)).collect())
     }
 
     /// The stream of a frame.

@@ -7,7 +7,7 @@ mod simulate;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, GlobalOptions, output};
+use super::{Failure, GlobalOptions};
 
 /// Flags of `vrt data`.
 #[derive(Args, Clone, Debug)]
@@ -36,12 +36,5 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
         Command::Check(arguments) => check::run(arguments, global),
         Command::Degrade(arguments) => degrade::run(arguments, global),
         Command::Simulate(arguments) => simulate::run(arguments, global),
-    }
-}
-
-/// Tells a person how far it is, unless nobody wants to hear.
-fn tell(global: &GlobalOptions, text: &str) {
-    if !global.quiet && !global.json {
-        output::message(text);
     }
 }

@@ -13,7 +13,7 @@ use super::models::{TaskName, find, for_task};
 use super::network::NetworkOptions;
 use super::precision::PrecisionName;
 use super::progress::Reporter;
-use super::spike::SpikeOptions;
+use super::spike::{ClockOptions, SpikeOptions};
 use super::stop::stop_on_signals;
 use super::tile::{Recognised, TileOptions, TilingName};
 use super::values::Rate;
@@ -83,6 +83,8 @@ pub(crate) struct Arguments {
     overwrite: bool,
     #[command(flatten)]
     spike: SpikeOptions,
+    #[command(flatten)]
+    clock: ClockOptions,
 }
 
 /// Names of [`BitDepth`].
@@ -154,7 +156,7 @@ impl Arguments {
             // Published numbers were made without them.
             scene_cuts: !self.no_scene_cuts && !published,
             sigma: self.sigma,
-            spike: self.spike.input(),
+            spike: self.spike.input(&self.clock),
             frames: self.frames,
             bit_depth: self.bit_depth.map(Into::into),
             frame_rate: self.fps.map(|Rate(ratio)| ratio),

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use vrt_spike::{BitOrder, Camera, SpikeError, SpikeStream, Stated};
 
-pub(crate) use channel::SpikeOptions;
+pub(crate) use channel::{ClockOptions, SpikeOptions};
 
 use super::values::Size;
-use super::{Failure, GlobalOptions, output};
+use super::{Failure, GlobalOptions};
 
 /// Flags of `vrt spike`.
 #[derive(Args, Clone, Debug)]
@@ -111,12 +111,5 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
         Command::Play(arguments) => convert::play(arguments, global),
         Command::Convert(arguments) => convert::run(arguments, global),
         Command::Raster(arguments) => raster::run(arguments, global),
-    }
-}
-
-/// Tells a person, unless nobody wants to hear.
-fn told(global: &GlobalOptions, text: &str) {
-    if !global.quiet && !global.json {
-        output::message(text);
     }
 }

@@ -10,7 +10,6 @@ use vrt_video::{
     check_folders, check_set,
 };
 
-use super::tell;
 use crate::cli::spike::SpikeOptions;
 use crate::cli::{Failure, GlobalOptions, output};
 
@@ -76,7 +75,7 @@ enum SetName {
 pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), Failure> {
     let on_clip = |done: usize| {
         if done.is_multiple_of(CLIPS_BETWEEN) {
-            tell(global, &format!("{done} clips"));
+            global.tell(&format!("{done} clips"));
         }
     };
     if let Some(path) = &arguments.options {

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use vrt_video::{Degradation, Light, Programs, degrade_set};
 
-use super::tell;
 use crate::cli::{Failure, GlobalOptions, output};
 
 const HELP: &str = "\
@@ -79,7 +78,7 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
     let degradation = degradation(arguments)?;
     let Arguments { source, destination, .. } = arguments;
     let done = degrade_set(source, destination, &degradation, &mut |clip| {
-        tell(global, &format!("{}: {} frames", clip.name, clip.frames.len()));
+        global.tell(&format!("{}: {} frames", clip.name, clip.frames.len()));
     })?;
     if global.json {
         return Ok(output::json(&done)?);

@@ -6,7 +6,6 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use vrt_video::{Form, Plan, PreparedTree, PublishedLayout};
 
-use super::tell;
 use crate::cli::{Failure, GlobalOptions, output};
 
 const HELP: &str = "\
@@ -77,11 +76,11 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
     let trees = plan.write(destination, form, &mut |tree, clip| {
         let renumbered = if clip.renumbered { ", numbered anew" } else { "" };
         let frames = clip.frames.len();
-        tell(global, &format!("{}/{}: {frames} frames{renumbered}", tree.name, clip.name));
+        global.tell(&format!("{}/{}: {frames} frames{renumbered}", tree.name, clip.name));
     })?;
     if plan.left_out > 0 {
         let named = plan.left_out_names.join(", ");
-        tell(global, &format!("warning: {} folders have no place: {named}", plan.left_out));
+        global.tell(&format!("warning: {} folders have no place: {named}", plan.left_out));
     }
     if global.json {
         return Ok(output::json(&json!({ "trees": trees, "left_out": plan.left_out }))?);

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use clap::{Args, ValueEnum};
 use vrt_video::{Part, SimulateError, SimulationOptions, simulate};
 
-use super::tell;
 use crate::cli::values::Size;
 use crate::cli::{Failure, GlobalOptions, output};
 
@@ -87,7 +86,7 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
     let on_clip = |_: &_| {
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         if done.is_multiple_of(CLIPS_BETWEEN) {
-            tell(global, &format!("{done} of {} clips", options.clips));
+            global.tell(&format!("{done} of {} clips", options.clips));
         }
     };
     let set = simulate(&arguments.stills, &arguments.destination, &options, &on_clip);

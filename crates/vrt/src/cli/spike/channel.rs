@@ -42,6 +42,12 @@ pub(crate) struct SpikeOptions {
     /// Frames of the stream on each side of a frame's time that tfp looks at
     #[arg(long = "spike-half-window", value_name = "N", default_value_t = 20, requires = "path")]
     half_window: u64,
+}
+
+/// Flags that say when frames were taken, in one stream of all of them.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Spikes, for RGB+spike weights")]
+pub(crate) struct ClockOptions {
     /// In one stream of all frames: frames of the stream from one frame of video to the next, such
     /// as 800 for 20 kHz beside 25 frames a second
     #[arg(long = "spike-step", value_name = "N", requires = "path", value_parser = above_zero)]
@@ -73,12 +79,9 @@ fn above_zero(text: &str) -> Result<f64, String> {
 
 impl SpikeOptions {
     /// What was stated, if anything.
-    pub(crate) fn input(&self) -> Option<SpikeInput> {
-        let path = self.path.clone()?;
-        let steady = self.step.map(|step| Clock::Steady { first: self.first, step });
-        let clock = self.times.clone().map(Clock::File).or(steady);
-        let (stated, method) = (self.stated(), self.method());
-        Some(SpikeInput { path, stated, method, ceiling: CEILING, clock })
+    pub(crate) fn input(&self, clock: &ClockOptions) -> Option<SpikeInput> {
+        let (stated, method, clock) = (self.stated(), self.method(), clock.clock());
+        Some(SpikeInput { path: self.path.clone()?, stated, method, ceiling: CEILING, clock })
     }
 
     /// The tree of a set that was stated, if any.
@@ -110,5 +113,12 @@ impl SpikeOptions {
             ChannelMethod::Tfi => Method::Interval,
             ChannelMethod::Mean => Method::Mean,
         }
+    }
+}
+
+impl ClockOptions {
+    fn clock(&self) -> Option<Clock> {
+        let steady = self.step.map(|step| Clock::Steady { first: self.first, step });
+        self.times.clone().map(Clock::File).or(steady)
     }
 }

@@ -8,7 +8,7 @@ use vrt::spike::{Content, ConvertError, ConvertOptions, Times, convert};
 use vrt_spike::{CEILING, Method};
 use vrt_video::{BitDepth, Programs};
 
-use super::{StreamOptions, told};
+use super::StreamOptions;
 use crate::cli::values::Rate;
 use crate::cli::{Failure, GlobalOptions, output};
 
@@ -181,7 +181,7 @@ fn made(
     let mut stream = options.open(from)?;
     let mut on_picture = |done: u64, all: u64| {
         if done.is_multiple_of(PICTURES_BETWEEN) {
-            told(global, &format!("{done} of {all} pictures"));
+            global.tell(&format!("{done} of {all} pictures"));
         }
     };
     let found = convert(&mut stream, to, &conversion, &mut on_picture);
@@ -195,7 +195,7 @@ fn made(
             "notes": found.notes,
         }))?);
     }
-    found.notes.iter().for_each(|note| told(global, note));
+    found.notes.iter().for_each(|note| global.tell(note));
     let what = match conversion.content {
         Content::Spikes => "frames of spikes",
         Content::Pictures(_) if found.written == 1 => "picture",
@@ -204,7 +204,7 @@ fn made(
     let text = format!("{} of {}: {} {what}", to.display(), from.display(), found.written);
     // A stream of pictures may be on standard output.
     if to == std::path::Path::new("-") {
-        told(global, &text);
+        global.tell(&text);
         return Ok(());
     }
     Ok(output::result(&text)?)

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use vrt_spike::{Intensity, SpikeStream};
+use vrt_spike::SpikeStream;
 use vrt_video::Frame;
 
 use super::super::error::{RestoreError, SpikeError};
@@ -69,11 +69,8 @@ impl Streams {
         let Some(path) = self.paths.next() else { return Ok(None) };
         let SpikeInput { stated, method, ceiling, .. } = &self.input;
         let mut stream = SpikeStream::find(&path, stated)?;
-        let pictures = match self.channels {
-            1 => vec![stream.intensity(*method, stream.frames() / 2, *ceiling)?],
-            bins => stream.bins(bins, *ceiling)?,
-        };
-        Ok(Some(pictures.into_iter().map(frame).collect()))
+        let pictures = stream.channels(self.channels, *method, *ceiling)?;
+        Ok(Some(pictures.into_iter().map(Frame::from).collect()))
     }
 }
 
@@ -170,7 +167,7 @@ impl LongStream {
         let Some(at) = self.at(self.taken)? else { return Ok(None) };
         self.taken += 1;
         let SpikeInput { method, ceiling, .. } = self.input;
-        Ok(Some(vec![frame(self.stream.intensity(method, at, ceiling)?)]))
+        Ok(Some(vec![self.stream.intensity(method, at, ceiling)?.into()]))
     }
 }
 
@@ -189,9 +186,4 @@ fn listed(path: &Path) -> Result<Vec<f64>, SpikeError> {
         time.ok_or_else(|| bad(at + 1, format!("{:?} is no number", line.trim())))
     });
     times.collect()
-}
-
-fn frame(picture: Intensity) -> Frame {
-    let (width, height) = (picture.width(), picture.height());
-    Frame::new(width, height, 1, picture.into_values())
 }
