@@ -8,7 +8,7 @@ pub(crate) mod tests;
 pub use check::{ConfigError, ConfigProblem};
 pub(crate) use check::{MAX_DEPTH, MAX_ENTRIES};
 
-use crate::trail::SAMPLES;
+use crate::trail::{self, SAMPLES};
 
 /// Stages that change the size; the last one refines at full size.
 pub const SCALED_STAGES: usize = 7;
@@ -372,10 +372,19 @@ impl VrtConfig {
         match self.fields.reach {
             Reach::None => self.fields.in_channels,
             _ => {
-                let views = 1 + PAIR * WARPED_SAMPLES;
-                let views = views + if self.fields.trails { SAMPLES } else { 0 };
-                views * self.folded(self.fields.in_channels) + usize::from(self.fields.noise_map)
+                let trails = if self.fields.trails { self.folded(trail::CHANNELS) } else { 0 };
+                let seen = self.views() * self.fields.in_channels + trails;
+                seen + usize::from(self.fields.noise_map)
             }
+        }
+    }
+
+    /// Views of a frame that the first convolution sees all channels of: the frame itself and warped
+    /// samples of its neighbours, those of every pixel that is folded.
+    pub fn views(&self) -> usize {
+        match self.fields.reach {
+            Reach::None => 1,
+            _ => self.folded(1 + PAIR * WARPED_SAMPLES),
         }
     }
 

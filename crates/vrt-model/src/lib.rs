@@ -8,6 +8,7 @@
 
 mod align;
 mod attention;
+mod between;
 mod block;
 pub mod checkpoint;
 pub mod config;
@@ -37,6 +38,7 @@ pub mod tiled;
 mod trail;
 pub mod volume;
 
+pub use between::{BetweenError, FramesBetween};
 pub use checkpoint::Checkpoint;
 pub use config::VrtConfig;
 pub use network::{Named, Vrt};

@@ -183,7 +183,7 @@ impl Vrt {
         parts.done()?;
         let noise = usize::from(self.config.noise_map());
         let seen = x.clone().narrow(4, 0, channels - noise);
-        let trails = self.config.trails().then(|| trails(&seen, &flows.scales[0]));
+        let trails = self.config.trails().then(|| trails(&pictures, &flows.scales[0]));
         let seen = if self.config.folds() { space_to_depth(seen) } else { seen };
         let mut seen = with_neighbours(seen, &flows.scales[0]).to_vec();
         seen.extend(trails.clone().map(space_to_depth));

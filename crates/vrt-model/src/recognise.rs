@@ -10,7 +10,7 @@ use crate::config::{
     VrtFields,
 };
 use crate::inventory::{HEAD_WIDTH, KERNEL, PER_TAP};
-use crate::trail::SAMPLES;
+use crate::trail::{self, SAMPLES};
 
 /// Names and shapes of the tensors of a checkpoint.
 pub type Shapes = BTreeMap<String, Vec<usize>>;
@@ -291,10 +291,10 @@ impl Reading<'_> {
         if reach == Reach::None {
             return Ok((inputs, false));
         }
-        let views = VIEWS + if trails { SAMPLES } else { 0 };
-        let seen = views * fold * fold;
-        match inputs % seen {
-            noise @ (0 | 1) => Ok((inputs / seen, noise == 1)),
+        let along = if trails { trail::CHANNELS * fold * fold } else { 0 };
+        let seen = VIEWS * fold * fold;
+        match inputs.checked_sub(along).map(|inputs| (inputs / seen, inputs % seen)) {
+            Some((channels, noise @ (0 | 1))) => Ok((channels, noise == 1)),
             _ => Err(self.wrong(name, "its inputs are all views of each channel and a noise map")),
         }
     }

@@ -60,9 +60,9 @@ fn count(n: usize, what: &str) -> String {
 }
 
 /// Reads parameters from a checkpoint and keeps the first error.
-struct FromCheckpoint<'a> {
-    checkpoint: &'a Checkpoint,
-    error: Option<CheckpointError>,
+pub(crate) struct FromCheckpoint<'a> {
+    pub(crate) checkpoint: &'a Checkpoint,
+    pub(crate) error: Option<CheckpointError>,
 }
 
 impl Values for FromCheckpoint<'_> {

@@ -1,6 +1,6 @@
 //! What the first convolution of a folding network sees before it is trained.
 
-use crate::trail::{GAIN, SAMPLES};
+use crate::trail::{self, GAIN};
 
 /// Pixels of a place, and samples of a neighbour that is warped to it.
 const FOUR: usize = 4;
@@ -23,7 +23,7 @@ const MIDDLE: usize = 4;
 /// steps.
 ///
 /// Inputs are the four pixels of a place (channels innermost), for each neighbour four samples of
-/// the same, perhaps samples along motion, and perhaps a map of noise.
+/// the same, perhaps samples of RGB along motion, and perhaps a map of noise.
 pub(crate) fn sight(drawn: Vec<f32>, inputs: usize, channels: usize) -> Vec<f32> {
     let mut weights = drawn;
     let mut filters = weights.chunks_exact_mut(inputs * TAPS);
@@ -32,8 +32,8 @@ pub(crate) fn sight(drawn: Vec<f32>, inputs: usize, channels: usize) -> Vec<f32>
         fill(filter, kind, channel, channels);
     }
     let views = VIEWS * FOUR * channels;
-    let trails = inputs >= views + SAMPLES * FOUR * channels;
-    let noise_map = inputs % (FOUR * channels) == 1;
+    let trails = inputs >= views + FOUR * trail::CHANNELS;
+    let noise_map = inputs % FOUR == 1;
     if let Some(filter) = noise_map.then(|| filters.next()).flatten() {
         filter.fill(0.0);
         filter[(inputs - 1) * TAPS + MIDDLE] = GAIN;

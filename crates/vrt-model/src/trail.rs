@@ -20,6 +20,9 @@ const PLACES: [f64; 6] = [0.1, 0.2, 0.3, 0.45, 0.65, 0.9];
 /// Samples of a pixel.
 pub(crate) const SAMPLES: usize = 2 * PLACES.len();
 
+/// Channels of all samples of a pixel.
+pub(crate) const CHANNELS: usize = SAMPLES * RGB_CHANNELS;
+
 /// By how much differences are enlarged: those of a good picture are about a tenth of its
 /// brightness.
 pub(crate) const GAIN: f32 = 8.0;
@@ -34,7 +37,7 @@ const WEIGHT: f32 = 1.0 / 64.0;
 ///
 /// # Shapes
 ///
-/// - `pictures`: `[b, d, h, w, c]`, `d` at least 2
+/// - `pictures`: `[b, d, h, w, c]`, `d` at least 2; a network shows their RGB alone
 /// - `flows`: between their frames, at half the size
 /// - output: `[b, d, h, w, SAMPLES · c]`, sample by sample
 pub(crate) fn trails(pictures: &Tensor<5>, flows: &Flows) -> Tensor<5> {

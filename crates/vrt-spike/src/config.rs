@@ -9,6 +9,12 @@ use crate::geometry::{BitOrder, Camera, Geometry};
 /// The side file of published streams.
 const SIDE_FILE: &str = "config.yaml";
 
+/// Folders whose side file is taken at its word: the stream's own, and the one above.
+const NEAR: usize = 2;
+
+/// Further ones above.
+const FAR: usize = 3;
+
 /// Longest side file.
 const MAX_SIDE_FILE: u64 = 1 << 20;
 
@@ -22,7 +28,7 @@ pub struct Stated {
     /// The camera that took it.
     pub camera: Option<Camera>,
     /// A file with `spike_w` and `spike_h` [default: `config.yaml` beside the stream or one folder
-    /// above].
+    /// above, or one up to four folders above that has them, as public sets do].
     pub config: Option<PathBuf>,
     /// Which bit of a byte is its first pixel.
     pub order: BitOrder,
@@ -66,8 +72,11 @@ fn side_file(path: &Path, stated: &Stated) -> Option<PathBuf> {
     if stated.config.is_some() {
         return stated.config.clone();
     }
-    let folders = path.ancestors().skip(1).take(2);
-    folders.map(|folder| folder.join(SIDE_FILE)).find(|path| path.is_file())
+    let folders = path.ancestors().skip(1).take(NEAR + FAR);
+    let files = folders.map(|folder| folder.join(SIDE_FILE)).enumerate();
+    // Far from a stream there may be files of this name about something else.
+    let fits = |at: usize, path: &Path| path.is_file() && (at < NEAR || read(path).is_ok());
+    files.into_iter().find(|(at, path)| fits(*at, path)).map(|(_, path)| path)
 }
 
 /// Width and height of a side file. Two numbers are all that is looked for, at whatever depth, so

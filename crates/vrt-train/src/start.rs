@@ -1,5 +1,7 @@
 //! The weights that training starts with: drawn, then taken from files where there are some.
 
+mod inflate;
+
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -51,10 +53,11 @@ pub fn start(recipe: &Recipe, device: &Device) -> Result<Started, CheckpointErro
             file.merge_flow(flow)?;
         }
         if start.strict {
-            account(&recipe.network, &file)?;
+            account(&inflate::accounted(&recipe.network, &file), &file)?;
         }
-        let values = values(&parameters, &file)?;
+        let mut values = values(&parameters, &file)?;
         messages.push(taken(&values, &file));
+        messages.extend(inflate::first(&recipe.network, &parameters, &file, &mut values)?);
         named.network = replaced(&parameters, named.network, &values);
     }
     let ema = ema(recipe, &parameters, &named.network, &mut messages)?;
@@ -76,10 +79,11 @@ fn ema(
     if let Some(path) = &recipe.start.averaged {
         let file = open(path, Which::Averaged)?;
         if recipe.start.averaged_strict {
-            account(&recipe.network, &file)?;
+            account(&inflate::accounted(&recipe.network, &file), &file)?;
         }
-        let values = values(parameters, &file)?;
+        let mut values = values(parameters, &file)?;
         messages.push(taken(&values, &file));
+        messages.extend(inflate::first(&recipe.network, parameters, &file, &mut values)?);
         network = replaced(parameters, network, &values);
     }
     Ok(Some(Ema::new(decay, parameters.values(&network))))
@@ -119,4 +123,85 @@ fn replaced(parameters: &Parameters, network: Vrt, values: &BTreeMap<usize, Vec<
             Tensor::from_data(data, &old.device())
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use vrt_model::Pass;
+    use vrt_model::checkpoint::Existing;
+    use vrt_model::config::VrtFields;
+    use vrt_testing::Random;
+
+    use super::*;
+    use crate::testing::{small_network, small_options};
+
+    /// Networks of RGB: as published, and one that folds pictures and looks along motion.
+    fn networks() -> [VrtFields; 2] {
+        let plain = VrtFields { drop_path_rate: 0.0, ..small_network().fields().clone() };
+        let folding =
+            VrtFields { fold: 2, trails: true, coarse_flow: true, upscale: 1, ..plain.clone() };
+        [plain, folding]
+    }
+
+    fn answer(network: &Vrt, clip: &[f32], channels: usize, device: &Device) -> Vec<f32> {
+        let pixels = clip.chunks_exact(6).flat_map(|pixel| pixel[..channels].to_vec());
+        let data = TensorData::new(pixels.collect(), [1, 3, 32, 32, channels]);
+        let y = network.forward(Tensor::<5>::from_data(data, device), &mut Pass::Restore);
+        y.into_data().try_to_vec().expect("f32 values")
+    }
+
+    #[test]
+    fn networks_with_spikes_begin_as_those_of_rgb() {
+        let (folder, device) = (tempfile::tempdir().expect("a folder"), Device::flex());
+        let file = folder.path().join("rgb.safetensors");
+        let mut random = Random::new(5);
+        let clip: Vec<f32> = (0..3 * 32 * 32 * 6).map(|_| random.uniform(0.0, 1.0)).collect();
+        for fields in networks() {
+            let config = VrtConfig::new(fields.clone()).expect("a valid network");
+            let rgb = Vrt::with_seed(&config, 9, &device);
+            let parameters = Parameters::of(&rgb, &Slow::default());
+            let values = parameters.values(&rgb.network);
+            let tensors = parameters.list().iter().zip(values).map(|(parameter, values)| {
+                let values = values.into_data().try_to_vec().expect("f32 values");
+                (parameter.name.clone(), parameter.shape.clone(), values)
+            });
+            let _ = std::fs::remove_file(&file);
+            let checkpoint = Checkpoint::from_values(tensors);
+            checkpoint.write_plain_safetensors(&file, Existing::Keep).expect("written");
+
+            let wider = VrtConfig::new(VrtFields { in_channels: 6, ..fields }).expect("valid");
+            let mut options: serde_json::Value =
+                serde_json::from_str(&small_options("1")).expect("JSON");
+            options["netG"] = vrt_model::option_file::to_json(&wider);
+            options["path"] = serde_json::json!({ "pretrained_netG": file });
+            let recipe = Recipe::parse(Path::new("o.json"), &options.to_string(), &[]);
+            let started = start(&recipe.expect("valid").recipe, &device).expect("weights fit");
+            let said = started.messages.join("\n");
+            assert!(
+                said.contains("sees 3 channels; further ones begin with zeros, up to 6"),
+                "{said}"
+            );
+            let expected = answer(&rgb.network, &clip, 3, &device);
+            let found = answer(&started.named.network, &clip, 6, &device);
+            assert_eq!(found.len(), expected.len());
+            assert!(found == expected, "the answers differ");
+        }
+    }
+
+    #[test]
+    fn weights_of_other_networks_are_refused_as_before() {
+        let (folder, device) = (tempfile::tempdir().expect("a folder"), Device::flex());
+        let file = folder.path().join("other.safetensors");
+        let values = vec![0.0; 8 * 26 * 9];
+        let first = ("conv_first.weight".to_owned(), vec![8, 26, 1, 3, 3], values);
+        let checkpoint = Checkpoint::from_values(std::iter::once(first));
+        checkpoint.write_plain_safetensors(&file, Existing::Keep).expect("written");
+        let mut options: serde_json::Value =
+            serde_json::from_str(&small_options("1")).expect("JSON");
+        options["path"] = serde_json::json!({ "pretrained_netG": file });
+        let recipe = Recipe::parse(Path::new("o.json"), &options.to_string(), &[]);
+        assert!(start(&recipe.expect("valid").recipe, &device).is_err());
+    }
 }

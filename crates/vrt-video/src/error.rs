@@ -12,6 +12,12 @@ pub enum VideoError {
     /// A video file, or the ffmpeg that reads and writes it.
     #[error(transparent)]
     Ffmpeg(#[from] crate::FfmpegError),
+    /// A stream of spikes.
+    #[error(transparent)]
+    Spikes(#[from] vrt_spike::SpikeError),
+    /// Motion between two frames cannot be told.
+    #[error("frames between frames cannot be made: {0}")]
+    Between(String),
     /// A file or folder cannot be opened or read.
     #[error("{path:?} cannot be read: {source}")]
     Read {

@@ -16,11 +16,13 @@ mod open;
 mod picture;
 mod prepare;
 mod probe;
+mod registration;
 mod resize;
 mod scene;
 mod simulate;
 mod sink;
 mod source;
+mod spikes;
 mod stream;
 mod training;
 mod y4m;
@@ -47,6 +49,7 @@ pub use prepare::{
     Form, Plan, PlannedClip, PlannedTree, PrepareError, PreparedTree, PublishedLayout,
 };
 pub use probe::{OtherStream, Probe, VideoStream, probe};
+pub use registration::{Registration, RegistrationError};
 pub use resize::{one_aspect, resize_grey};
 pub use scene::SceneDetector;
 pub use simulate::{
@@ -62,6 +65,7 @@ pub use source::FrameSource;
 pub use source::ffmpeg::FfmpegSource;
 pub use source::folder::{FolderSource, is_picture, list_files, list_pictures};
 pub use source::y4m::{Y4mOptions, Y4mSource};
+pub use spikes::{Between, SpikeCamera, SpikeSet, SpikeSetOptions, simulate_spikes};
 pub use stream::{
     ColorDescription, FrameRate, Matrix, Primaries, Range, Ratio, StreamInfo, TimedFrame, Transfer,
 };

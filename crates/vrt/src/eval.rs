@@ -16,8 +16,8 @@ use vrt_model::config::VrtConfig;
 use vrt_model::tiled::{ClipModel, Tiling};
 use vrt_model::volume::VolumeError;
 use vrt_video::{
-    BitDepth, ClipScore, Frame, FrameScore, PictureChannels, SetScore, VideoError, read_picture,
-    write_picture,
+    BitDepth, ClipScore, DataError, Frame, FrameScore, PictureChannels, SetScore, SpikeTree,
+    VideoError, read_picture, write_picture,
 };
 
 use crate::restore::{TileChoice, TilePlan, TilePlanError};
@@ -35,6 +35,9 @@ pub enum EvalError {
     /// A picture, folder or pair of them.
     #[error(transparent)]
     Video(#[from] VideoError),
+    /// A stream of spikes.
+    #[error(transparent)]
+    Spikes(#[from] DataError),
     /// A frame cannot be held.
     #[error(transparent)]
     Volume(#[from] VolumeError),
@@ -103,6 +106,8 @@ pub struct EvalOptions {
     pub tile: TileChoice,
     /// How tiles are put together.
     pub tiling: Tiling,
+    /// Streams of spikes beside the frames, for networks that take them.
+    pub spikes: Option<SpikeTree>,
     /// Folder for the restored frames that are scored: `clip/frame.png`, 8 bits.
     pub save: Option<PathBuf>,
     /// Whether frames in that folder may be replaced.
@@ -166,6 +171,7 @@ pub fn evaluate<M: ClipModel<Error: Send + Sync>>(
 ) -> Result<EvalReport, EvalError> {
     let protocol = options.protocol;
     protocol.check(config)?;
+    let spikes = spikes(config, options)?;
     if folders.input.is_none() && !protocol.input_is_optional() {
         let needed = "it needs frames to restore";
         return Err(EvalError::Misfit { protocol: protocol.name(), needed });
@@ -173,13 +179,42 @@ pub fn evaluate<M: ClipModel<Error: Send + Sync>>(
     check_save(options)?;
     let clips = clips(folders, protocol)?.into_iter().map(|clip| protocol.plan(clip));
     let clips = clips.collect::<Result<Vec<_>, _>>()?;
-    let runner = Runner { model, config, options };
+    let alone = clips.len() == 1;
+    for (spikes, clip) in spikes.iter().flat_map(|spikes| clips.iter().map(move |it| (spikes, it)))
+    {
+        // What is missing is said before hours of restoring.
+        for frame in &clip.inputs {
+            spikes.open(&spikes.key(&clip.name, frame, alone))?;
+        }
+    }
+    let runner = Runner { model, config, options, spikes: spikes.map(|tree| (tree, alone)) };
     let scores = clips.iter().map(|clip| {
         let score = evaluate_clip(&runner, clip, on_event)?;
         on_event(EvalEvent::Scored(&score));
         Ok(score)
     });
     Ok(EvalReport::new(protocol, scores.collect::<Result<_, EvalError>>()?))
+}
+
+/// The streams that the network takes, if it takes any.
+fn spikes(config: &VrtConfig, options: &EvalOptions) -> Result<Option<SpikeTree>, EvalError> {
+    let protocol = options.protocol.name();
+    match (config.spike_channels(), &options.spikes) {
+        (0, None) => Ok(None),
+        (0, Some(_)) => {
+            Err(EvalError::Misfit { protocol, needed: "the network takes no spikes (--spike)" })
+        }
+        (_, None) => {
+            let needed = "the network takes spikes beside its frames: state where their streams \
+                          are (--spike)";
+            Err(EvalError::Misfit { protocol, needed })
+        }
+        (_, Some(_)) if options.protocol != Protocol::Clips => {
+            let needed = "frames with spikes are scored with the protocol clips";
+            Err(EvalError::Misfit { protocol, needed })
+        }
+        (channels, Some(tree)) => Ok(Some(SpikeTree { channels, ..tree.clone() })),
+    }
 }
 
 /// Scores the frames under `restored` as they are.

@@ -25,6 +25,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod between;
 pub mod compare;
 pub mod convert;
 pub mod device;

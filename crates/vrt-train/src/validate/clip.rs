@@ -9,8 +9,8 @@ use vrt_model::Restorer;
 use vrt_model::tiled::{ClipModel, TemporalWindows, Tiling, Window, WindowStream, restore_window};
 use vrt_model::volume::Volume;
 use vrt_video::{
-    BitDepth, ClipNoise, ClipScore, Frame, FrameRoot, FrameScore, FrameTree, Pairing, SsimKind,
-    write_picture,
+    BitDepth, ClipNoise, ClipScore, Frame, FrameRoot, FrameScore, FrameTree, Pairing, SpikeTree,
+    SsimKind, write_picture,
 };
 
 use super::{Trial, ValidationError};
@@ -18,6 +18,8 @@ use crate::recipe::{Beyond, TestKind, TestSet, Validation};
 
 /// Seed of the noise of each clip, as published.
 const NOISE_SEED: u32 = 0;
+/// Channels before those of spikes.
+const RGB: usize = 3;
 /// Samples that noise is drawn for at least.
 const LEAST_SAMPLES: u64 = 16;
 
@@ -30,6 +32,10 @@ pub(super) struct Clip {
     files: Vec<PathBuf>,
     /// Their order in front of the network; some may come twice.
     sequence: Vec<usize>,
+    /// The place in the sequence from which it runs backwards.
+    turn: usize,
+    /// Streams beside the frames, and whether there is one clip alone.
+    spikes: Option<(SpikeTree, bool)>,
     /// Places among the restored frames, and their truth.
     scored: Vec<(usize, PathBuf)>,
 }
@@ -37,6 +43,13 @@ pub(super) struct Clip {
 impl Clip {
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Says whether all its streams of spikes are there.
+    fn find_streams(&self) -> Result<(), ValidationError> {
+        let Some((tree, alone)) = &self.spikes else { return Ok(()) };
+        let mut keys = self.files.iter().map(|file| tree.key(&self.name, file, *alone));
+        Ok(keys.try_for_each(|key| tree.open(&key).map(drop))?)
     }
 
     /// Names of the frames that are scored, in order.
@@ -81,8 +94,16 @@ pub(super) fn clips(test: &TestSet, validation: Validation) -> Result<Vec<Clip>,
     };
     let is_listed = |name: &str| listed.as_ref().is_none_or(|listed| listed.contains(name));
     let trees = Trees::open(test)?;
-    let pairs = frames(test, &trees)?.into_iter().filter(|(name, _, _)| is_listed(name));
-    let clips: Result<Vec<_>, _> = pairs.map(|clip| plan(test, validation, &trees, clip)).collect();
+    let pairs = frames(test, &trees)?;
+    let alone = pairs.len() == 1;
+    let pairs = pairs.into_iter().filter(|(name, _, _)| is_listed(name));
+    let clips = pairs.map(|clip| {
+        let mut clip = plan(test, validation, &trees, clip)?;
+        clip.spikes = test.spikes.clone().map(|tree| (tree, alone));
+        clip.find_streams()?;
+        Ok(clip)
+    });
+    let clips: Result<Vec<_>, ValidationError> = clips.collect();
     match clips {
         Ok(clips) if clips.is_empty() => Err(ValidationError::Clip {
             clip: test.sharp.display().to_string(),
@@ -155,7 +176,8 @@ fn plan(
         true => vec![(at.unwrap_or(middle), truths.swap_remove(middle))],
         false => truths.into_iter().enumerate().collect(),
     };
-    Ok(Clip { name, trees: trees.clone(), files: inputs, sequence, scored })
+    let turn = inputs.len() + usize::from(behind == Beyond::LastFrame);
+    Ok(Clip { name, trees: trees.clone(), files: inputs, sequence, turn, spikes: None, scored })
 }
 
 /// Restores and scores a clip; `sample` takes a picture of its middle.
@@ -245,7 +267,7 @@ fn restore_both_ways(
     let count = clip.sequence.len();
     let mut sequence = clip.sequence.clone();
     sequence.extend(clip.sequence.iter().rev());
-    let both = Clip { sequence, ..clip.clone() };
+    let both = Clip { sequence, turn: count, ..clip.clone() };
     let mut forth: Vec<Frame> = Vec::with_capacity(count);
     let mut means = Vec::with_capacity(count);
     restore(model, trial, &both, &mut |place, frame| {
@@ -337,20 +359,26 @@ impl<'a> Reader<'a> {
 
     fn next(&mut self) -> Result<Option<Volume>, ValidationError> {
         let Some(&file) = self.clip.sequence.get(self.next) else { return Ok(None) };
+        let backwards = self.next >= self.clip.turn;
         self.next += 1;
-        let frame = match self.kept.remove(&file) {
+        let mut frame = match self.kept.remove(&file) {
             Some(frame) => frame,
             None => self.read(&self.clip.files[file])?,
         };
         if self.clip.sequence[self.next..].contains(&file) {
             self.kept.insert(file, frame.clone());
         }
+        if backwards && self.clip.spikes.is_some() {
+            // Parts of a stream run backwards, too.
+            let channels = frame.channels();
+            frame.samples_mut().chunks_exact_mut(channels).for_each(|it| it[RGB..].reverse());
+        }
         Ok(Some(frame))
     }
 
     fn read(&mut self, path: &Path) -> Result<Volume, ValidationError> {
         let mut frame = self.clip.trees.degraded.read(path)?;
-        let (width, height, channels) = (frame.width(), frame.height(), frame.channels());
+        let (width, height) = (frame.width(), frame.height());
         let samples = frame.samples().len() as u64 * self.clip.files.len() as u64;
         let wrong = |what| ValidationError::Clip { clip: self.clip.name.clone(), what };
         if *self.size.get_or_insert((width, height)) != (width, height) {
@@ -366,6 +394,10 @@ impl<'a> Reader<'a> {
                 self.noise.get_or_insert_with(|| ClipNoise::new(sigma, NOISE_SEED, samples));
             noise.add(&mut frame);
         }
+        if let Some((tree, alone)) = &self.clip.spikes {
+            frame = tree.beside(frame, &tree.key(&self.clip.name, path, *alone))?;
+        }
+        let channels = frame.channels();
         let level = (self.sigma / 255.0) as f32;
         let samples = match self.map {
             false => frame.into_samples(),
@@ -402,6 +434,7 @@ mod tests {
             degraded: PathBuf::from("degraded"),
             backend: Backend::Disk,
             sigma: None,
+            spikes: None,
             frames: None,
         };
         let frames = |folder: &str| (0..7).map(|i| PathBuf::from(format!("{folder}{i}"))).collect();

@@ -14,6 +14,8 @@ pub(super) enum Purpose {
     Foreground,
     /// The noise of a frame.
     Noise,
+    /// The charges of a spike camera when a frame begins.
+    Spikes,
 }
 
 /// The generator of one purpose for one clip (and frame). Generators of different seeds, purposes

@@ -51,22 +51,27 @@ impl Exposure {
         let span = self.span(frame);
         let [least, most] = [LEAST_INSTANTS, self.most].map(|count| (count * self.share).ceil());
         let count = scene.track(span).ceil().clamp(least, most);
-        let step = (span.to - span.from) / count;
-        (0..count as usize).map(|at| span.from + step * (at as f64 + 0.5)).collect()
+        self.evenly(frame, count as usize)
     }
 
-    /// Amounts of light that the frame of this number collects.
-    pub(super) fn expose(self, scene: &Scene, frame: usize) -> Frame {
-        let instants = self.instants(scene, frame);
-        let mut sum = scene.light_at(instants[0]);
-        for instant in &instants[1..] {
-            let light = scene.light_at(*instant);
-            for (sum, light) in sum.samples_mut().iter_mut().zip(light.samples()) {
-                *sum += light;
-            }
-        }
-        let count = instants.len() as f32;
-        sum.samples_mut().iter_mut().for_each(|sample| *sample /= count);
-        sum
+    /// So many instants of the frame, evenly.
+    pub(super) fn evenly(self, frame: usize, count: usize) -> Vec<f64> {
+        let span = self.span(frame);
+        let step = (span.to - span.from) / count as f64;
+        (0..count).map(|at| span.from + step * (at as f64 + 0.5)).collect()
     }
+}
+
+/// The mean of the light at `instants`; `on_light` sees each.
+pub(super) fn expose(scene: &Scene, instants: &[f64], mut on_light: impl FnMut(&Frame)) -> Frame {
+    let (width, height) = scene.size;
+    let mut sum = Frame::filled(width, height, 3, 0.0);
+    for instant in instants {
+        let light = scene.light_at(*instant);
+        on_light(&light);
+        sum.samples_mut().iter_mut().zip(light.samples()).for_each(|(sum, light)| *sum += light);
+    }
+    let count = instants.len() as f32;
+    sum.samples_mut().iter_mut().for_each(|sample| *sample /= count);
+    sum
 }

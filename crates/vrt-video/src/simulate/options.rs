@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::SimulateError;
-use crate::Programs;
+use crate::spikes::MAX_SPIKE_FRAMES;
+use crate::{Programs, SpikeCamera};
 
 /// The most clips: their names have six digits.
 const MAX_CLIPS: usize = 1_000_000;
@@ -74,6 +75,11 @@ pub struct SimulationOptions {
     pub noise: f64,
     /// Share of the other clips that are compressed.
     pub compress_share: f64,
+    /// A spike camera beside the other one, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spikes: Option<SpikeCamera>,
+    /// Frames of it in every exposure of the other one.
+    pub spike_frames: usize,
     /// Where ffmpeg is.
     #[serde(skip)]
     pub programs: Programs,
@@ -94,6 +100,8 @@ impl Default for SimulationOptions {
             still_share: 0.15,
             noise: 4.0,
             compress_share: 0.5,
+            spikes: None,
+            spike_frames: 64,
             programs: Programs::default(),
         }
     }
@@ -131,7 +139,23 @@ impl SimulationOptions {
         let reason = || format!("it is more than 0 and at most max_blur, {blur} pixels");
         refuse(!(least > 0.0 && least <= blur), "min_blur", least, reason)?;
         let reason = || format!("a deviation of 255 is a number from 0 to {STRONGEST_NOISE}");
-        refuse(!(0.0..=STRONGEST_NOISE).contains(&self.noise), "noise", self.noise, reason)
+        refuse(!(0.0..=STRONGEST_NOISE).contains(&self.noise), "noise", self.noise, reason)?;
+        self.check_spikes()
+    }
+
+    fn check_spikes(&self) -> Result<(), SimulateError> {
+        let Some(camera) = &self.spikes else { return Ok(()) };
+        if let Some((option, value, reason)) = camera.problem() {
+            return Err(SimulateError::Option { option, value, reason });
+        }
+        let frames = self.spike_frames;
+        let reason = || format!("a frame has 1 to {MAX_SPIKE_FRAMES} of spikes");
+        refuse(!(1..=MAX_SPIKE_FRAMES).contains(&frames), "spike_frames", frames, reason)?;
+        camera.geometry(self.size()).map(drop).map_err(|reason| SimulateError::Option {
+            option: "size",
+            value: format!("{}x{}", self.width, self.height),
+            reason,
+        })
     }
 
     /// Width and height of sharp frames.

@@ -8,17 +8,20 @@ use tempfile::{TempDir, tempdir};
 
 use super::camera::{Camera, Span};
 use super::chance::{Purpose, generator};
-use super::exposure::Exposure;
+use super::exposure::{Exposure, expose};
 use super::layer::Layer;
 use super::plan::ClipPlan;
 use super::scene::Scene;
 use super::stills::Stills;
 use super::texture::Texture;
-use super::write::pair;
+use super::write::{Shot, shot};
+use vrt_spike::{CEILING, Method, SpikeStream, Stated};
+
 use super::{Part, SimulateError, SimulationOptions, simulate};
 use crate::degrade::{from_light, to_light};
 use crate::ffmpeg::testing::folder;
-use crate::{BitDepth, Frame, PictureChannels, read_picture, write_picture};
+use crate::picture::GREY;
+use crate::{BitDepth, Frame, Light, PictureChannels, SpikeCamera, read_picture, write_picture};
 
 const SIZE: (usize, usize) = (48, 40);
 
@@ -130,7 +133,7 @@ fn degraded_frames_are_means_of_instants() {
     for clip in 0..4 {
         let plan = ClipPlan::draw(&options, &stills, clip).expect("stills that can be read");
         let scene = plan.scene(&stills).unwrap();
-        let (sharp, degraded) = pair(&plan, &options, &scene, 1);
+        let Shot { sharp, degraded, .. } = shot(&plan, &options, &scene, 1);
         let instants = plan.exposure.instants(&scene, 1);
         let middle = instants.iter().sum::<f64>() / instants.len() as f64;
         assert!((middle - 1.0).abs() < 1e-9);
@@ -181,7 +184,7 @@ fn a_moving_edge_is_blurred_as_far_as_it_moves() {
         let edge = (SIZE.0 / 2 + spare) as f64 + middle;
         let scene = scene(camera, spare, |x, _| if (x as f64) < edge { 0.2 } else { 0.9 });
         let (low, high) = (to_light(0.2), to_light(0.9));
-        let light = exposure.expose(&scene, 0);
+        let light = expose(&scene, &exposure.instants(&scene, 0), |_| ());
         // The ramp of the middle row: from a tenth of the step to nine tenths of it.
         let row: Vec<f64> = (0..SIZE.0)
             .map(|x| f64::from(light.samples()[3 * (SIZE.0 * SIZE.1 / 2 + x)]))
@@ -210,7 +213,8 @@ fn no_light_is_lost_by_moving() {
             (0.9 * (-distance * distance / 18.0).exp()) as f32
         });
         let sum = |light: &Frame| light.samples().iter().map(|v| f64::from(*v)).sum::<f64>();
-        let (sharp, blurred) = (sum(&scene.light_at(0.0)), sum(&exposure.expose(&scene, 0)));
+        let exposed = expose(&scene, &exposure.instants(&scene, 0), |_| ());
+        let (sharp, blurred) = (sum(&scene.light_at(0.0)), sum(&exposed));
         assert!(sharp > 10.0 && (blurred / sharp - 1.0).abs() < 0.01, "{seed}: {blurred} {sharp}");
     }
 }
@@ -288,4 +292,45 @@ fn a_still_that_breaks_off_is_named() {
     assert!(matches!(error, SimulateError::Video(_)), "{error}");
     assert!(error.to_string().contains("a.png"), "{error}");
     assert!(!out.path().join("meta_info.txt").exists());
+}
+
+#[test]
+fn a_spike_camera_sees_the_same_exposure() {
+    let stills = stills(2);
+    let camera = SpikeCamera { light: Light::Linear, ..SpikeCamera::default() };
+    let with = SimulationOptions {
+        clips: 1,
+        noise: 0.0,
+        still_share: 0.0,
+        spikes: Some(camera),
+        spike_frames: 96,
+        ..options()
+    };
+    let (out, again) = (simulated(&stills, &with), simulated(&stills, &with));
+    let name = "SPIKE/000000/00000001.dat";
+    let bytes = std::fs::read(out.path().join(name)).unwrap();
+    assert_eq!(bytes, std::fs::read(again.path().join(name)).unwrap());
+    assert_ne!(bytes, std::fs::read(out.path().join("SPIKE/000000/00000002.dat")).unwrap());
+    let mut stream = SpikeStream::find(&out.path().join(name), &Stated::default()).unwrap();
+    assert_eq!(stream.frames(), 96);
+    let seen = stream.intensity(Method::Mean, 0, CEILING).unwrap();
+    let frame = out.path().join("LQ/000000/00000001.png");
+    let frame = read_picture(&frame, PictureChannels::Rgb).unwrap();
+    for (pixel, seen) in frame.samples().chunks(3).zip(seen.values()) {
+        let light = pixel
+            .iter()
+            .zip(GREY)
+            .map(|(sample, weight)| f64::from(weight) * to_light(f64::from(*sample)));
+        let off = (light.sum::<f64>() - f64::from(*seen)).abs();
+        // One spike of 96 frames, and half a code of the picture.
+        assert!(off < 2.0 / 96.0 + 0.005, "{off}");
+    }
+    for (wrong, words) in [
+        (SimulationOptions { spike_frames: 0, ..with.clone() }, "spike_frames is 0"),
+        (SimulationOptions { width: 51, height: 41, ..with.clone() }, "a sensor of 51×41"),
+    ] {
+        let refused = simulate(stills.path(), tempdir().unwrap().path(), &wrong, &|_| ());
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
 }

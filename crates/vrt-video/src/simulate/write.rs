@@ -3,20 +3,26 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use rand::RngExt;
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
 use super::chance::{Purpose, generator};
+use super::curve;
+use super::exposure::expose;
 use super::plan::{ClipPlan, ClipRecord};
 use super::scene::Scene;
 use super::stills::Stills;
 use super::texture::shrink;
 use super::{SimulateError, SimulationOptions};
+use vrt_spike::Packed;
+
 use crate::degrade::{compress_on, each, from_light, refuse_filled};
+use crate::spikes::{side_file, write_stream};
 use crate::{
     BitDepth, ColorDescription, FolderSink, FolderSinkOptions, Frame, FrameSink, FrameSource,
-    StreamInfo, TimedFrame, VideoError,
+    Light, StreamInfo, TimedFrame, VideoError,
 };
 
 /// Threads of an encoder: clips are made side by side, and with one thread the same choices are made
@@ -30,6 +36,9 @@ pub struct SimulatedSet {
     pub sharp: PathBuf,
     /// The folder with degraded frames.
     pub degraded: PathBuf,
+    /// The folder with streams of spikes, where there are some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spikes: Option<PathBuf>,
     /// The clip list.
     pub list: PathBuf,
     /// Stills that could be used.
@@ -42,7 +51,9 @@ pub struct SimulatedSet {
 
 /// Makes clips of the pictures below the folder `stills`: `destination/GT/clip/00000000.png` and on,
 /// the same below `LQ`, the list `meta_info.txt`, and `simulate.json` with the options and what was
-/// drawn for every clip. `on_clip` hears of every clip that is whole, from any thread.
+/// drawn for every clip; with a spike camera also streams, `SPIKE/clip/00000000.dat` and on, and the
+/// `config.yaml` that says how they lie. `on_clip` hears of every clip that is whole, from any
+/// thread.
 ///
 /// Clips are made side by side; each depends on the options, its number and the stills alone.
 /// Memory does not depend on the number of clips, nor on that of frames.
@@ -63,14 +74,19 @@ pub fn simulate(
     let folder = stills;
     let stills = Stills::find(folder, options)?;
     let [sharp, degraded] = ["GT", "LQ"].map(|tree| destination.join(tree));
+    let spikes = options.spikes.map(|_| destination.join("SPIKE"));
     let filmed = (0..options.clips).into_par_iter().with_max_len(1).map(|clip| {
         let plan = ClipPlan::draw(options, &stills, clip)?;
-        film(&plan, options, &stills, [&sharp, &degraded])?;
+        film(&plan, options, &stills, ([&sharp, &degraded], spikes.as_deref()))?;
         let record = plan.record(&stills);
         on_clip(&record);
         Ok(record)
     });
     let records = filmed.collect::<Result<Vec<_>, VideoError>>()?;
+    if let (Some(root), Some(camera)) = (&spikes, options.spikes) {
+        let geometry = camera.geometry(options.size()).expect("options were checked");
+        write_new(&root.join("config.yaml"), &side_file(geometry))?;
+    }
     let list = destination.join("meta_info.txt");
     write_new(&list, &list_of(&records, options))?;
     let record = json!({
@@ -82,7 +98,7 @@ pub fn simulate(
     });
     write_new(&destination.join("simulate.json"), &format!("{record:#}\n"))?;
     let (clips, frames) = (options.clips, options.clips * options.frames);
-    Ok(SimulatedSet { sharp, degraded, list, stills: stills.count(), clips, frames })
+    Ok(SimulatedSet { sharp, degraded, spikes, list, stills: stills.count(), clips, frames })
 }
 
 /// Makes the frames of a clip, one after the other.
@@ -90,7 +106,7 @@ fn film(
     plan: &ClipPlan,
     options: &SimulationOptions,
     stills: &Stills,
-    [sharp, degraded]: [&Path; 2],
+    ([sharp, degraded], spikes): ([&Path; 2], Option<&Path>),
 ) -> Result<(), VideoError> {
     let name = plan.name();
     let sink = |root: &Path| {
@@ -98,7 +114,13 @@ fn film(
         FolderSink::create(&root.join(&name), options).map(Box::new)
     };
     let scene = plan.scene(stills)?;
-    let mut film = Film { plan, options, scene, info: info(options), sharp: sink(sharp)?, next: 0 };
+    let spikes = spikes.map(|root| root.join(&name));
+    if let Some(folder) = &spikes {
+        let failed = |source| VideoError::Write { path: folder.clone(), frame: 0, source };
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let sharp = sink(sharp)?;
+    let mut film = Film { plan, options, scene, info: info(options), sharp, spikes, next: 0 };
     let mut degraded = sink(degraded)?;
     match plan.crf {
         None => each(&mut film, degraded.as_mut(), |frame| frame)?,
@@ -132,6 +154,8 @@ struct Film<'a> {
     scene: Scene,
     info: StreamInfo,
     sharp: Box<FolderSink>,
+    /// The folder for streams of spikes.
+    spikes: Option<PathBuf>,
     next: usize,
 }
 
@@ -146,31 +170,69 @@ impl FrameSource for Film<'_> {
         }
         let name = Some(format!("{:08}", self.next));
         let timed = |frame| TimedFrame { frame, seconds: None, name: name.clone() };
-        let (sharp, degraded) = pair(self.plan, self.options, &self.scene, self.next);
+        let Shot { sharp, degraded, spikes } =
+            shot(self.plan, self.options, &self.scene, self.next);
         self.sharp.write(&timed(sharp))?;
+        if let Some(folder) = &self.spikes {
+            write_stream(&folder.join(format!("{:08}.dat", self.next)), &spikes)?;
+        }
         self.next += 1;
         Ok(Some(timed(degraded)))
     }
 }
 
-/// The sharp and the degraded frame of this number.
-pub(super) fn pair(
+/// What two cameras make of a frame.
+pub(super) struct Shot {
+    pub(super) sharp: Frame,
+    pub(super) degraded: Frame,
+    /// Frames of spikes while it is exposed.
+    pub(super) spikes: Vec<Packed>,
+}
+
+/// The frame of this number.
+pub(super) fn shot(
     plan: &ClipPlan,
     options: &SimulationOptions,
     scene: &Scene,
     frame: usize,
-) -> (Frame, Frame) {
+) -> Shot {
     // The middle of the exposure is the number of the frame.
     let sharp = stored(scene.light_at(frame as f64));
-    let mut light = plan.exposure.expose(scene, frame);
+    let place = [plan.clip as u64, frame as u64];
+    let (mut light, spikes) = match &options.spikes {
+        None => (expose(scene, &plan.exposure.instants(scene, frame), |_| ()), Vec::new()),
+        Some(_) => with_spikes(plan, options, scene, place),
+    };
     if options.upscale == 2 {
         light = halved(&light, plan.softness as f32);
     }
     if let Some(noise) = plan.noise {
-        let place = [plan.clip as u64, frame as u64];
         noise.add(&mut light, &mut generator(options.seed, Purpose::Noise, place));
     }
-    (sharp, stored(light))
+    Shot { sharp, degraded: stored(light), spikes }
+}
+
+/// The light of a frame and the spikes that it makes, both of the same instants.
+fn with_spikes(
+    plan: &ClipPlan,
+    options: &SimulationOptions,
+    scene: &Scene,
+    place: [u64; 2],
+) -> (Frame, Vec<Packed>) {
+    let camera = options.spikes.unwrap_or_default();
+    let geometry = camera.geometry(options.size()).expect("options were checked");
+    let charges = generator(options.seed, Purpose::Spikes, place).random();
+    let mut sensor = camera.sensor(geometry, charges);
+    let instants = plan.exposure.evenly(place[1] as usize, options.spike_frames);
+    let mut spikes = Vec::with_capacity(instants.len());
+    let light = expose(scene, &instants, |light| {
+        let seen = match camera.light {
+            Light::Linear => camera.sees(light, geometry, |light| light),
+            Light::Gamma => camera.sees(light, geometry, curve::stored),
+        };
+        spikes.push(sensor.look(&seen));
+    });
+    (light, spikes)
 }
 
 /// Amounts of light as they are stored, in 0…1.

@@ -128,7 +128,7 @@ pub enum DataError {
     /// A stream of spikes has another shape than its frame.
     #[error(
         "the spikes {frame} of {root:?} are {}×{}, the frame {}×{}: both need one aspect ratio; \
-         state spike_w and spike_h, or crop one of them", got.0, got.1, expected.0, expected.1
+         state spike_w and spike_h, or how they lie on each other (spike_align)", got.0, got.1, expected.0, expected.1
     )]
     SpikeShape {
         /// The folder.
@@ -143,6 +143,9 @@ pub enum DataError {
     /// A stream of spikes cannot be read.
     #[error(transparent)]
     Spikes(#[from] vrt_spike::SpikeError),
+    /// Spikes are not where a registration says.
+    #[error(transparent)]
+    Registration(#[from] crate::RegistrationError),
     /// Folders of frames that are read whole.
     #[error(transparent)]
     Frames(#[from] crate::VideoError),

@@ -1,14 +1,18 @@
 //! Spike channels of frames to train on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use vrt_spike::{Geometry, Method, SpikeStream, Stated};
 
 use super::DataError;
 use crate::picture::Region;
-use crate::{Frame, one_aspect, resize_grey};
+use crate::{Frame, Registration, one_aspect, resize_grey};
 
-/// A tree of streams, one for every degraded frame: `root/clip/frame.dat`.
+/// The folder of a clip's streams in the public GoPro set.
+const INNER: &str = "spike";
+
+/// A tree of streams, one for every degraded frame: `root/clip/frame.dat`, or
+/// `root/clip/spike/frame.dat` as the public GoPro set with spikes has them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpikeTree {
     /// The folder (`dataroot_spike`).
@@ -21,6 +25,9 @@ pub struct SpikeTree {
     pub channels: usize,
     /// What a pixel that always fires is worth; the same for all streams.
     pub ceiling: f32,
+    /// Where pixels of frames are on streams' pictures (`spike_align`); without it both show the same,
+    /// edge to edge.
+    pub align: Option<Registration>,
     /// Extension of streams, without a dot (`spike_ext`).
     pub extension: String,
 }
@@ -56,6 +63,27 @@ impl SpikeTree {
         Ok(Frame::new(region.width, region.height, channels + self.channels, samples))
     }
 
+    /// A frame with the channels of its stream behind R, G, B.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn beside(&self, frame: Frame, key: &str) -> Result<Frame, DataError> {
+        let (width, height) = (frame.width(), frame.height());
+        let whole = Region { left: 0, top: 0, width, height };
+        self.behind(frame, key, ((width, height), whole), false)
+    }
+
+    /// The key of a frame of the clip `clip`, whose picture is the file `frame`. The streams of a
+    /// set that is one clip may lie in the root itself.
+    pub fn key(&self, clip: &str, frame: &Path, alone: bool) -> String {
+        let stem = frame.file_stem().unwrap_or_default().to_string_lossy();
+        match alone && !self.root.join(clip).is_dir() {
+            true => stem.into_owned(),
+            false => format!("{clip}/{stem}"),
+        }
+    }
+
     /// The pictures of a frame's stream in its size.
     ///
     /// # Errors
@@ -64,13 +92,17 @@ impl SpikeTree {
     pub fn read(&self, key: &str, size: (usize, usize)) -> Result<Vec<Frame>, DataError> {
         let mut stream = self.open(key)?;
         let g = stream.geometry();
-        if !one_aspect((g.width(), g.height()), size) {
+        if self.align.is_none() && !one_aspect((g.width(), g.height()), size) {
             let (root, frame) = (self.root.clone(), self.name(key));
             let got = (g.width(), g.height());
             return Err(DataError::SpikeShape { root, frame, got, expected: size });
         }
         let pictures = stream.channels(self.channels, self.method, self.ceiling)?;
-        Ok(pictures.into_iter().map(|it| resize_grey(it.into(), size.0, size.1)).collect())
+        let pictures = pictures.into_iter().map(|it| match &self.align {
+            Some(align) => Ok(align.bring(&it.into(), size)?),
+            None => Ok(resize_grey(it.into(), size.0, size.1)),
+        });
+        pictures.collect()
     }
 
     /// The stream of a frame.
@@ -78,11 +110,13 @@ impl SpikeTree {
     /// # Errors
     ///
     /// Says that it is not there or cannot be read.
-    pub(super) fn open(&self, key: &str) -> Result<SpikeStream, DataError> {
-        let path = self.root.join(self.name(key));
-        if !path.is_file() {
+    pub fn open(&self, key: &str) -> Result<SpikeStream, DataError> {
+        let name = self.name(key);
+        let inner = name.rsplit_once('/').map(|(clip, frame)| format!("{clip}/{INNER}/{frame}"));
+        let paths = [Some(name), inner].into_iter().flatten().map(|name| self.root.join(name));
+        let Some(path) = paths.into_iter().find(|path| path.is_file()) else {
             return Err(DataError::MissingFrame { root: self.root.clone(), frame: self.name(key) });
-        }
+        };
         Ok(SpikeStream::find(&path, &self.stated)?)
     }
 

@@ -4,6 +4,7 @@ mod check;
 mod degrade;
 mod prepare;
 mod simulate;
+mod spikes;
 
 use clap::{Args, Subcommand};
 
@@ -27,6 +28,8 @@ enum Command {
     Degrade(degrade::Arguments),
     /// Makes blurred clips and their sharp truth of still pictures
     Simulate(simulate::Arguments),
+    /// Makes blurred frames and streams of spikes of the frames of a fast camera
+    SimulateSpikes(spikes::Arguments),
 }
 
 /// Runs the command.
@@ -36,5 +39,6 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
         Command::Check(arguments) => check::run(arguments, global),
         Command::Degrade(arguments) => degrade::run(arguments, global),
         Command::Simulate(arguments) => simulate::run(arguments, global),
+        Command::SimulateSpikes(arguments) => spikes::run(arguments, global),
     }
 }

@@ -11,6 +11,7 @@ use vrt_video::{ClipScore, Scores};
 use super::models::find;
 use super::network::NetworkOptions;
 use super::precision::PrecisionName;
+use super::spike::SpikeOptions;
 use super::table::{Table, bytes};
 use super::tile::{Recognised, TileOptions};
 use super::{Failure, GlobalOptions, output};
@@ -31,10 +32,12 @@ Examples:
       --tiling published
   vrt eval --gt sharp/ --restored mine/ --json
   vrt eval --gt DAVIS/ --sigma 20 --weights 008_VRT_videodenoising_DAVIS.pth
+  vrt eval --gt sharp/ --input blur/ --weights deblur-spike --spike streams/
   vrt eval --gt vimeo_septuplet/ --input bicubic/ --protocol vimeo-sr --weights 003.pth";
 
 /// Flags about restoring, which have no meaning for frames that are restored already.
-const NOT_WITH_RESTORED: [&str; 10] = [
+const NOT_WITH_RESTORED: [&str; 11] = [
+    "spike",
     "weights",
     "save",
     "sigma",
@@ -86,6 +89,8 @@ pub(crate) struct Arguments {
     /// Leave the frames out of the table
     #[arg(long)]
     brief: bool,
+    #[command(flatten)]
+    spikes: SpikeOptions,
 }
 
 /// Names of [`Protocol`].
@@ -146,6 +151,7 @@ fn restore(
         protocol,
         tile: arguments.tile.choose(&network, global.device, &mut warn)?,
         tiling: arguments.tile.tiling(),
+        spikes: arguments.spikes.tree()?,
         save: arguments.save.clone(),
         overwrite: arguments.overwrite,
     };

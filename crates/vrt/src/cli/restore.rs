@@ -120,7 +120,7 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
     let (config, checkpoint) = arguments.network.load(&weights)?;
     let (path, preset) = (weights.path(), arguments.network.preset);
     let recognised = Recognised { weights: &path, config: &config, preset };
-    let mut options = arguments.options();
+    let mut options = arguments.options()?;
     let choice = &arguments.tile;
     options.tile = choice.choose(&recognised, global.device, &mut |text| reporter.warn(text))?;
     // What does not fit is said before a large network is built.
@@ -148,15 +148,15 @@ impl Arguments {
     }
 
     /// The library's options, with tiles still to be chosen.
-    fn options(&self) -> RestoreOptions {
+    fn options(&self) -> Result<RestoreOptions, Failure> {
         let published = self.tile.tiling == TilingName::Published;
         let encoder = self.encoder_args.as_deref();
-        RestoreOptions {
+        Ok(RestoreOptions {
             tiling: self.tile.tiling(),
             // Published numbers were made without them.
             scene_cuts: !self.no_scene_cuts && !published,
             sigma: self.sigma,
-            spike: self.spike.input(&self.clock),
+            spike: self.spike.input(&self.clock)?,
             frames: self.frames,
             bit_depth: self.bit_depth.map(Into::into),
             frame_rate: self.fps.map(|Rate(ratio)| ratio),
@@ -164,7 +164,7 @@ impl Arguments {
                 .map(|args| args.split_whitespace().map(Into::into).collect()),
             overwrite: self.overwrite,
             ..RestoreOptions::default()
-        }
+        })
     }
 }
 

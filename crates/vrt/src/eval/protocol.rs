@@ -47,12 +47,6 @@ impl Protocol {
     /// Names the protocol that fits the network instead.
     pub fn check(self, config: &VrtConfig) -> Result<(), EvalError> {
         let misfit = |needed| Err(EvalError::Misfit { protocol: self.name(), needed });
-        if config.spike_channels() > 0 {
-            return misfit(
-                "frames of a network with spike channels cannot be restored here: restore them \
-                 with `vrt restore --spike`, then score that folder as --restored",
-            );
-        }
         match (self, config.task()) {
             (Self::VimeoInterpolation, Task::Interpolation) => Ok(()),
             (Self::VimeoInterpolation, _) => misfit("it needs a network that interpolates"),

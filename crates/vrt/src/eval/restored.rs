@@ -9,7 +9,7 @@ use vrt_model::tiled::{
     restore_window,
 };
 use vrt_model::volume::{Volume, VolumeError};
-use vrt_video::{ClipNoise, Frame, PictureChannels, VideoError, read_picture};
+use vrt_video::{ClipNoise, Frame, PictureChannels, SpikeTree, VideoError, read_picture};
 
 use super::protocol::ClipPlan;
 use super::{EvalError, EvalOptions, Protocol};
@@ -32,6 +32,8 @@ pub(super) struct Runner<'a, M> {
     pub(super) model: &'a M,
     pub(super) config: &'a VrtConfig,
     pub(super) options: &'a EvalOptions,
+    /// Streams beside the frames, and whether there is one clip alone.
+    pub(super) spikes: Option<(SpikeTree, bool)>,
 }
 
 impl<M: ClipModel<Error: Send + Sync>> Runner<'_, M> {
@@ -42,7 +44,7 @@ impl<M: ClipModel<Error: Send + Sync>> Runner<'_, M> {
         on_plan: &mut dyn FnMut(TilePlan),
         each: Each<'_>,
     ) -> Result<(), EvalError> {
-        self.restore_frames(&clip.inputs, on_plan, each).map_err(|failure| match failure {
+        self.restore_frames(clip, on_plan, each).map_err(|failure| match failure {
             Failure::Eval(error) => error,
             Failure::Plan(source) => EvalError::Plan { clip: clip.name.clone(), source },
             Failure::Tiled(source) => {
@@ -53,11 +55,13 @@ impl<M: ClipModel<Error: Send + Sync>> Runner<'_, M> {
 
     fn restore_frames(
         &self,
-        inputs: &[PathBuf],
+        clip: &ClipPlan,
         on_plan: &mut dyn FnMut(TilePlan),
         each: Each<'_>,
     ) -> Result<(), Failure<M::Error>> {
-        let mut reader = Reader::open(inputs, self.options.protocol, self.config)?;
+        let mut reader = Reader::open(&clip.inputs, self.options.protocol, self.config)?;
+        reader.spikes =
+            self.spikes.as_ref().map(|(tree, alone)| (tree, clip.name.as_str(), *alone));
         let plan = plan_tiles(self.config, reader.clip_size(), self.options.tile)?;
         on_plan(plan);
         let spec = &plan.spec;
@@ -114,6 +118,8 @@ struct Reader<'a> {
     noise: Option<ClipNoise>,
     /// Value of the noise map, where the network takes one.
     map: Option<f32>,
+    /// Streams beside the frames, the clip's name, and whether it is the only one.
+    spikes: Option<(&'a SpikeTree, &'a str, bool)>,
 }
 
 impl<'a> Reader<'a> {
@@ -134,7 +140,7 @@ impl<'a> Reader<'a> {
             noise = Some(ClipNoise::new(sigma as f32, NOISE_SEED, samples));
             map = config.noise_map().then_some((sigma / 255.0) as f32);
         }
-        Ok(Self { files, next: 0, first: Some(first), size, noise, map })
+        Ok(Self { files, next: 0, first: Some(first), size, noise, map, spikes: None })
     }
 
     fn clip_size(&self) -> ClipSize {
@@ -154,6 +160,9 @@ impl<'a> Reader<'a> {
         self.check_size(path, &frame)?;
         if let Some(noise) = &mut self.noise {
             noise.add(&mut frame);
+        }
+        if let Some((tree, clip, alone)) = self.spikes {
+            frame = tree.beside(frame, &tree.key(clip, path, alone))?;
         }
         let channels = frame.channels();
         let samples = match self.map {

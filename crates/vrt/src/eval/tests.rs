@@ -67,6 +67,7 @@ fn options(protocol: Protocol) -> EvalOptions {
         protocol,
         tile: TileChoice::given(TileSpec::WHOLE),
         tiling: Tiling::Seamless,
+        spikes: None,
         save: None,
         overwrite: false,
     }
@@ -214,7 +215,7 @@ fn a_protocol_that_does_not_fit_the_network_says_which_does() {
         ("006", Protocol::VimeoInterpolation, "interpolates"),
         ("008", Protocol::Clips, "denoise"),
         ("001", denoise, "size"),
-        ("006-spike", Protocol::Clips, "--restored"),
+        ("006-spike", Protocol::Clips, "--spike"),
     ] {
         let model = Recorder::new(false);
         let error = run(&model, preset, &truth, Some(&truth), &options(protocol)).unwrap_err();

@@ -85,6 +85,17 @@ pub fn all() -> &'static [BuiltIn] {
     &BUILT_IN
 }
 
+/// The flow network that built-in ones share, its tensors named as in their files.
+///
+/// # Errors
+///
+/// If it is damaged.
+pub fn flow() -> Result<Checkpoint, CheckpointError> {
+    let mut flow = Checkpoint::default();
+    flow.merge_flow(Checkpoint::from_bytes("built-in SpyNet".as_ref(), FLOW)?)?;
+    Ok(flow)
+}
+
 impl BuiltIn {
     /// Bytes of its file.
     pub fn size(&self) -> u64 {
@@ -105,7 +116,7 @@ impl BuiltIn {
     pub fn open(&self) -> Result<Checkpoint, CheckpointError> {
         let mut checkpoint = Checkpoint::from_bytes(&self.path(), self.bytes)?;
         if !checkpoint.has_flow() {
-            checkpoint.merge_flow(Checkpoint::from_bytes("built-in SpyNet".as_ref(), FLOW)?)?;
+            checkpoint.merge_flow(flow()?)?;
         }
         Ok(checkpoint)
     }

@@ -145,6 +145,9 @@ pub enum OptionsError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpikeError {
+    /// A registration does not fit.
+    #[error(transparent)]
+    Registration(#[from] vrt_video::RegistrationError),
     /// Nothing is there.
     #[error(
         "{path:?} does not exist: state a folder of one grey image or one stream a frame, or one \
@@ -157,7 +160,7 @@ pub enum SpikeError {
     /// Another shape than that of the frames.
     #[error(
         "the spike pictures of {path:?} are {}×{}, the frames {}×{}: both need one aspect ratio; \
-         crop one of them", spike.0, spike.1, frame.0, frame.1
+         state how they lie on each other (--spike-align), or crop one of them", spike.0, spike.1, frame.0, frame.1
     )]
     Aspect {
         /// Where they are.

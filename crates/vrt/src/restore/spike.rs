@@ -5,7 +5,9 @@ mod streams;
 use std::path::PathBuf;
 
 use vrt_spike::{CEILING, Method, Stated};
-use vrt_video::{FolderSource, Frame, FrameSource, PictureChannels, one_aspect, resize_grey};
+use vrt_video::{
+    FolderSource, Frame, FrameSource, PictureChannels, Registration, one_aspect, resize_grey,
+};
 
 use super::error::{RestoreError, SpikeError};
 use streams::{LongStream, Streams};
@@ -23,6 +25,8 @@ pub struct SpikeInput {
     pub method: Method,
     /// What a pixel that always fires is worth; the same for all streams.
     pub ceiling: f32,
+    /// Where pixels of frames are on these pictures; without it both show the same, edge to edge.
+    pub align: Option<Registration>,
     /// When frames were taken, in the time of one stream of all of them.
     pub clock: Option<Clock>,
 }
@@ -35,6 +39,7 @@ impl SpikeInput {
             stated: Stated::default(),
             method: Method::PLAYBACK,
             ceiling: CEILING,
+            align: None,
             clock: None,
         }
     }
@@ -63,6 +68,7 @@ pub(super) struct SpikeChannels {
     taken: u64,
     /// Width and height of the frames.
     size: (usize, usize),
+    align: Option<Registration>,
 }
 
 enum Source {
@@ -107,10 +113,11 @@ impl SpikeChannels {
             Source::Streams(streams) => (streams.size(), Some(streams.given())),
             Source::Long(stream) => (stream.size(), stream.given()),
         };
-        if !one_aspect(spike, size) {
+        let align = input.align.clone();
+        if align.is_none() && !one_aspect(spike, size) {
             return Err(SpikeError::Aspect { path, spike, frame: size }.into());
         }
-        Ok(Self { path, source, given, taken: 0, size })
+        Ok(Self { path, source, given, taken: 0, size, align })
     }
 
     /// Holds the number of pictures to the number of frames, where that is known beforehand.
@@ -139,7 +146,11 @@ impl SpikeChannels {
         };
         self.taken += 1;
         let (width, height) = self.size;
-        Ok(pictures.into_iter().map(|picture| resize_grey(picture, width, height)).collect())
+        let pictures = pictures.into_iter().map(|picture| match &self.align {
+            Some(align) => Ok(align.bring(&picture, (width, height)).map_err(SpikeError::from)?),
+            None => Ok(resize_grey(picture, width, height)),
+        });
+        pictures.collect()
     }
 
     /// The video is over: so must be what belongs to it.

@@ -4,9 +4,21 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use vrt_spike::{BitOrder, CEILING, Method, Stated};
-use vrt_video::SpikeTree;
+use vrt_video::{Registration, SpikeTree};
 
-use super::{Section, VIDEO_KEYS};
+use super::Section;
+
+/// Keys about streams.
+const KEYS: [&str; 8] = [
+    "spike_align",
+    "spike_w",
+    "spike_h",
+    "spike_method",
+    "spike_half_window",
+    "spike_bit_order",
+    "spike_upright",
+    "spike_ext",
+];
 
 /// Frames on each side of a frame's time, as published.
 const HALF_WINDOW: usize = 20;
@@ -27,7 +39,7 @@ const ORDERS: [(&str, BitOrder); 2] = [("lsb", BitOrder::LeastFirst), ("msb", Bi
 pub(super) fn read(s: &mut Section<'_>, channels: usize) -> Option<SpikeTree> {
     let root: Option<PathBuf> = s.optional("dataroot_spike");
     let Some(root) = root else {
-        for key in VIDEO_KEYS.into_iter().filter(|key| key.starts_with("spike_")) {
+        for key in KEYS {
             s.unused(key, "there are no spikes without dataroot_spike");
         }
         return None;
@@ -39,8 +51,17 @@ pub(super) fn read(s: &mut Section<'_>, channels: usize) -> Option<SpikeTree> {
     let method = s.choice("spike_method", &METHODS, Some(MethodName::Playback));
     let half_window = s.or("spike_half_window", HALF_WINDOW) as u64;
     let order = s.choice("spike_bit_order", &ORDERS, Some(BitOrder::LeastFirst));
+    let align: Option<PathBuf> = s.optional("spike_align");
+    let align = align.and_then(|path| match Registration::read(&path) {
+        Ok(align) => Some(align),
+        Err(error) => {
+            s.problem("spike_align", error.to_string());
+            None
+        }
+    });
     Some(SpikeTree {
         root,
+        align,
         stated: Stated {
             size: width.zip(height),
             order: order.unwrap_or_default(),
@@ -76,5 +97,8 @@ pub(super) fn to_json(spikes: &SpikeTree, section: &mut Value) {
     let order = ORDERS.iter().find(|(_, known)| *known == spikes.stated.order);
     section["spike_bit_order"] = json!(order.map(|(name, _)| *name));
     section["spike_upright"] = spikes.stated.upright.into();
+    if let Some(align) = &spikes.align {
+        section["spike_align"] = json!(align.path());
+    }
     section["spike_ext"] = spikes.extension.clone().into();
 }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use vrt_model::VrtConfig;
-use vrt_video::Backend;
+use vrt_video::{Backend, SpikeTree};
 
-use super::{Findings, Section, Wanted, storage, storage_to_json};
+use super::{Findings, Section, Wanted, spikes, storage, storage_to_json};
 
 /// How the clips of a test set are read.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +50,8 @@ pub struct TestSet {
     /// Noise that is added to the true frames, σ in steps of 255; the frames of `degraded` are
     /// then not read.
     pub sigma: Option<f64>,
+    /// Streams of spikes beside the frames to restore.
+    pub spikes: Option<SpikeTree>,
     /// Frames of a clip that are looked at; all without a number.
     pub frames: Option<usize>,
 }
@@ -92,10 +94,11 @@ pub(in super::super) fn read(
     if frames == 0 || frames < -1 {
         s.problem("num_frame", format!("is {frames}: write how many frames, or -1 for all"));
     }
+    let spikes = spikes::read(&mut s, network.map_or(0, VrtConfig::spike_channels));
     s.finish();
     let sigma = (noisy || sigma > 0.0).then_some(sigma);
     let frames = usize::try_from(frames).ok();
-    Some(TestSet { kind: kind?, sharp, degraded, backend, sigma, frames })
+    Some(TestSet { kind: kind?, sharp, degraded, backend, sigma, spikes, frames })
 }
 
 /// What frames are kept in where the file does not say: environments have names that end in `.lmdb`.
@@ -129,12 +132,25 @@ pub(in super::super) fn check_test(test: &TestSet, network: &VrtConfig, findings
         let what = "is for networks that keep the size of frames: remove it";
         findings.problem("datasets.test.sigma", what);
     }
-    if network.spike_channels() > 0 {
-        let what = format!(
-            "has RGB frames, but the network takes {} channels: remove datasets.test",
-            network.in_channels()
-        );
-        findings.problem(key, what);
+    match (network.spike_channels(), &test.spikes) {
+        (0, Some(_)) => {
+            let what = "is stated, but the network takes RGB alone: set netG.in_chans to 4, or \
+                        remove it";
+            findings.problem("datasets.test.dataroot_spike", what);
+        }
+        (1.., None) => {
+            let what = format!(
+                "has RGB frames, but the network takes {} channels: write in dataroot_spike where \
+                 the streams of the frames are, or remove datasets.test",
+                network.in_channels()
+            );
+            findings.problem(key, what);
+        }
+        (1.., Some(_)) if test.kind != TestKind::Clips => {
+            let what = "has no spikes beside its frames: take VideoRecurrentTestDataset";
+            findings.problem(key, what);
+        }
+        _ => {}
     }
 }
 
@@ -145,6 +161,9 @@ impl TestSet {
         wanted.push(("datasets.test.dataroot_gt", &self.sharp, folder));
         if self.sigma.is_none() {
             wanted.push(("datasets.test.dataroot_lq", &self.degraded, folder));
+        }
+        if let Some(spikes) = &self.spikes {
+            wanted.push(("datasets.test.dataroot_spike", &spikes.root, folder));
         }
         if let TestKind::Vimeo { meta_info: Some(list), .. } = &self.kind {
             let what = "there is no such list of clips: correct the path, or write null for all";
@@ -162,6 +181,9 @@ impl TestSet {
         });
         if let Some(sigma) = self.sigma {
             section["sigma"] = sigma.into();
+        }
+        if let Some(spikes) = &self.spikes {
+            spikes::to_json(spikes, &mut section);
         }
         section["dataset_type"] = match &self.kind {
             TestKind::Clips => KINDS[0].0.into(),

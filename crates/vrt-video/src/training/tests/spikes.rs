@@ -36,6 +36,7 @@ fn set_with(
         method: Method::Mean,
         channels,
         ceiling: CEILING,
+        align: None,
         extension: "dat".to_owned(),
     };
     let options = options(root.path(), SetKind::Recurrent);

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use vrt_train::Recipe;
 use vrt_train::recipe::TrainingData;
 use vrt_video::{
-    Agreement, Backend, CheckReport, FrameRoot, HeldOut, SetKind, TrainingSetOptions,
+    Agreement, Backend, CheckReport, FrameRoot, HeldOut, SetKind, SpikeTree, TrainingSetOptions,
     check_folders, check_set,
 };
 
@@ -81,13 +81,14 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
     if let Some(path) = &arguments.options {
         return conclude(&check_set(&set_of(path)?, &on_clip)?, global);
     }
-    if arguments.spikes.tree().is_some() && arguments.meta_info.is_none() {
+    let spikes = arguments.spikes.tree()?;
+    if spikes.is_some() && arguments.meta_info.is_none() {
         let what = "--spike goes with --meta-info, which says which frames there are";
         return Err(Failure::Usage(what.to_owned()));
     }
     let [gt, lq] = [&arguments.gt, &arguments.lq].map(|path| path.clone().unwrap_or_default());
     let report = match &arguments.meta_info {
-        Some(list) => check_set(&options(arguments, [gt, lq, list.clone()]), &on_clip)?,
+        Some(list) => check_set(&options(arguments, [gt, lq, list.clone()], spikes), &on_clip)?,
         None => check_folders(&gt, &lq, usize::from(arguments.scale), &on_clip)?,
     };
     conclude(&report, global)
@@ -104,7 +105,11 @@ fn set_of(path: &Path) -> Result<TrainingSetOptions, Failure> {
     }
 }
 
-fn options(arguments: &Arguments, [gt, lq, meta_info]: [PathBuf; 3]) -> TrainingSetOptions {
+fn options(
+    arguments: &Arguments,
+    [gt, lq, meta_info]: [PathBuf; 3],
+    spikes: Option<SpikeTree>,
+) -> TrainingSetOptions {
     let backend = if arguments.lmdb { Backend::Lmdb } else { Backend::Disk };
     let root = |path| FrameRoot { path, backend };
     TrainingSetOptions {
@@ -114,7 +119,7 @@ fn options(arguments: &Arguments, [gt, lq, meta_info]: [PathBuf; 3]) -> Training
         },
         sharp: root(gt),
         degraded: root(lq),
-        spikes: arguments.spikes.tree(),
+        spikes,
         meta_info,
         digits: arguments.digits,
         extension: arguments.extension.clone(),

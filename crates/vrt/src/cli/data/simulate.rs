@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::{Args, ValueEnum};
-use vrt_video::{Part, SimulateError, SimulationOptions, simulate};
+use vrt_video::{Part, SimulationOptions, simulate};
 
+use super::spikes::{CameraOptions, refused};
 use crate::cli::values::Size;
 use crate::cli::{Failure, GlobalOptions, output};
 
@@ -20,7 +21,7 @@ frame is the instant in the middle. Stills are shrunk by 1.5 to 4 first, so use 
 detail is shown.
 
 DEST gets GT/000000/00000000.png, the same below LQ, the clip list meta_info.txt, and simulate.json \
-with what was drawn. It must be new or empty. The same options and stills make the same clips.
+with what was drawn; with --spikes also SPIKE/000000/00000000.dat. It must be new or empty. The same options and stills make the same clips.
 
 Examples:
   vrt data simulate photos trainsets/simulated --clips 500 --seed 1
@@ -69,6 +70,11 @@ pub(crate) struct Arguments {
     /// Share of the other clips that go through H.264, at a rate factor of 16 to 28
     #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
     compress_share: f64,
+    /// Add a stream of so many frames of spikes for every frame, seen while its shutter is open
+    #[arg(long, value_name = "N")]
+    spikes: Option<usize>,
+    #[command(flatten)]
+    camera: CameraOptions,
 }
 
 /// Names of parts.
@@ -90,11 +96,7 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
         }
     };
     let set = simulate(&arguments.stills, &arguments.destination, &options, &on_clip);
-    let set = set.map_err(|error| match error {
-        // What was stated is wrong usage; what is found in files is not.
-        SimulateError::Option { .. } => Failure::Usage(error.to_string()),
-        error => Failure::failed(error),
-    })?;
+    let set = set.map_err(refused)?;
     if global.json {
         return Ok(output::json(&set)?);
     }
@@ -127,6 +129,8 @@ fn options(arguments: &Arguments) -> SimulationOptions {
         still_share: arguments.still_share,
         noise: arguments.noise,
         compress_share: arguments.compress_share,
+        spikes: arguments.spikes.map(|_| arguments.camera.camera()),
+        spike_frames: arguments.spikes.unwrap_or(SimulationOptions::default().spike_frames),
         ..SimulationOptions::default()
     }
 }

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use vrt::restore::{Clock, SpikeInput};
 use vrt_spike::{CEILING, Camera, Method, Stated};
-use vrt_video::SpikeTree;
+use vrt_video::{Registration, SpikeTree};
 
 use super::{OrderName, camera};
+use crate::cli::Failure;
 use crate::cli::values::Size;
 
 /// Extension of the streams of a set.
@@ -18,30 +19,34 @@ const STREAM: &str = "dat";
 #[command(next_help_heading = "Spikes, for RGB+spike weights")]
 pub(crate) struct SpikeOptions {
     /// Folder of one stream (.dat, .npy, .npz) or grey image a frame, or one stream of all frames
-    #[arg(long = "spike", value_name = "DIR|FILE")]
+    #[arg(id = "spike", long = "spike", value_name = "DIR|FILE")]
     path: Option<PathBuf>,
     /// Columns and rows of a stream's frames [default: spike_w and spike_h of config.yaml beside it
     /// or one folder above]
-    #[arg(long = "spike-size", value_name = "WxH", requires = "path", conflicts_with = "camera")]
+    #[arg(long = "spike-size", value_name = "WxH", requires = "spike", conflicts_with = "camera")]
     size: Option<Size>,
     /// Columns that are stored where these are more than are shown
-    #[arg(long = "spike-stored-width", value_name = "N", requires = "path")]
+    #[arg(long = "spike-stored-width", value_name = "N", requires = "spike")]
     stored_width: Option<usize>,
     /// A known camera, or a public set, in place of the size
-    #[arg(long = "spike-camera", value_name = "NAME", value_parser = camera, requires = "path")]
+    #[arg(long = "spike-camera", value_name = "NAME", value_parser = camera, requires = "spike")]
     camera: Option<Camera>,
     /// Which bit of a byte is its first pixel
-    #[arg(long = "spike-bit-order", value_enum, default_value = "lsb", requires = "path")]
+    #[arg(long = "spike-bit-order", value_enum, default_value = "lsb", requires = "spike")]
     bit_order: OrderName,
     /// Rows are stored from the top down
-    #[arg(long = "spike-upright", requires = "path")]
+    #[arg(long = "spike-upright", requires = "spike")]
     upright: bool,
     /// How a stream becomes one channel; several are means of its parts
-    #[arg(long = "spike-method", value_enum, default_value = "tfp", requires = "path")]
+    #[arg(long = "spike-method", value_enum, default_value = "tfp", requires = "spike")]
     method: ChannelMethod,
     /// Frames of the stream on each side of a frame's time that tfp looks at
-    #[arg(long = "spike-half-window", value_name = "N", default_value_t = 20, requires = "path")]
+    #[arg(long = "spike-half-window", value_name = "N", default_value_t = 20, requires = "spike")]
     half_window: u64,
+    /// Where pixels of frames are on the spike camera's picture: a file of 6 numbers (affine) or 9
+    /// (homography), row by row [default: both show the same, edge to edge]
+    #[arg(long = "spike-align", value_name = "FILE", requires = "spike")]
+    align: Option<PathBuf>,
 }
 
 /// Flags that say when frames were taken, in one stream of all of them.
@@ -50,14 +55,14 @@ pub(crate) struct SpikeOptions {
 pub(crate) struct ClockOptions {
     /// In one stream of all frames: frames of the stream from one frame of video to the next, such
     /// as 800 for 20 kHz beside 25 frames a second
-    #[arg(long = "spike-step", value_name = "N", requires = "path", value_parser = above_zero)]
+    #[arg(long = "spike-step", value_name = "N", requires = "spike", value_parser = above_zero)]
     step: Option<f64>,
     /// In one stream of all frames: the frame of the stream at which the first one was taken
     #[arg(long = "spike-first", value_name = "N", default_value_t = 0.0, requires = "step")]
     first: f64,
     /// In one stream of all frames: a file with the frame of the stream of every frame of video,
     /// one a line
-    #[arg(long = "spike-times", value_name = "FILE", requires = "path", conflicts_with = "step")]
+    #[arg(long = "spike-times", value_name = "FILE", requires = "spike", conflicts_with = "step")]
     times: Option<PathBuf>,
 }
 
@@ -79,21 +84,37 @@ fn above_zero(text: &str) -> Result<f64, String> {
 
 impl SpikeOptions {
     /// What was stated, if anything.
-    pub(crate) fn input(&self, clock: &ClockOptions) -> Option<SpikeInput> {
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file of --spike-align is no registration.
+    pub(crate) fn input(&self, clock: &ClockOptions) -> Result<Option<SpikeInput>, Failure> {
+        let Some(path) = self.path.clone() else { return Ok(None) };
         let (stated, method, clock) = (self.stated(), self.method(), clock.clock());
-        Some(SpikeInput { path: self.path.clone()?, stated, method, ceiling: CEILING, clock })
+        let align = self.align()?;
+        Ok(Some(SpikeInput { path, stated, method, ceiling: CEILING, align, clock }))
     }
 
     /// The tree of a set that was stated, if any.
-    pub(crate) fn tree(&self) -> Option<SpikeTree> {
-        Some(SpikeTree {
-            root: self.path.clone()?,
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file of --spike-align is no registration.
+    pub(crate) fn tree(&self) -> Result<Option<SpikeTree>, Failure> {
+        let Some(root) = self.path.clone() else { return Ok(None) };
+        Ok(Some(SpikeTree {
+            root,
+            align: self.align()?,
             stated: self.stated(),
             method: self.method(),
             channels: 1,
             ceiling: CEILING,
             extension: STREAM.to_owned(),
-        })
+        }))
+    }
+
+    fn align(&self) -> Result<Option<Registration>, Failure> {
+        Ok(self.align.as_deref().map(Registration::read).transpose()?)
     }
 
     fn stated(&self) -> Stated {
