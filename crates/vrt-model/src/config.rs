@@ -8,7 +8,7 @@ pub(crate) mod tests;
 pub use check::{ConfigError, ConfigProblem};
 pub(crate) use check::{MAX_DEPTH, MAX_ENTRIES};
 
-use crate::trail::{self, SAMPLES};
+use crate::trail::{self, GATHERED, SAMPLES};
 
 /// Stages that change the size; the last one refines at full size.
 pub const SCALED_STAGES: usize = 7;
@@ -280,6 +280,16 @@ impl VrtConfig {
         self.fields.coarse_flow
     }
 
+    /// Channels of spikes gathered along motion.
+    pub(crate) fn gathered(&self) -> usize {
+        if self.fields.trails && self.spike_channels() > 0 { GATHERED } else { 0 }
+    }
+
+    /// Channels of all that is seen along motion, for each pixel.
+    pub(crate) fn trail_channels(&self) -> usize {
+        if self.fields.trails { trail::CHANNELS + self.gathered() } else { 0 }
+    }
+
     /// Channels that as many channels of pictures have inside the network.
     pub(crate) fn folded(&self, channels: usize) -> usize {
         channels * self.fields.fold * self.fields.fold
@@ -299,7 +309,7 @@ impl VrtConfig {
     /// Channels that the last convolution makes: pictures, and what samples along motion weigh.
     pub(crate) fn last_outputs(&self) -> usize {
         let side = if self.folds() { self.fields.fold * self.fields.upscale } else { 1 };
-        let weights = if self.fields.trails { self.folded(SAMPLES) } else { 0 };
+        let weights = if self.fields.trails { self.folded(SAMPLES + self.gathered()) } else { 0 };
         self.out_channels() * side * side + weights
     }
 
@@ -372,7 +382,7 @@ impl VrtConfig {
         match self.fields.reach {
             Reach::None => self.fields.in_channels,
             _ => {
-                let trails = if self.fields.trails { self.folded(trail::CHANNELS) } else { 0 };
+                let trails = self.folded(self.trail_channels());
                 let seen = self.views() * self.fields.in_channels + trails;
                 seen + usize::from(self.fields.noise_map)
             }

@@ -19,7 +19,7 @@ use crate::resample::{halve, reflect_to, space_to_depth};
 use crate::shapes::Shapes;
 use crate::stage::Stage;
 use crate::tiled::Watch;
-use crate::trail::trails;
+use crate::trail::{gathered, trails};
 
 /// The Video Restoration Transformer.
 #[derive(Module, Debug)]
@@ -184,15 +184,17 @@ impl Vrt {
         let noise = usize::from(self.config.noise_map());
         let seen = x.clone().narrow(4, 0, channels - noise);
         let trails = self.config.trails().then(|| trails(&pictures, &flows.scales[0]));
+        let gathers = self.config.gathered() > 0;
+        let gathered = gathers.then(|| gathered(&seen, &flows.scales[0]));
         let seen = if self.config.folds() { space_to_depth(seen) } else { seen };
         let mut seen = with_neighbours(seen, &flows.scales[0]).to_vec();
-        seen.extend(trails.clone().map(space_to_depth));
+        seen.extend(trails.iter().chain(&gathered).cloned().map(space_to_depth));
         if noise == 1 {
             seen.push(self.halved(x.narrow(4, channels - 1, 1)));
         }
         let first = self.conv_first.forward_joined(seen, Activation::None);
         let body = self.body(first, Some(&flows), pass, parts)?;
-        Some(self.head.forward(body, pictures, trails))
+        Some(self.head.forward(body, pictures, [trails, gathered]))
     }
 
     /// At the size that the network works at: the means of what it folds.
@@ -211,7 +213,7 @@ impl Vrt {
         let mean = x.clone().mean_dims(&[1, 2, 3]);
         let x = x - mean.clone();
         let body = self.body(self.conv_first.forward(x.clone()), None, pass, parts)?;
-        Some(self.head.forward(body, x, None) + mean)
+        Some(self.head.forward(body, x, [None, None]) + mean)
     }
 
     /// Seven scales down and up again, then refinement at full size.

@@ -10,7 +10,7 @@ use crate::config::{
     VrtFields,
 };
 use crate::inventory::{HEAD_WIDTH, KERNEL, PER_TAP};
-use crate::trail::{self, SAMPLES};
+use crate::trail::{self, GATHERED, SAMPLES};
 
 /// Names and shapes of the tensors of a checkpoint.
 pub type Shapes = BTreeMap<String, Vec<usize>>;
@@ -41,6 +41,10 @@ const ENLARGED_RGB: usize = 4 * FOLDED_RGB;
 /// Both with what samples along motion weigh.
 const WEIGHED_RGB: usize = FOLDED_RGB + FOLD * FOLD * SAMPLES;
 const WEIGHED_ENLARGED_RGB: usize = ENLARGED_RGB + FOLD * FOLD * SAMPLES;
+
+/// The same with what spikes that were gathered along motion weigh.
+const GATHERED_RGB: usize = WEIGHED_RGB + FOLD * FOLD * GATHERED;
+const GATHERED_ENLARGED_RGB: usize = WEIGHED_ENLARGED_RGB + FOLD * FOLD * GATHERED;
 
 /// Entries of the published upsampler's list per factor.
 const UPSAMPLE_ENTRIES: usize = 5;
@@ -138,8 +142,9 @@ impl Reading<'_> {
         let refining: Vec<Entry> = refining.collect::<Result<_, _>>()?;
         let (window, plane) = self.window(&stages, &refining)?;
         let (reach, deformable_groups) = self.alignment(stages[0].channels)?;
-        let (fold, enlarged, trails) = self.fold()?;
-        let (in_channels, noise_map) = self.inputs(reach, fold, trails)?;
+        let (fold, enlarged, along) = self.fold()?;
+        let trails = along > 0;
+        let (in_channels, noise_map) = self.inputs(reach, fold, along)?;
         let independent = refining.iter().enumerate();
         let independent = independent.filter(|(_, entry)| entry.rows == plane);
         let independent = independent.map(|(i, _)| SCALED_STAGES + i).collect();
@@ -284,16 +289,15 @@ impl Reading<'_> {
         &self,
         reach: Reach,
         fold: usize,
-        trails: bool,
+        along: usize,
     ) -> Result<(usize, bool), RecogniseError> {
         let name = "conv_first.weight";
         let [_, inputs, _, _, _] = self.sizes(name)?;
         if reach == Reach::None {
             return Ok((inputs, false));
         }
-        let along = if trails { trail::CHANNELS * fold * fold } else { 0 };
         let seen = VIEWS * fold * fold;
-        match inputs.checked_sub(along).map(|inputs| (inputs / seen, inputs % seen)) {
+        match inputs.checked_sub(along * fold * fold).map(|inputs| (inputs / seen, inputs % seen)) {
             Some((channels, noise @ (0 | 1))) => Ok((channels, noise == 1)),
             _ => Err(self.wrong(name, "its inputs are all views of each channel and a noise map")),
         }
@@ -330,18 +334,20 @@ impl Reading<'_> {
     }
 
     /// Pixels of a side that are one to the network, by how much it enlarges them if they are more
-    /// than one, and whether it weighs what it sees along motion: its outputs tell.
-    fn fold(&self) -> Result<(usize, Option<usize>, bool), RecogniseError> {
+    /// than one, and channels of what it sees along motion and weighs: its outputs tell.
+    fn fold(&self) -> Result<(usize, Option<usize>, usize), RecogniseError> {
         let name = "conv_last.weight";
         match self.shapes.get(name).map(Vec::as_slice) {
-            Some([RGB_CHANNELS, ..]) => Ok((1, None, false)),
-            Some([FOLDED_RGB, ..]) => Ok((FOLD, Some(1), false)),
-            Some([ENLARGED_RGB, ..]) => Ok((FOLD, Some(2), false)),
-            Some([WEIGHED_RGB, ..]) => Ok((FOLD, Some(1), true)),
-            Some([WEIGHED_ENLARGED_RGB, ..]) => Ok((FOLD, Some(2), true)),
+            Some([RGB_CHANNELS, ..]) => Ok((1, None, 0)),
+            Some([FOLDED_RGB, ..]) => Ok((FOLD, Some(1), 0)),
+            Some([ENLARGED_RGB, ..]) => Ok((FOLD, Some(2), 0)),
+            Some([WEIGHED_RGB, ..]) => Ok((FOLD, Some(1), trail::CHANNELS)),
+            Some([WEIGHED_ENLARGED_RGB, ..]) => Ok((FOLD, Some(2), trail::CHANNELS)),
+            Some([GATHERED_RGB, ..]) => Ok((FOLD, Some(1), trail::CHANNELS + GATHERED)),
+            Some([GATHERED_ENLARGED_RGB, ..]) => Ok((FOLD, Some(2), trail::CHANNELS + GATHERED)),
             _ => {
                 let expected = "networks put out RGB, 3 channels, or 12 or 48 for pixels folded \
-                                by 2, and 48 more if they weigh what they see along motion";
+                                by 2, and 48 more if they weigh what they see along motion, 64 with spikes";
                 Err(self.wrong(name, expected))
             }
         }

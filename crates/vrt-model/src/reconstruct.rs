@@ -8,7 +8,7 @@ use crate::config::RGB_CHANNELS;
 use crate::layers::{Conv, ConvShape, FrameConv, clips, frames};
 use crate::parameters::Builder;
 use crate::resample::{Align, depth_to_space, pixel_shuffle, reflect_around, resize_bilinear};
-use crate::trail::{ANSWER, SAMPLES, weighted};
+use crate::trail::{ANSWER, GATHERED, SAMPLES, weighted, weighted_grey};
 
 /// Channels before and in the upsampler, and behind the fusion of frames.
 pub(crate) const WIDTH: usize = 64;
@@ -136,17 +136,18 @@ impl Head {
     /// - `x`: features `[b, d, h, w, c]`
     /// - `pictures`: the input's RGB `[b, d, h, w, 3]`, or twice as high and wide for features of
     ///   folded pictures, which the network's answer is added to
-    /// - `trails`: how these differ from themselves along their motion, where the network weighs it
+    /// - `along`: how these differ from themselves along their motion, and how spikes do, where the
+    ///   network weighs it
     /// - output: `[b, d', h', w', 3]`
     pub(crate) fn forward(
         &self,
         x: Tensor<5>,
         pictures: Tensor<5>,
-        trails: Option<Tensor<5>>,
+        along: [Option<Tensor<5>>; 2],
     ) -> Tensor<5> {
         match self {
             Self::Same(head) => head.conv_last.forward(x) + pictures,
-            Self::Folded(head) => head.forward(x, pictures, trails),
+            Self::Folded(head) => head.forward(x, pictures, along),
             Self::Larger(head) => head.forward(x, pictures),
             Self::Between(head) => head.forward(x),
         }
@@ -154,14 +155,24 @@ impl Head {
 }
 
 impl Folded {
-    fn forward(&self, x: Tensor<5>, pictures: Tensor<5>, trails: Option<Tensor<5>>) -> Tensor<5> {
+    fn forward(
+        &self,
+        x: Tensor<5>,
+        pictures: Tensor<5>,
+        [trails, gathered]: [Option<Tensor<5>>; 2],
+    ) -> Tensor<5> {
         let y = depth_to_space(self.conv_last.forward(x));
         let answers = RGB_CHANNELS * self.scale * self.scale;
         let (y, pictures) = match trails {
             None => (y, pictures),
             Some(trails) => {
                 let weights = y.clone().narrow(4, answers, SAMPLES);
-                (y.narrow(4, 0, answers) * ANSWER, pictures + weighted(&trails, weights))
+                let mut pictures = pictures + weighted(&trails, weights);
+                if let Some(gathered) = gathered {
+                    let weights = y.clone().narrow(4, answers + SAMPLES, GATHERED);
+                    pictures = pictures + weighted_grey(&gathered, weights);
+                }
+                (y.narrow(4, 0, answers) * ANSWER, pictures)
             }
         };
         match self.scale {

@@ -23,6 +23,16 @@ pub(crate) const SAMPLES: usize = 2 * PLACES.len();
 /// Channels of all samples of a pixel.
 pub(crate) const CHANNELS: usize = SAMPLES * RGB_CHANNELS;
 
+/// How long an exposure may be, as shares of the time from frame to frame, when spikes are gathered
+/// along the way that their pixel went in it.
+const EXPOSURES: [f64; 4] = [0.25, 0.5, 0.75, 1.0];
+
+/// Channels of spikes that are gathered so.
+pub(crate) const GATHERED: usize = EXPOSURES.len();
+
+/// What grey is made of.
+const GREY: [f32; 3] = [0.299, 0.587, 0.114];
+
 /// By how much differences are enlarged: those of a good picture are about a tenth of its
 /// brightness.
 pub(crate) const GAIN: f32 = 8.0;
@@ -49,6 +59,54 @@ pub(crate) fn trails(pictures: &Tensor<5>, flows: &Flows) -> Tensor<5> {
         (pictures.clone() - ops::warp(pictures.clone(), way, WarpMode::BilinearBorder)) * GAIN
     });
     clips(Tensor::cat(samples.collect(), 3), d)
+}
+
+/// By how much spikes that are gathered along motion differ from those that are not.
+///
+/// Parts of a stream are pictures of one scene at several times: added up along its motion they show
+/// it sharp, with hardly more noise than all of them added up on the spot, which show the blur. A
+/// single part has no time, and is compared with the frame itself.
+///
+/// # Shapes
+///
+/// - `pictures`: RGB and spikes, `[b, d, h, w, 3 + parts]`, `d` at least 2
+/// - `flows`: between their frames, at half the size
+/// - output: `[b, d, h, w, GATHERED]`, exposure by exposure
+pub(crate) fn gathered(pictures: &Tensor<5>, flows: &Flows) -> Tensor<5> {
+    let [_, d, h, w, channels] = pictures.dims();
+    let parts = channels - RGB_CHANNELS;
+    let motion = resize_bilinear(frames(motion(flows)), [h, w], Align::Edges) * 2.0;
+    let pictures = frames(pictures.clone());
+    let part = |index: usize| pictures.clone().narrow(3, RGB_CHANNELS + index, 1);
+    let still = match parts {
+        1 => (0..RGB_CHANNELS)
+            .map(|channel| pictures.clone().narrow(3, channel, 1) * GREY[channel])
+            .reduce(|sum, grey| sum + grey),
+        _ => (0..parts).map(part).reduce(|sum, part| sum + part),
+    };
+    let still = still.unwrap_or_else(|| unreachable!("there are parts")) / parts as f64;
+    let exposures = EXPOSURES.iter().map(|exposure| {
+        let moved = (0..parts).map(|index| {
+            let time = (index as f64 + 0.5) / parts as f64 - 0.5;
+            ops::warp(part(index), motion.clone() * (exposure * time), WarpMode::BilinearBorder)
+        });
+        let sum = moved.reduce(|sum, part| sum + part);
+        let sum = sum.unwrap_or_else(|| unreachable!("there are parts"));
+        (sum / parts as f64 - still.clone()) * GAIN
+    });
+    clips(Tensor::cat(exposures.collect(), 3), d)
+}
+
+/// What spikes that were gathered come to, in RGB: theirs is grey.
+///
+/// # Shapes
+///
+/// - `gathered`: of [`gathered`]
+/// - `weights`: the same, in units of [`WEIGHT`]
+/// - output: `[b, d, h, w, 3]`
+pub(crate) fn weighted_grey(gathered: &Tensor<5>, weights: Tensor<5>) -> Tensor<5> {
+    let grey = (gathered.clone() * weights * WEIGHT).sum_dim(4);
+    grey.repeat_dim(4, RGB_CHANNELS)
 }
 
 /// What the samples of all pixels come to: their differences by what they weigh, in RGB. Answers are
@@ -145,6 +203,54 @@ mod tests {
         for rgb in found.chunks(3) {
             assert_eq!(rgb, [1.0, 10.0, 100.0].map(|channel| channel * expected * WEIGHT));
         }
+    }
+
+    #[test]
+    fn spikes_are_gathered_where_their_pixel_went() {
+        // An edge that goes 2 columns a frame, and is at column 8 in the middle of an exposure that
+        // lasts half of the time: parts of a stream show it a quarter of a column apart.
+        const PARTS: usize = 4;
+        let exposure = 0.5;
+        let edge = |column: f64, time: f64| {
+            let at = column - 8.0 - 2.0 * exposure * time;
+            (0.5 + 0.25 * at).clamp(0.0, 1.0)
+        };
+        let pictures = tensor([1, 3, 8, 16, 3 + PARTS], |at| {
+            let (column, channel) = (at / (3 + PARTS) % 16, at % (3 + PARTS));
+            let time = (channel as f64 - 2.5) / PARTS as f64 - 0.5;
+            if channel < 3 { 0.7 } else { edge(column as f64, time) as f32 }
+        });
+        let y = gathered(&pictures, &flows([1.0; 2], [-1.0; 2]));
+        assert_eq!(y.dims(), [1, 3, 8, 16, GATHERED]);
+        let (y, x) = (values(y), values(pictures));
+        for column in 3..13 {
+            let pixel = 128 + 16 * 3 + column;
+            let parts = &x[pixel * (3 + PARTS) + 3..][..PARTS];
+            let still = f64::from(parts.iter().sum::<f32>()) / PARTS as f64;
+            let sharp = edge(column as f64, 0.0);
+            let found = f64::from(y[pixel * GATHERED + 1] / GAIN) + still;
+            // Straight lines between columns are exact but where the edge bends.
+            let bends = [6, 7, 9, 10].contains(&column);
+            assert!((found - sharp).abs() < if bends { 0.06 } else { 1e-5 }, "{column}: {found}");
+        }
+        let grey = values(weighted_grey(
+            &tensor([1, 2, 2, 2, GATHERED], |at| (at % GATHERED) as f32),
+            tensor([1, 2, 2, 2, GATHERED], |at| [5.0, 1.0, 0.0, 2.0][at % GATHERED]),
+        ));
+        assert!(grey.iter().all(|value| *value == 7.0 * WEIGHT) && grey.len() == 24);
+    }
+
+    #[test]
+    fn a_single_part_is_compared_with_the_frame() {
+        let pictures = tensor([1, 2, 8, 16, 4], |at| if at % 4 == 3 { 0.75 } else { 0.5 });
+        let y = values(gathered(
+            &pictures,
+            &Flows {
+                later: vec![tensor([1, 1, 4, 8, 2], |_| 0.3)],
+                earlier: vec![tensor([1, 1, 4, 8, 2], |_| -0.3)],
+            },
+        ));
+        assert!(y.iter().all(|value| (value - GAIN * 0.25).abs() < 1e-4));
     }
 
     #[test]

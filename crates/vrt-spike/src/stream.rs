@@ -159,12 +159,29 @@ impl SpikeStream {
     ///
     /// Fails if there are fewer frames than parts, or the file cannot be read.
     pub fn bins(&mut self, bins: usize, ceiling: f32) -> Result<Vec<Intensity>, SpikeError> {
-        let (count, frames) = (bins as u64, self.frames);
+        self.bins_of(0..self.frames, bins, ceiling)
+    }
+
+    /// Pictures of as many equal parts of these frames, one behind the other. Frames before the
+    /// stream's first and behind its last one are left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`bins`](Self::bins).
+    pub fn bins_of(
+        &mut self,
+        frames: Range<u64>,
+        bins: usize,
+        ceiling: f32,
+    ) -> Result<Vec<Intensity>, SpikeError> {
+        let (first, end) = (frames.start.min(self.frames), frames.end.min(self.frames));
+        let (count, frames) = (bins as u64, end.saturating_sub(first));
         if count == 0 || count > frames {
             return Err(SpikeError::Bins { path: self.path.clone(), bins, frames });
         }
         // In u128: a long stream's frames times bins may not fit in 64 bits.
-        let start = |bin: u64| (u128::from(bin) * u128::from(frames) / u128::from(count)) as u64;
+        let start =
+            |bin: u64| first + (u128::from(bin) * u128::from(frames) / u128::from(count)) as u64;
         (0..count).map(|bin| self.mean_of(start(bin)..start(bin + 1), ceiling)).collect()
     }
 

@@ -160,7 +160,7 @@ impl Recipe {
         if let Some(test) = &self.test {
             test.paths(&mut wanted);
         }
-        let lost = wanted.into_iter().filter(|(_, path, _)| !path.exists());
+        let lost = wanted.into_iter().filter(|(_, path, _)| !vrt_video::is_there(path));
         lost.map(|(key, path, what)| Problem::new(key, format!("is {path:?}: {what}"))).collect()
     }
 }

@@ -8,6 +8,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use vrt_model::checkpoint::{CheckpointError, Which, account};
 use vrt_model::{Checkpoint, Named, Vrt};
 
+use inflate::Narrower;
+
 use crate::ema::Ema;
 use crate::parameters::Parameters;
 use crate::recipe::{Recipe, Slow};
@@ -52,12 +54,15 @@ pub fn start(recipe: &Recipe, device: &Device) -> Result<Started, CheckpointErro
         if !file.has_flow() && start.flow.is_some() {
             file.merge_flow(flow)?;
         }
+        let narrower = Narrower::of(&recipe.network, &file);
         if start.strict {
-            account(&inflate::accounted(&recipe.network, &file), &file)?;
+            account(narrower.as_ref().map_or(&recipe.network, Narrower::config), &file)?;
         }
         let mut values = values(&parameters, &file)?;
         messages.push(taken(&values, &file));
-        messages.extend(inflate::first(&recipe.network, &parameters, &file, &mut values)?);
+        if let Some(narrower) = narrower {
+            messages.push(narrower.widen(&parameters, &file, &mut values)?);
+        }
         named.network = replaced(&parameters, named.network, &values);
     }
     let ema = ema(recipe, &parameters, &named.network, &mut messages)?;
@@ -78,12 +83,15 @@ fn ema(
     let mut network = network.clone();
     if let Some(path) = &recipe.start.averaged {
         let file = open(path, Which::Averaged)?;
+        let narrower = Narrower::of(&recipe.network, &file);
         if recipe.start.averaged_strict {
-            account(&inflate::accounted(&recipe.network, &file), &file)?;
+            account(narrower.as_ref().map_or(&recipe.network, Narrower::config), &file)?;
         }
         let mut values = values(parameters, &file)?;
         messages.push(taken(&values, &file));
-        messages.extend(inflate::first(&recipe.network, parameters, &file, &mut values)?);
+        if let Some(narrower) = narrower {
+            messages.push(narrower.widen(parameters, &file, &mut values)?);
+        }
         network = replaced(parameters, network, &values);
     }
     Ok(Some(Ema::new(decay, parameters.values(&network))))
@@ -180,7 +188,7 @@ mod tests {
             let started = start(&recipe.expect("valid").recipe, &device).expect("weights fit");
             let said = started.messages.join("\n");
             assert!(
-                said.contains("sees 3 channels; further ones begin with zeros, up to 6"),
+                said.contains("sees 3 channels; weights of further ones, up to 6, begin"),
                 "{said}"
             );
             let expected = answer(&rgb.network, &clip, 3, &device);

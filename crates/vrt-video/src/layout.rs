@@ -9,6 +9,9 @@ use crate::source::folder::{list, list_pictures, natural_order, stem};
 /// Folders below a set that are looked into; a loop of links ends here.
 const MAX_DEPTH: usize = 8;
 
+/// What stands for the clip in a path.
+const STAR: &str = "*";
+
 /// Names of missing frames that an error states of one clip.
 const NAMES_STATED: usize = 4;
 
@@ -57,6 +60,9 @@ pub enum Pairing {
 
 /// The clips of a set: every folder below `set` with pictures in it, in natural order of names.
 ///
+/// A star in `set` stands for the clip: `GoPro/train/*/sharp` is the folder `sharp` of every folder
+/// of `GoPro/train`.
+///
 /// A folder with pictures is one clip, and folders inside it are not looked at; so a folder of
 /// frames is a set of one clip.
 ///
@@ -66,11 +72,66 @@ pub enum Pairing {
 /// have one name.
 pub fn list_clips(set: &Path) -> Result<Vec<ClipFolder>, VideoError> {
     let mut clips = Vec::new();
-    collect(set, "", 0, &mut clips)?;
+    match StarredTree::of(set) {
+        Some(tree) => tree.collect(&mut clips)?,
+        None => collect(set, "", 0, &mut clips)?,
+    }
     if clips.is_empty() {
         return Err(VideoError::NoPictures { path: set.to_path_buf() });
     }
     Ok(clips)
+}
+
+/// A tree of clips that are folders within folders: a path with a star for the clip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StarredTree {
+    /// The folder with a folder for each clip.
+    before: PathBuf,
+    /// The folder in that of the clip.
+    behind: PathBuf,
+}
+
+impl StarredTree {
+    /// `None` if there is no star in `path`.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let mut parts = path.iter();
+        let before: PathBuf = parts.by_ref().take_while(|part| *part != STAR).collect();
+        (before.as_os_str().len() < path.as_os_str().len() && before != path)
+            .then(|| Self { before, behind: parts.collect() })
+    }
+
+    /// The file `clip/name` of `path`, which may have a star.
+    pub(crate) fn file(path: &Path, clip_and_name: &str) -> PathBuf {
+        match (Self::of(path), clip_and_name.rsplit_once('/')) {
+            (Some(tree), Some((clip, name))) => tree.before.join(clip).join(tree.behind).join(name),
+            _ => path.join(clip_and_name),
+        }
+    }
+
+    /// The folder that `path` has before a star, or `path`.
+    pub(crate) fn root(path: &Path) -> PathBuf {
+        Self::of(path).map_or_else(|| path.to_path_buf(), |tree| tree.before)
+    }
+
+    fn collect(&self, clips: &mut Vec<ClipFolder>) -> Result<(), VideoError> {
+        let name =
+            |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut folders = list(&self.before, Path::is_dir)?;
+        folders.sort_by(|a, b| natural_order(&name(a), &name(b)));
+        for folder in folders {
+            let path = folder.join(&self.behind);
+            let frames = if path.is_dir() { list_pictures(&path)? } else { Vec::new() };
+            if !frames.is_empty() {
+                clips.push(ClipFolder { name: name(&folder), path, frames });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether there is something at a path, or at the folder before its star ([`list_clips`]).
+pub fn is_there(path: &Path) -> bool {
+    StarredTree::root(path).exists()
 }
 
 fn collect(
@@ -205,6 +266,29 @@ mod tests {
         pairing: Pairing,
     ) -> Result<Vec<ClipPair>, VideoError> {
         pair_clips(truth.path(), input.path(), pairing)
+    }
+
+    #[test]
+    fn a_star_stands_for_the_clip() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["b/sharp/1.png", "b/blur/1.png", "a/sharp/7.png", "c/other/1.png"] {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        let sharp = root.path().join("*/sharp");
+        let clips = list_clips(&sharp).unwrap();
+        let names: Vec<_> = clips.iter().map(|clip| clip.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(clips[0].frames, [root.path().join("a/sharp/7.png")]);
+        let file = |path: &Path| StarredTree::file(path, "b/1.png");
+        assert_eq!(file(&sharp), root.path().join("b/sharp/1.png"));
+        assert_eq!(file(root.path()), root.path().join("b/1.png"));
+        assert!(is_there(&sharp) && !is_there(&root.path().join("no/*/sharp")));
+        assert!(list_clips(&root.path().join("*/blurred")).is_err());
+        let pairs =
+            pair_clips(&root.path().join("*/blur"), &root.path().join("b/sharp"), Pairing::Same);
+        assert_eq!(pairs.unwrap().len(), 1);
     }
 
     #[test]

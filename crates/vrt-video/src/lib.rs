@@ -35,7 +35,7 @@ pub use degrade::{
 pub use error::VideoError;
 pub use ffmpeg::{FfmpegError, Kept, Programs};
 pub use frame::Frame;
-pub use layout::{ClipFolder, ClipPair, FramePair, Pairing, list_clips, pair_clips};
+pub use layout::{ClipFolder, ClipPair, FramePair, Pairing, is_there, list_clips, pair_clips};
 pub use metrics::{
     Averaging, ClipScore, FrameScore, Scores, SetScore, SsimKind, psnr, psnr_y, score, ssim, ssim_y,
 };

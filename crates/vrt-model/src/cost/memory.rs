@@ -3,7 +3,6 @@
 use super::{FLOW_MULTIPLE, SIDES, Size};
 use crate::config::{RGB_CHANNELS, Resample, StageConfig, VrtConfig};
 use crate::inventory::{FLOW_WIDTHS, HEAD_WIDTH, KERNEL, TensorSpec, upsample_steps};
-use crate::trail;
 
 /// Bytes of one value.
 pub(super) const VALUE: u128 = size_of::<f32>() as u128;
@@ -31,7 +30,7 @@ pub fn peak_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
     let mut peak = flowing(config, size).max(neighbours(config, size));
     // Kept for all of the body: what the first convolution made, flows, differences along motion,
     // and the outputs of the first stages until their mirror images have added them.
-    let trails = if config.trails() { config.folded(trail::CHANNELS) } else { 0 };
+    let trails = config.folded(config.trail_channels());
     let trails = trails as u128 * size.pixels();
     let mut kept = first as u128 * size.pixels() + flows + trails;
     let stages: Vec<_> = config.stages().collect();

@@ -4,7 +4,6 @@ use super::memory::{FIXED, PACKED_SHARE, TAPS, VALUE, flows};
 use super::{FLOW_LEVELS, FLOW_MULTIPLE, SIDES, Size};
 use crate::config::{RGB_CHANNELS, Resample, StageConfig, VrtConfig};
 use crate::inventory::{FLOW_WIDTHS, HEAD_WIDTH, PER_TAP, TensorSpec, upsample_steps};
-use crate::trail;
 
 /// Values that an optimiser like Adam holds for each weight: the weight, its gradient, two means.
 const PER_WEIGHT: u128 = 4;
@@ -43,7 +42,7 @@ fn kept(config: &VrtConfig, size: Size, keeps: &[bool]) -> u128 {
     let pixels = size.pixels();
     // The clip twice, what the first convolution sees and makes, and what is seen along motion before
     // it is folded.
-    let trails = if config.trails() { config.folded(trail::CHANNELS) } else { 0 };
+    let trails = config.folded(config.trail_channels());
     let clip = 2 * config.folded(config.input_channels()) + config.first_conv_inputs() + trails;
     let clip = clip + config.first_channels();
     let mut values = clip as u128 * pixels + flowing(config, size);

@@ -1,4 +1,5 @@
-//! Weights of a network that sees fewer channels: the first convolution gets further ones.
+//! Weights of a network that sees fewer channels: its first convolution gets further inputs, and its
+//! last one further outputs where it weighs them.
 
 use std::collections::BTreeMap;
 
@@ -11,92 +12,110 @@ use crate::parameters::Parameters;
 /// The convolution that sees the input.
 const FIRST: &str = "conv_first.weight";
 
-/// Takes the first convolution of a network for fewer channels, RGB first, into `values`, with zeros
-/// for further channels: at first the network answers as that of the file does, whatever these
-/// show. Says so; `None` if the file's fits as it is, or is of another network.
-pub(super) fn first(
-    network: &VrtConfig,
-    parameters: &Parameters,
-    file: &Checkpoint,
-    values: &mut BTreeMap<usize, Vec<f32>>,
-) -> Result<Option<String>, CheckpointError> {
-    let mut list = parameters.list().iter().enumerate();
-    let place = list.find(|(place, it)| it.name == FIRST && !values.contains_key(place));
-    let (Some((place, parameter)), Some(stored)) = (place, file.tensors().get(FIRST)) else {
-        return Ok(None);
-    };
-    let Some(columns) = Columns::of(network, &parameter.shape, stored.shape()) else {
-        return Ok(None);
-    };
-    values.insert(place, columns.widen(&file.read(FIRST)?));
-    Ok(Some(format!(
-        "{FIRST} of {:?} sees {} channels; further ones begin with zeros, up to {}",
-        file.path(),
-        columns.stored,
-        columns.wanted
-    )))
+/// That which makes pictures, and its constants.
+const LAST: [&str; 2] = ["conv_last.weight", "conv_last.bias"];
+
+/// A network with fewer spike channels than the one that is trained.
+pub(super) struct Narrower<'a> {
+    network: &'a VrtConfig,
+    stored: VrtConfig,
 }
 
-/// The network that `file` is held against: `network`, or the same for fewer channels where the
-/// file's first convolution sees fewer.
-pub(super) fn accounted(network: &VrtConfig, file: &Checkpoint) -> VrtConfig {
-    let fewer = file.tensors().get(FIRST).and_then(|stored| {
-        let outputs = network.first_channels();
-        let taps = stored.shape().get(2..)?;
-        let wanted = [&[outputs, network.first_conv_inputs()], taps].concat();
-        let in_channels = Columns::of(network, &wanted, stored.shape())?.stored;
-        VrtConfig::new(VrtFields { in_channels, ..network.fields().clone() }).ok()
-    });
-    fewer.unwrap_or_else(|| network.clone())
-}
+impl<'a> Narrower<'a> {
+    /// The network of `file`, if it is `network` but for fewer channels, RGB at least.
+    pub(super) fn of(network: &'a VrtConfig, file: &Checkpoint) -> Option<Self> {
+        let &[_, inputs, ..] = file.tensors().get(FIRST)?.shape() else { return None };
+        let candidates = (3..network.in_channels()).filter_map(|in_channels| {
+            VrtConfig::new(VrtFields { in_channels, ..network.fields().clone() }).ok()
+        });
+        let stored = candidates.into_iter().find(|it| it.first_conv_inputs() == inputs)?;
+        Some(Self { network, stored })
+    }
 
-/// How inputs of both convolutions belong together: views of a frame, all channels of one after the
-/// other, and what does not depend on these.
-struct Columns {
-    views: usize,
-    /// Channels that the file's network sees.
-    stored: usize,
-    /// Channels that are seen now.
-    wanted: usize,
-    /// Further inputs: RGB along motion, and a noise map.
-    others: usize,
-    /// Weights of an input.
-    taps: usize,
-}
+    /// What the file is held against.
+    pub(super) fn config(&self) -> &VrtConfig {
+        &self.stored
+    }
 
-impl Columns {
-    fn of(network: &VrtConfig, wanted: &[usize], stored: &[usize]) -> Option<Self> {
-        let (&[outputs, inputs, ref taps @ ..], &[outputs_too, fewer, ref taps_too @ ..]) =
-            (wanted, stored)
+    /// Puts the file's first and last convolution into `values`, with zeros for what they have not:
+    /// at first the network answers as that of the file does, whatever further channels show. Says
+    /// so.
+    ///
+    /// # Errors
+    ///
+    /// Fails if they cannot be read.
+    pub(super) fn widen(
+        &self,
+        parameters: &Parameters,
+        file: &Checkpoint,
+        values: &mut BTreeMap<usize, Vec<f32>>,
+    ) -> Result<String, CheckpointError> {
+        for (place, parameter) in parameters.list().iter().enumerate() {
+            let name = parameter.name.as_str();
+            let Some(stored) = file.tensors().get(name) else { continue };
+            let widened = match (name == FIRST, LAST.contains(&name)) {
+                (true, _) => self.first(&parameter.shape, &file.read(name)?),
+                (_, true) => last(&parameter.shape, stored.shape(), &file.read(name)?),
+                _ => continue,
+            };
+            if let Some(widened) = widened {
+                values.insert(place, widened);
+            }
+        }
+        Ok(format!(
+            "{:?} is of a network that sees {} channels; weights of further ones, up to {}, begin \
+             with zeros",
+            file.path(),
+            self.stored.in_channels(),
+            self.network.in_channels()
+        ))
+    }
+
+    /// Views of a frame, all channels of one after the other, then what it sees along motion and a
+    /// map of noise; further channels along motion come last.
+    fn first(&self, shape: &[usize], weights: &[f32]) -> Option<Vec<f32>> {
+        let (&[outputs, inputs, ref taps @ ..], fewer) = (shape, self.stored.first_conv_inputs())
         else {
             return None;
         };
-        if outputs != outputs_too || taps != taps_too {
+        let taps: usize = taps.iter().product();
+        let (views, wanted, had) =
+            (self.network.views(), self.network.in_channels(), self.stored.in_channels());
+        if weights.len() != outputs * fewer * taps || views != self.stored.views() {
             return None;
         }
-        let wanted = network.in_channels();
-        let views = network.views();
-        let others = inputs.checked_sub(views * wanted)?;
-        let fewer = fewer.checked_sub(others)?;
-        let stored = fewer.checked_div(views)?;
-        let fits = stored * views == fewer && (3..wanted).contains(&stored);
-        let taps = taps.iter().product();
-        fits.then_some(Self { views, stored, wanted, others, taps })
-    }
-
-    fn widen(&self, weights: &[f32]) -> Vec<f32> {
-        let Self { views, stored, wanted, others, taps } = *self;
-        let mut widened = Vec::new();
-        for filter in weights.chunks_exact((views * stored + others) * taps) {
-            let (seen, rest) = filter.split_at(views * stored * taps);
-            for view in seen.chunks_exact(stored * taps) {
+        let mut widened = Vec::with_capacity(outputs * inputs * taps);
+        for (at, filter) in weights.chunks_exact(fewer * taps).enumerate() {
+            let (seen, rest) = filter.split_at(views * had * taps);
+            for view in seen.chunks_exact(had * taps) {
                 widened.extend_from_slice(view);
-                widened.resize(widened.len() + (wanted - stored) * taps, 0.0);
+                widened.resize(widened.len() + (wanted - had) * taps, 0.0);
             }
             widened.extend_from_slice(rest);
+            widened.resize((at + 1) * inputs * taps, 0.0);
         }
-        widened
+        Some(widened)
     }
+}
+
+/// All outputs of one folded pixel after the other, further ones last.
+fn last(shape: &[usize], stored: &[usize], weights: &[f32]) -> Option<Vec<f32>> {
+    /// Pixels that are folded to one.
+    const PIXELS: usize = 4;
+    let (&[wanted, ref rest @ ..], &[had, ref rest_too @ ..]) = (shape, stored) else {
+        return None;
+    };
+    let folded = had < wanted && had.is_multiple_of(PIXELS) && wanted.is_multiple_of(PIXELS);
+    if !folded || rest != rest_too {
+        return None;
+    }
+    let each: usize = rest.iter().product();
+    let mut widened = Vec::with_capacity(wanted * each);
+    for (at, pixel) in weights.chunks_exact(had / PIXELS * each).enumerate() {
+        widened.extend_from_slice(pixel);
+        widened.resize((at + 1) * (wanted / PIXELS) * each, 0.0);
+    }
+    Some(widened)
 }
 
 #[cfg(test)]
@@ -104,11 +123,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn further_channels_follow_those_of_every_view() {
-        let columns = Columns { views: 2, stored: 3, wanted: 4, others: 1, taps: 1 };
-        let weights: Vec<f32> = (1..=14).map(|at| at as f32).collect();
-        let expected =
-            [1., 2., 3., 0., 4., 5., 6., 0., 7., 8., 9., 10., 0., 11., 12., 13., 0., 14.];
-        assert_eq!(columns.widen(&weights), expected);
+    fn further_outputs_follow_those_of_every_pixel() {
+        let weights: Vec<f32> = (1..=8).map(|at| at as f32).collect();
+        let expected = [1., 2., 0., 3., 4., 0., 5., 6., 0., 7., 8., 0.];
+        assert_eq!(last(&[12], &[8], &weights), Some(expected.to_vec()));
+        assert_eq!(last(&[8], &[8], &weights), None);
     }
 }

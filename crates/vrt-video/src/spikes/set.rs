@@ -102,6 +102,8 @@ pub struct SpikeSet {
     pub frames_root: PathBuf,
     /// The folder with `CLIP/spike`.
     pub spikes_root: PathBuf,
+    /// The clip list.
+    pub list: PathBuf,
     /// Number of clips.
     pub clips: usize,
     /// Number of blurred frames.
@@ -115,7 +117,8 @@ pub struct SpikeSet {
 ///
 /// They are laid out as the public GoPro set with spikes is: `destination/rgb/PART/CLIP/sharp` and
 /// `blur` with frames `000000.png` and on, `destination/spike/PART/CLIP/spike/000000.dat` and on, and
-/// `config.yaml` in each clip's folder of these. `between` makes the frames between frames.
+/// `config.yaml` in each clip's folder of these; the clip list is
+/// `destination/meta_info_PART.txt`. `between` makes the frames between frames.
 ///
 /// The spike camera runs through a whole clip; a stream is what it saw during an exposure. A clip's
 /// streams depend on the options, its frames and its place among the clips alone. In memory are the
@@ -137,7 +140,7 @@ pub fn simulate_spikes(
     refuse_filled(destination)?;
     let [frames_root, spikes_root] =
         ["rgb", "spike"].map(|tree| destination.join(tree).join(&options.part));
-    let mut frames = 0;
+    let (mut frames, mut lines) = (0, String::new());
     for (at, (name, path)) in clips.iter().enumerate() {
         on_clip(name);
         let mut source = open(path, &OpenOptions::default())?;
@@ -157,13 +160,22 @@ pub fn simulate_spikes(
             passed: 0,
             written: 0,
         };
-        frames += clip.film(source.as_mut(), between)?;
+        let StreamInfo { width, height, .. } = *source.info();
+        let filmed = clip.film(source.as_mut(), between)?;
+        frames += filmed;
+        lines += &format!("{name} {filmed} ({height},{width},3) 000000\n");
         let side = spikes_root.join(name).join("config.yaml");
-        std::fs::write(&side, side_file(geometry))
-            .map_err(|source| SimulateError::Write { path: side, source })?;
+        write(&side, &side_file(geometry))?;
     }
+    let list = destination.join(format!("meta_info_{}.txt", options.part));
+    write(&list, &lines)?;
     let spike_frames = options.frames * options.instants;
-    Ok(SpikeSet { frames_root, spikes_root, clips: clips.len(), frames, spike_frames })
+    Ok(SpikeSet { frames_root, spikes_root, list, clips: clips.len(), frames, spike_frames })
+}
+
+fn write(path: &Path, text: &str) -> Result<(), SimulateError> {
+    std::fs::write(path, text)
+        .map_err(|source| SimulateError::Write { path: path.to_path_buf(), source })
 }
 
 /// Names and places of clips, all long enough as far as is known.

@@ -84,6 +84,8 @@ fn a_set_is_laid_out_as_the_public_one() {
         assert_eq!(stream(&at(&format!("spike/train/{name}.dat"))).frames(), 12);
     }
     assert!(!at("rgb/train/clip1/blur/000001.png").exists());
+    let list = std::fs::read_to_string(&set.list).unwrap();
+    assert_eq!(list, "clip0 2 (12,16,3) 000000\nclip1 1 (12,16,3) 000000\n");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use vrt_spike::{Geometry, Method, SpikeStream, Stated};
 
 use super::DataError;
+use crate::layout::StarredTree;
 use crate::picture::Region;
 use crate::{Frame, Registration, one_aspect, resize_grey};
 
@@ -12,7 +13,8 @@ use crate::{Frame, Registration, one_aspect, resize_grey};
 const INNER: &str = "spike";
 
 /// A tree of streams, one for every degraded frame: `root/clip/frame.dat`, or
-/// `root/clip/spike/frame.dat` as the public GoPro set with spikes has them.
+/// `root/clip/spike/frame.dat` as the public GoPro set with spikes has them; a star in the root stands
+/// for the clip.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpikeTree {
     /// The folder (`dataroot_spike`).
@@ -78,7 +80,8 @@ impl SpikeTree {
     /// set that is one clip may lie in the root itself.
     pub fn key(&self, clip: &str, frame: &Path, alone: bool) -> String {
         let stem = frame.file_stem().unwrap_or_default().to_string_lossy();
-        match alone && !self.root.join(clip).is_dir() {
+        let starred = StarredTree::of(&self.root).is_some();
+        match alone && !starred && !self.root.join(clip).is_dir() {
             true => stem.into_owned(),
             false => format!("{clip}/{stem}"),
         }
@@ -113,7 +116,8 @@ impl SpikeTree {
     pub fn open(&self, key: &str) -> Result<SpikeStream, DataError> {
         let name = self.name(key);
         let inner = name.rsplit_once('/').map(|(clip, frame)| format!("{clip}/{INNER}/{frame}"));
-        let paths = [Some(name), inner].into_iter().flatten().map(|name| self.root.join(name));
+        let paths = [Some(name), inner].into_iter().flatten();
+        let paths = paths.map(|name| StarredTree::file(&self.root, &name));
         let Some(path) = paths.into_iter().find(|path| path.is_file()) else {
             return Err(DataError::MissingFrame { root: self.root.clone(), frame: self.name(key) });
         };

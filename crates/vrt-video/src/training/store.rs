@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::{Backend, DataError, FrameRoot};
 use crate::Frame;
+use crate::layout::StarredTree;
 use crate::picture::{Encoded, Region};
 
 /// Bytes of an encoded frame that are read.
@@ -40,7 +41,7 @@ impl Store {
         let path = root.path.clone();
         match root.backend {
             Backend::Disk => {
-                std::fs::read_dir(&path)
+                std::fs::read_dir(StarredTree::root(&path))
                     .map_err(|source| DataError::Read { path: path.clone(), source })?;
                 Ok(Self { root: path, tree: Tree::Folder { extension: extension.to_owned() } })
             }
@@ -87,7 +88,7 @@ impl Store {
     }
 
     fn read_file(&self, key: &str) -> Result<Vec<u8>, DataError> {
-        let path = self.root.join(self.name(key));
+        let path = StarredTree::file(&self.root, &self.name(key));
         let mut bytes = Vec::new();
         let read =
             File::open(&path).and_then(|file| file.take(MAX_ENCODED_BYTES).read_to_end(&mut bytes));

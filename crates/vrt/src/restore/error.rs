@@ -206,6 +206,19 @@ pub enum SpikeError {
         /// Channels that the network takes.
         channels: usize,
     },
+    /// Too few frames for that many channels.
+    #[error(
+        "these weights take {channels} spike channels, which are parts of {window} frames of {path:?} \
+         around each frame of video: state more of them (--spike-window)"
+    )]
+    Window {
+        /// The stream.
+        path: PathBuf,
+        /// Channels that the network takes.
+        channels: usize,
+        /// Frames that they are parts of.
+        window: f64,
+    },
     /// A stream unlike the others.
     #[error(
         "{path:?} has {} frames of {}×{}, {first:?} {} of {}×{}: streams of one video are alike",

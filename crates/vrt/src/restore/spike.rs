@@ -21,7 +21,7 @@ pub struct SpikeInput {
     /// What is known about streams beside their files.
     pub stated: Stated,
     /// How a stream becomes one channel. Several channels are means of as many equal parts of a
-    /// frame's stream.
+    /// frame's stream, or of one of all frames around a frame's time.
     pub method: Method,
     /// What a pixel that always fires is worth; the same for all streams.
     pub ceiling: f32,
@@ -29,6 +29,9 @@ pub struct SpikeInput {
     pub align: Option<Registration>,
     /// When frames were taken, in the time of one stream of all of them.
     pub clock: Option<Clock>,
+    /// Frames of that stream that several channels are parts of, around a frame's time; without it,
+    /// as many as there are from one frame of video to the next.
+    pub window: Option<u64>,
 }
 
 impl SpikeInput {
@@ -41,6 +44,7 @@ impl SpikeInput {
             ceiling: CEILING,
             align: None,
             clock: None,
+            window: None,
         }
     }
 }

@@ -102,7 +102,8 @@ fn what_shapes_leave_open_is_as_stated() {
         deformable_groups: 2,
         ..small().fields().clone()
     };
-    for (in_channels, trails, coarse_flow) in [(3, false, true), (3, true, false), (17, true, true)]
+    for (in_channels, trails, coarse_flow) in
+        [(3, false, true), (3, true, false), (17, true, true), (4, true, true)]
     {
         let fields = VrtFields { in_channels, trails, coarse_flow, ..fields.clone() };
         let config = VrtConfig::new(fields).expect("valid");

@@ -15,13 +15,15 @@ saw in the same time: --instants frames of spikes for every frame of SOURCE, bet
 are moved along the motion that SpyNet sees.
 
 DEST is laid out as the public GoPro set with spikes is: rgb/PART/CLIP/sharp and blur, \
-spike/PART/CLIP/spike/000000.dat, a config.yaml in each clip's folder. It must be new or empty. The \
+spike/PART/CLIP/spike/000000.dat, a config.yaml in each clip's folder, and the clip list \
+meta_info_PART.txt. It must be new or empty. The \
 same options and frames make the same set.
 
 Examples:
   vrt data simulate-spikes GoPro_240fps trainsets/spikes --frames 11 --spike-shrink 2
   vrt data simulate-spikes fast.mp4 testsets/fast --part test --frames 7 --seed 3
-  vrt data prepare trainsets/spikes/rgb trainsets/prepared --layout gopro";
+  vrt data check --gt 'trainsets/spikes/rgb/train/*/sharp' --lq 'trainsets/spikes/rgb/train/*/blur' \\
+      --spike trainsets/spikes/spike/train --meta-info trainsets/spikes/meta_info_train.txt";
 
 /// Flags of `vrt data simulate-spikes`.
 #[derive(Args, Clone, Debug)]

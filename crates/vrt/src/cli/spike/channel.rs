@@ -64,6 +64,10 @@ pub(crate) struct ClockOptions {
     /// one a line
     #[arg(long = "spike-times", value_name = "FILE", requires = "spike", conflicts_with = "step")]
     times: Option<PathBuf>,
+    /// In one stream of all frames, for weights with several spike channels: frames of the stream
+    /// around a frame's time that they are parts of [default: as many as from one to the next]
+    #[arg(long = "spike-window", value_name = "N", requires = "spike")]
+    window: Option<u64>,
 }
 
 /// Names of [`Method`].
@@ -90,9 +94,11 @@ impl SpikeOptions {
     /// Fails if the file of --spike-align is no registration.
     pub(crate) fn input(&self, clock: &ClockOptions) -> Result<Option<SpikeInput>, Failure> {
         let Some(path) = self.path.clone() else { return Ok(None) };
-        let (stated, method, clock) = (self.stated(), self.method(), clock.clock());
+        let (window, clock) = (clock.window, clock.clock());
+        let (stated, method) = (self.stated(), self.method());
         let align = self.align()?;
-        Ok(Some(SpikeInput { path, stated, method, ceiling: CEILING, align, clock }))
+        let ceiling = CEILING;
+        Ok(Some(SpikeInput { path, stated, method, ceiling, align, clock, window }))
     }
 
     /// The tree of a set that was stated, if any.

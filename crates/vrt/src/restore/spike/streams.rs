@@ -98,6 +98,9 @@ pub(super) struct LongStream {
     stream: SpikeStream,
     input: SpikeInput,
     times: Times,
+    channels: usize,
+    /// Frames that several channels are parts of.
+    window: f64,
     taken: u64,
 }
 
@@ -114,10 +117,21 @@ impl Times {
             Self::Listed(times) => times.get(usize::try_from(frame).ok()?).copied(),
         }
     }
+
+    /// Frames of the stream from one frame of video to the next, at least; `None` if there is no
+    /// next one.
+    fn step(&self) -> Option<f64> {
+        match self {
+            Self::Steady { step, .. } => Some(*step),
+            Self::Listed(times) => {
+                times.windows(2).map(|pair| (pair[1] - pair[0]).abs()).reduce(f64::min)
+            }
+        }
+    }
 }
 
 impl LongStream {
-    /// One channel of the stream at `input.path`.
+    /// So many channels of the stream at `input.path`.
     pub(super) fn open(input: &SpikeInput, channels: usize) -> Result<Self, RestoreError> {
         let path = &input.path;
         let times = match &input.clock {
@@ -125,11 +139,12 @@ impl LongStream {
             Some(Clock::Steady { first, step }) => Times::Steady { first: *first, step: *step },
             Some(Clock::File(path)) => Times::Listed(listed(path)?),
         };
-        if channels != 1 {
-            return Err(SpikeError::Channels { path: path.clone(), channels }.into());
+        let window = input.window.map(|window| window as f64).or(times.step()).unwrap_or(0.0);
+        if channels > 1 && window < channels as f64 {
+            return Err(SpikeError::Window { path: path.clone(), channels, window }.into());
         }
         let stream = SpikeStream::find(path, &input.stated)?;
-        let long = Self { stream, input: input.clone(), times, taken: 0 };
+        let long = Self { stream, input: input.clone(), times, channels, window, taken: 0 };
         long.reaches(long.given().unwrap_or(0))?;
         Ok(long)
     }
@@ -167,7 +182,20 @@ impl LongStream {
         let Some(at) = self.at(self.taken)? else { return Ok(None) };
         self.taken += 1;
         let SpikeInput { method, ceiling, .. } = self.input;
-        Ok(Some(vec![self.stream.intensity(method, at, ceiling)?.into()]))
+        let pictures = match self.channels {
+            1 => vec![self.stream.intensity(method, at, ceiling)?],
+            bins => {
+                // Frame n of the stream lasts from n to n + 1.
+                let middle = at as f64 + 0.5;
+                let [start, end] = [-0.5, 0.5].map(|side| middle + side * self.window);
+                self.stream.bins_of(
+                    start.max(0.0).round() as u64..end.round() as u64,
+                    bins,
+                    ceiling,
+                )?
+            }
+        };
+        Ok(Some(pictures.into_iter().map(Frame::from).collect()))
     }
 }
 

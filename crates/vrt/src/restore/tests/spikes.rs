@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use vrt_spike::{CEILING, Geometry, Method, Packed, Stated};
+use vrt_video::Registration;
 
 use super::*;
 
@@ -117,6 +118,63 @@ fn frames_are_found_in_one_stream_by_their_times() {
         let error = refused(&bench, &options(Some(Clock::File(bench.path("times.txt")))));
         assert!(error.to_string().contains(message), "{message} is not in: {error}");
     }
+}
+
+#[test]
+fn several_channels_are_parts_of_one_stream_around_a_time() {
+    let bench = Bench::new(3);
+    // All pixels fire in frames 10 to 19.
+    let g = geometry();
+    let fires = |frame: usize| u8::from((10..20).contains(&frame));
+    let values: Vec<u8> = (0..40 * g.pixels()).map(|i| fires(i / g.pixels())).collect();
+    std::fs::write(bench.path("long.dat"), Packed::of_values(g, &values).bytes()).unwrap();
+    std::fs::write(bench.path("times.txt"), "4\n14\n34\n").unwrap();
+    let fields = || VrtFields { in_channels: 5, ..VrtFields::default() };
+    let options = |clock, window| {
+        let clock = Some(clock);
+        let spike = SpikeInput { clock, window, ..input(bench.path("long.dat")) };
+        RestoreOptions { spike: Some(spike), ..tiles(2, 0) }
+    };
+    let steady = || Clock::Steady { first: 4.0, step: 10.0 };
+    // Ten frames around frames 4, 14 and 24: 0 to 9, 10 to 19, 20 to 29.
+    let ten = options(steady(), None);
+    near(&channel(3, &bench, fields(), &ten), &[0.0, 1.0, 0.0]);
+    near(&channel(4, &bench, fields(), &ten), &[0.0, 1.0, 0.0]);
+    // Twenty: −5 to 14, of which 0 to 14 are there, in halves of 7 and 8; 5 to 24; 15 to 34.
+    let twenty = options(steady(), Some(20));
+    near(&channel(3, &bench, fields(), &twenty), &[0.0, 1.0, 1.0]);
+    near(&channel(4, &bench, fields(), &twenty), &[1.0, 1.0, 0.0]);
+    // The least of ten and twenty frames from one time to the next.
+    let listed = options(Clock::File(bench.path("times.txt")), None);
+    near(&channel(4, &bench, fields(), &listed), &[0.0, 1.0, 0.0]);
+    let model = Stand::new(1, |clip: Volume| Ok(third_of_four(&clip)));
+    let error = bench.run(&model, fields(), &options(steady(), Some(1))).unwrap_err();
+    assert!(error.to_string().contains("--spike-window"), "{error}");
+}
+
+#[test]
+fn a_registration_says_where_frames_are_on_the_sensor() {
+    let (bench, mut options) = with_streams(2);
+    // The right half of the sensor fires all the time.
+    let g = geometry();
+    let fires = |i: usize| u8::from(i % WIDTH >= WIDTH / 2);
+    let values: Vec<u8> = (0..STREAM * g.pixels()).map(fires).collect();
+    for i in 0..2 {
+        let path = bench.path(&format!("spike/{i:06}.dat"));
+        std::fs::write(path, Packed::of_values(g, &values).bytes()).unwrap();
+    }
+    let file = bench.path("align.txt");
+    near(&channel(3, &bench, VrtFields::default(), &options), &[0.0, 0.0]);
+    let spike = options.spike.as_mut().unwrap();
+    // Frames show what lies half a sensor to the right, with half its pixels.
+    std::fs::write(&file, format!("0.5 0 {}\n0 0.5 0\n", WIDTH / 2)).unwrap();
+    spike.align = Some(Registration::read(&file).unwrap());
+    near(&channel(3, &bench, VrtFields::default(), &options), &[1.0, 1.0]);
+    std::fs::write(&file, "1 0 5000 0 1 0").unwrap();
+    options.spike.as_mut().unwrap().align = Some(Registration::read(&file).unwrap());
+    let model = Stand::new(1, |clip: Volume| Ok(third_of_four(&clip)));
+    let error = bench.run(&model, VrtFields::default(), &options).unwrap_err();
+    assert!(error.to_string().contains("of a frame of"), "{error}");
 }
 
 #[test]
