@@ -138,6 +138,7 @@ mod tests {
     use std::path::Path;
 
     use vrt_model::Pass;
+    use vrt_model::VrtConfig;
     use vrt_model::checkpoint::Existing;
     use vrt_model::config::VrtFields;
     use vrt_testing::Random;

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 mod support;
+#[path = "support/weights.rs"]
+mod weights;
 
 use std::path::Path;
 
@@ -10,7 +12,8 @@ use serde_json::Value;
 use support::vrt;
 use tempfile::{TempDir, tempdir};
 use vrt_spike::{Geometry, Packed, SensorOptions, SpikeSensor};
-use vrt_video::{PictureChannels, read_picture};
+use vrt_video::{BitDepth, Frame, PictureChannels, read_picture, write_picture};
+use weights::weights_file;
 
 const WIDTH: usize = 48;
 const HEIGHT: usize = 32;
@@ -124,5 +127,103 @@ fn what_cannot_be_is_told_with_what_to_do() {
         assert_eq!(ran.code, code, "{arguments:?}: {}", ran.stderr);
         assert!(ran.stderr.contains(message), "{message} is not in: {}", ran.stderr);
         assert!(!folder.path().join("x.png").exists(), "{arguments:?} left something");
+    }
+}
+
+/// Runs `vrt` with paths below `folder`.
+fn run(folder: &TempDir, arguments: &[&str]) -> support::Ran {
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let paths: Vec<String> = arguments
+        .iter()
+        .map(|argument| argument.strip_prefix('@').map_or_else(|| (*argument).to_owned(), path))
+        .collect();
+    vrt(&paths.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// A folder with two clips of 9 frames, in which a wave goes to the right over a corner that shines.
+fn with_fast_clips() -> TempDir {
+    let folder = tempdir().unwrap();
+    for clip in ["first", "second"] {
+        let root = folder.path().join("fast").join(clip);
+        std::fs::create_dir_all(&root).unwrap();
+        for frame in 0..9 {
+            let at = |i: usize| {
+                let (x, y, c) = (i / 3 % WIDTH, i / 3 / WIDTH, i % 3);
+                let wave = 0.4 * (x as f32 - 1.5 * frame as f32) + 0.2 * (y + c) as f32;
+                0.1 + 0.7 * (x * y) as f32 / (WIDTH * HEIGHT) as f32 + 0.1 * wave.sin()
+            };
+            let picture = Frame::new(WIDTH, HEIGHT, 3, (0..3 * WIDTH * HEIGHT).map(at).collect());
+            let path = root.join(format!("{frame:03}.png"));
+            write_picture(&path, &picture, BitDepth::Eight, false).unwrap();
+        }
+    }
+    folder
+}
+
+#[test]
+fn a_simulated_set_is_checked_scored_and_restored() {
+    let folder = with_fast_clips();
+    let simulate = ["data", "simulate-spikes", "@fast", "@set", "--part", "test", "--json"];
+    let more = ["--frames", "3", "--instants", "8", "--seed", "4"];
+    let said = run(&folder, &[&simulate[..], &more].concat()).succeeded();
+    let set: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        (&set["clips"], &set["frames"], &set["spike_frames"]),
+        (&2.into(), &6.into(), &24.into())
+    );
+
+    let [sharp, blurred] = ["@set/rgb/test/*/sharp", "@set/rgb/test/*/blur"];
+    let list = ["--meta-info", "@set/meta_info_test.txt"];
+    let check = ["data", "check", "--gt", sharp, "--lq", blurred, "--spike", "@set/spike/test"];
+    let said = run(&folder, &[&check[..], &list, &["--spike-method", "mean"]].concat()).succeeded();
+    assert!(said.contains("6 pairs of frames, 0 faults"), "{said}");
+    let turned = run(&folder, &[&check[..], &list, &["--spike-upright"]].concat());
+    assert_eq!(turned.code, 1, "{}", turned.stdout);
+    assert!(turned.stdout.contains("change --spike-upright"), "{}", turned.stdout);
+
+    weights_file("deblur_spike", &folder.path().join("w.safetensors"));
+    let eval = ["eval", "--gt", sharp, "--input", blurred, "--weights", "@w.safetensors", "--json"];
+    let spikes = ["--spike", "@set/spike/test"];
+    let whole = ["--tile", "0,0"];
+    let said = run(&folder, &[&eval[..], &spikes, &whole].concat()).succeeded();
+    let scored: Value = serde_json::from_str(&said).unwrap();
+
+    // The same by `vrt restore`, clip by clip.
+    for clip in ["first", "second"] {
+        let input = format!("@set/rgb/test/{clip}/blur");
+        let streams = format!("@set/spike/test/{clip}/spike");
+        let output = format!("@out/{clip}");
+        let restore = ["restore", &input, "-o", &output, "--weights", "@w.safetensors"];
+        let more = ["--spike", &streams, "--precision", "f32", "--no-scene-cuts"];
+        run(&folder, &[&restore[..], &more, &whole].concat()).succeeded();
+    }
+    let said = run(&folder, &["eval", "--gt", sharp, "--restored", "@out", "--json"]).succeeded();
+    let restored: Value = serde_json::from_str(&said).unwrap();
+    let psnr = |report: &Value| report["mean"]["psnr"].as_f64().unwrap();
+    assert!((psnr(&scored) - psnr(&restored)).abs() < 0.02, "{scored} {restored}");
+
+    // Without its stream a frame is not restored, and nothing before it is.
+    std::fs::remove_file(folder.path().join("set/spike/test/second/spike/000002.dat")).unwrap();
+    let save = ["--save", "@saved"];
+    let said = run(&folder, &[&eval[..], &spikes, &whole, &save].concat()).failed();
+    assert!(said.contains("second/000002.dat"), "{said}");
+    assert!(!folder.path().join("saved").exists());
+    let said = run(&folder, &eval).failed();
+    assert!(said.contains("--spike"), "{said}");
+}
+
+#[test]
+fn sets_that_cannot_be_simulated_are_refused() {
+    let folder = with_fast_clips();
+    let simulate = ["data", "simulate-spikes", "@fast", "@set"];
+    for (flags, code, words) in [
+        (&["--frames", "10"][..], 1, "has 9 frames"),
+        (&["--frames", "3", "--instants", "0"], 2, "instants is 0"),
+        (&["--frames", "3", "--spike-shrink", "9"], 2, "sensor of 5×3"),
+        (&["--frames", "3", "--part", "a/b"], 2, "a folder's name"),
+    ] {
+        let ran = run(&folder, &[&simulate[..], flags].concat());
+        assert_eq!(ran.code, code, "{flags:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(words), "{flags:?}: {}", ran.stderr);
     }
 }

@@ -167,11 +167,12 @@ fn a_registration_says_where_frames_are_on_the_sensor() {
     near(&channel(3, &bench, VrtFields::default(), &options), &[0.0, 0.0]);
     let spike = options.spike.as_mut().unwrap();
     // Frames show what lies half a sensor to the right, with half its pixels.
-    std::fs::write(&file, format!("0.5 0 {}\n0 0.5 0\n", WIDTH / 2)).unwrap();
+    std::fs::write(&file, format!("0.5 0 {}\n0 0.5 0\n", WIDTH / 2 + 1)).unwrap();
     spike.align = Some(Registration::read(&file).unwrap());
     near(&channel(3, &bench, VrtFields::default(), &options), &[1.0, 1.0]);
     std::fs::write(&file, "1 0 5000 0 1 0").unwrap();
     options.spike.as_mut().unwrap().align = Some(Registration::read(&file).unwrap());
+    options.overwrite = true;
     let model = Stand::new(1, |clip: Volume| Ok(third_of_four(&clip)));
     let error = bench.run(&model, VrtFields::default(), &options).unwrap_err();
     assert!(error.to_string().contains("of a frame of"), "{error}");
