@@ -10,6 +10,7 @@ use std::process::Command;
 use serde_json::Value;
 use support::vrt;
 use tempfile::{TempDir, tempdir};
+use vrt_video::{BitDepth, Frame, write_picture};
 
 /// Frames that are looked at: those that the camera moves fastest in.
 const FRAMES: [usize; 2] = [36, 42];
@@ -83,6 +84,63 @@ fn what_a_shaking_camera_saw_gets_sharper() {
     let before = psnr(&["--gt", &truth, "--restored", &input]);
     let after = psnr(&["--gt", &truth, "--input", &input, "--weights", "restore"]);
     assert!(after > before + 0.2, "{before} dB before, {after} dB after");
+}
+
+/// A large picture of coloured spots of all sizes.
+fn still(path: &Path) {
+    const SIDE: (usize, usize) = (1200, 900);
+    // Values of a grid of points, and straight lines between them.
+    let value = |x: f64, y: f64, seed: u64| {
+        let corner = |x: f64, y: f64| {
+            let key = (x as u64) ^ ((y as u64) << 20) ^ (seed << 40);
+            let mixed = (key ^ (key >> 13)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            (mixed >> 40) as f64 / (1u64 << 24) as f64
+        };
+        let (left, top) = (x.floor(), y.floor());
+        let row = |y| {
+            let (a, b) = (corner(left, y), corner(left + 1.0, y));
+            a + (x - left) * (b - a)
+        };
+        row(top) + (y - top) * (row(top + 1.0) - row(top))
+    };
+    let sample = |i: usize| {
+        let (x, y, c) = ((i / 3 % SIDE.0) as f64, (i / 3 / SIDE.0) as f64, i % 3);
+        let octaves = [40.0, 20.0, 10.0, 5.0].map(|size| value(x / size, y / size, size as u64));
+        let tint = value(x / 90.0, y / 90.0, 7 + c as u64);
+        (0.6 * octaves.iter().sum::<f64>() / 4.0 + 0.4 * tint) as f32
+    };
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let picture = Frame::new(SIDE.0, SIDE.1, 3, (0..3 * SIDE.0 * SIDE.1).map(sample).collect());
+    write_picture(path, &picture, BitDepth::Eight, false).unwrap();
+}
+
+#[test]
+fn spikes_show_what_moved_while_the_shutter_was_open() {
+    let folder = tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    still(&folder.path().join("stills/a.png"));
+    let simulate = ["data", "simulate", &at("stills"), &at("set"), "--part", "all", "--seed", "5"];
+    let size = ["--clips", "2", "--frames", "6", "--size", "128x96", "--still-share", "0"];
+    let blur = ["--min-blur", "10", "--max-blur", "20", "--noise", "0", "--compress-share", "0"];
+    let spikes = ["--spikes", "96", "-q"];
+    vrt(&[&simulate[..], &size, &blur, &spikes].concat()).succeeded();
+    let [sharp, blurred] = [at("set/GT"), at("set/LQ")];
+    let before = psnr(&["--gt", &sharp, "--restored", &blurred]);
+    let frames = ["--gt", &sharp, "--input", &blurred, "--weights"];
+    let alone = psnr(&[&frames[..], &["deblur"]].concat());
+    let spikes = ["deblur-spike", "--spike", &at("set/SPIKE")];
+    let with = psnr(&[&frames[..], &spikes].concat());
+    assert!(with > alone + 1.0, "{before} dB before, {alone} dB without spikes, {with} dB with");
+
+    // The network is known from the flag.
+    let streams = at("set/SPIKE/000000");
+    let input = at("set/LQ/000000");
+    let ran = vrt(&["restore", &input, "-o", &at("out"), "--spike", &streams]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("deblur-spike"), "{}", ran.stderr);
+    let other =
+        vrt(&["restore", &input, "-o", &at("no"), "--task", "upscale", "--spike", &streams]);
+    assert_eq!(other.code, 2, "{}", other.stderr);
 }
 
 #[test]

@@ -217,7 +217,8 @@ fn sets_that_cannot_be_simulated_are_refused() {
     let folder = with_fast_clips();
     let simulate = ["data", "simulate-spikes", "@fast", "@set"];
     for (flags, code, words) in [
-        (&["--frames", "10"][..], 1, "has 9 frames"),
+        (&["--frames", "11"][..], 1, "has 9 frames"),
+        (&["--frames", "4"], 2, "frames is 4"),
         (&["--frames", "3", "--instants", "0"], 2, "instants is 0"),
         (&["--frames", "3", "--spike-shrink", "9"], 2, "sensor of 5×3"),
         (&["--frames", "3", "--part", "a/b"], 2, "a folder's name"),

@@ -4,6 +4,7 @@
 
 mod bf16;
 mod offsets;
+mod spikes;
 mod trials;
 
 use std::path::{Path, PathBuf};

@@ -33,7 +33,7 @@ pub trait Between {
 /// What is made of clips.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpikeSetOptions {
-    /// Frames that a blurred one is the mean of.
+    /// Frames that a blurred one is the mean of: an odd number, so that one is in the middle.
     pub frames: usize,
     /// Frames from the first of a mean to the first of the next.
     pub step: usize,
@@ -77,6 +77,10 @@ impl SpikeSetOptions {
             if !(1..=MAX_SPIKE_FRAMES).contains(&count) {
                 return refuse(option, count.to_string(), format!("it is 1 to {MAX_SPIKE_FRAMES}"));
             }
+        }
+        if self.frames.is_multiple_of(2) {
+            let reason = "it is odd, so that a sharp frame is in the middle".to_owned();
+            return refuse("frames", self.frames.to_string(), reason);
         }
         let frames = self.frames * self.instants;
         if frames > MAX_SPIKE_FRAMES {

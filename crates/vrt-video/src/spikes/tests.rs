@@ -137,9 +137,10 @@ fn a_seed_settles_all_of_it() {
 fn what_cannot_be_is_said_before_anything_is_written() {
     let source = clips(&[&[1; 3]]);
     for (options, words) in [
-        (options(4, 1), "has 3 frames"),
+        (options(5, 1), "has 3 frames"),
+        (options(4, 1), "frames is 4; it is odd"),
         (options(0, 1), "frames is 0"),
-        (options(2, 5000), "instants is 5000"),
+        (options(3, 5000), "instants is 5000"),
         (options(3, 2000), "is longer than 4096"),
         (SpikeSetOptions { part: "../x".into(), ..options(1, 1) }, "a folder's name"),
         (camera(|camera| camera.threshold = 0.0), "spike_threshold is 0"),
@@ -175,14 +176,14 @@ proptest! {
         linear in any::<bool>(),
         instants in 8usize..40,
     ) {
-        let source = clips(&[&[code; 2]]);
+        let source = clips(&[&[code; 3]]);
         let light = if linear { Light::Linear } else { Light::Gamma };
         let camera = SpikeCamera { shrink, light, ..SpikeCamera::default() };
-        let options = SpikeSetOptions { camera, ..options(2, instants) };
+        let options = SpikeSetOptions { camera, ..options(3, instants) };
         let (out, _) = simulated(&source, &options).unwrap();
         let mut stream = stream(&out.path().join("spike/train/clip0/spike/000000.dat"));
         let frames = stream.frames();
-        prop_assert_eq!(frames as usize, 2 * instants);
+        prop_assert_eq!(frames as usize, 3 * instants);
         let sample = f64::from(code) / 255.0;
         let expected = if linear { to_light(sample) } else { sample };
         for found in stream.intensity(Method::Mean, 0, CEILING).unwrap().values() {

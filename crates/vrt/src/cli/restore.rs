@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
+use vrt::models::builtin::WITH_SPIKES;
 use vrt::models::{NoWeights, Weights};
 use vrt::restore::{RestoreOptions, Summary, restore_file};
 use vrt_model::Restorer;
@@ -30,7 +31,7 @@ Examples:
   vrt restore blurred.mp4 -o sharp.mp4 --weights 006_VRT_videodeblurring_GoPro.pth
   vrt restore frames/ -o restored/ --weights sr.safetensors --bit-depth 16
   vrt restore noisy.mkv -o clean.mkv --weights 008.pth --sigma 20 --memory 6G
-  vrt restore blurred.mp4 -o sharp.mp4 --weights spike.safetensors --spike streams/
+  vrt restore blurred.mp4 -o sharp.mp4 --spike streams/
   ffmpeg -i in.mp4 -f yuv4mpegpipe - | vrt restore - -o out.y4m --weights deblur.pth
 
 Inputs and outputs are folders of pictures (PNG, JPEG, TIFF, WebP, BMP; written as PNG),
@@ -46,7 +47,7 @@ pub(crate) struct Arguments {
     /// Where to write: video, folder, or - for a YUV4MPEG2 stream
     #[arg(long, short, value_name = "OUT")]
     output: PathBuf,
-    /// Built-in network to restore with [default: restore]
+    /// Built-in network to restore with [default: restore, and deblur-spike with --spike]
     #[arg(long, value_enum, conflicts_with = "weights")]
     task: Option<TaskName>,
     /// Weights in place of the built-in ones: .pth, .safetensors, or the name of a network
@@ -140,7 +141,10 @@ impl Arguments {
         if let Some(named) = &self.weights {
             return find(named, global);
         }
-        let weights = for_task(self.task.unwrap_or_default())?;
+        let weights = match (self.spike.are_given(), self.task) {
+            (true, None | Some(TaskName::Restore)) => find(Path::new(WITH_SPIKES), global)?,
+            (_, task) => for_task(task.unwrap_or_default())?,
+        };
         if let (Weights::BuiltIn(network), false) = (&weights, global.json || global.quiet) {
             output::message(&format!("{}: {}", weights.path().display(), network.about));
         }

@@ -7,7 +7,7 @@ use vrt_model::checkpoint::CheckpointError;
 
 /// Every built-in network. To add one: its file in `crates/vrt/weights`, as `vrt convert` writes it
 /// with `--dtype f16 --without-flow`, and an entry here.
-static BUILT_IN: [BuiltIn; 3] = [
+static BUILT_IN: [BuiltIn; 5] = [
     network(
         "restore",
         BuiltInTask::Restore,
@@ -26,7 +26,22 @@ static BUILT_IN: [BuiltIn; 3] = [
         "twice as wide and high",
         include_bytes!("../../weights/upscale.safetensors"),
     ),
+    network(
+        "deblur",
+        BuiltInTask::Restore,
+        "less blur of fast motion",
+        include_bytes!("../../weights/deblur.safetensors"),
+    ),
+    network(
+        WITH_SPIKES,
+        BuiltInTask::Restore,
+        "less blur of fast motion, with the streams of a spike camera (--spike)",
+        include_bytes!("../../weights/deblur-spike.safetensors"),
+    ),
 ];
+
+/// The one that takes spikes beside frames.
+pub const WITH_SPIKES: &str = "deblur-spike";
 
 /// The flow network of those that come without one.
 static FLOW: &[u8] = include_bytes!("../../../../weights/spynet.safetensors");

@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     source: PathBuf,
     /// Folder to write the set to
     destination: PathBuf,
-    /// Frames that a blurred one is the mean of
+    /// Frames that a blurred one is the mean of, an odd number
     #[arg(long, value_name = "N", default_value_t = 11)]
     frames: usize,
     /// Frames from the first of a mean to the first of the next [default: as many as a mean has]

@@ -87,6 +87,11 @@ fn above_zero(text: &str) -> Result<f64, String> {
 }
 
 impl SpikeOptions {
+    /// Whether spikes were stated.
+    pub(crate) fn are_given(&self) -> bool {
+        self.path.is_some()
+    }
+
     /// What was stated, if anything.
     ///
     /// # Errors
