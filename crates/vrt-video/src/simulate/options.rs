@@ -1,6 +1,7 @@
 //! What clips are to be made.
 
 use serde::Serialize;
+use vrt_spike::Geometry;
 
 use super::SimulateError;
 use crate::spikes::MAX_SPIKE_FRAMES;
@@ -151,7 +152,12 @@ impl SimulationOptions {
         let frames = self.spike_frames;
         let reason = || format!("a frame has 1 to {MAX_SPIKE_FRAMES} of spikes");
         refuse(!(1..=MAX_SPIKE_FRAMES).contains(&frames), "spike_frames", frames, reason)?;
-        camera.geometry(self.size()).map(drop).map_err(|reason| SimulateError::Option {
+        self.geometry(camera).map(drop)
+    }
+
+    /// How the frames of a spike camera lie beside these.
+    pub(super) fn geometry(&self, camera: &SpikeCamera) -> Result<Geometry, SimulateError> {
+        camera.geometry(self.size()).map_err(|reason| SimulateError::Option {
             option: "size",
             value: format!("{}x{}", self.width, self.height),
             reason,

@@ -83,8 +83,8 @@ pub fn simulate(
         Ok(record)
     });
     let records = filmed.collect::<Result<Vec<_>, VideoError>>()?;
-    if let (Some(root), Some(camera)) = (&spikes, options.spikes) {
-        let geometry = camera.geometry(options.size()).expect("options were checked");
+    if let (Some(root), Some(camera)) = (&spikes, &options.spikes) {
+        let geometry = options.geometry(camera)?;
         write_new(&root.join("config.yaml"), &side_file(geometry))?;
     }
     let list = destination.join("meta_info.txt");
