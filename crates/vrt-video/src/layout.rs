@@ -61,7 +61,7 @@ pub enum Pairing {
 /// The clips of a set: every folder below `set` with pictures in it, in natural order of names.
 ///
 /// A star in `set` stands for the clip: `GoPro/train/*/sharp` is the folder `sharp` of every folder
-/// of `GoPro/train`.
+/// of `GoPro/train`, or of folders within these.
 ///
 /// A folder with pictures is one clip, and folders inside it are not looked at; so a folder of
 /// frames is a set of one clip.
@@ -73,7 +73,7 @@ pub enum Pairing {
 pub fn list_clips(set: &Path) -> Result<Vec<ClipFolder>, VideoError> {
     let mut clips = Vec::new();
     match StarredTree::of(set) {
-        Some(tree) => tree.collect(&mut clips)?,
+        Some(tree) => tree.collect((&tree.before, ""), 0, &mut clips)?,
         None => collect(set, "", 0, &mut clips)?,
     }
     if clips.is_empty() {
@@ -94,10 +94,10 @@ pub(crate) struct StarredTree {
 impl StarredTree {
     /// `None` if there is no star in `path`.
     pub(crate) fn of(path: &Path) -> Option<Self> {
-        let mut parts = path.iter();
-        let before: PathBuf = parts.by_ref().take_while(|part| *part != STAR).collect();
-        (before.as_os_str().len() < path.as_os_str().len() && before != path)
-            .then(|| Self { before, behind: parts.collect() })
+        let star = path.iter().position(|part| part == STAR)?;
+        let before: PathBuf = path.iter().take(star).collect();
+        let before = if star == 0 { PathBuf::from(".") } else { before };
+        Some(Self { before, behind: path.iter().skip(star + 1).collect() })
     }
 
     /// The file `clip/name` of `path`, which may have a star.
@@ -113,20 +113,43 @@ impl StarredTree {
         Self::of(path).map_or_else(|| path.to_path_buf(), |tree| tree.before)
     }
 
-    fn collect(&self, clips: &mut Vec<ClipFolder>) -> Result<(), VideoError> {
-        let name =
-            |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut folders = list(&self.before, Path::is_dir)?;
-        folders.sort_by(|a, b| natural_order(&name(a), &name(b)));
-        for folder in folders {
-            let path = folder.join(&self.behind);
-            let frames = if path.is_dir() { list_pictures(&path)? } else { Vec::new() };
-            if !frames.is_empty() {
-                clips.push(ClipFolder { name: name(&folder), path, frames });
-            }
+    /// Clips in `folder`, whose name in the set is `name`, and in those below it.
+    fn collect(
+        &self,
+        (folder, name): (&Path, &str),
+        depth: usize,
+        clips: &mut Vec<ClipFolder>,
+    ) -> Result<(), VideoError> {
+        let path = folder.join(&self.behind);
+        let frames = if depth > 0 && path.is_dir() { list_pictures(&path)? } else { Vec::new() };
+        if !frames.is_empty() {
+            clips.push(ClipFolder { name: name.to_owned(), path, frames });
+            return Ok(());
+        }
+        if depth == MAX_DEPTH {
+            return Ok(());
+        }
+        for (inner, name) in inner_folders(folder, name)? {
+            self.collect((&inner, &name), depth + 1, clips)?;
         }
         Ok(())
     }
+}
+
+/// The folders in `folder`, in natural order of names, with their names in the set.
+fn inner_folders(folder: &Path, name: &str) -> Result<Vec<(PathBuf, String)>, VideoError> {
+    let mut inner = list(folder, Path::is_dir)?;
+    inner.sort_by(|a, b| natural_order(&own_name(a), &own_name(b)));
+    let named = inner.into_iter().map(|path| {
+        let last = own_name(&path);
+        let name = if name.is_empty() { last } else { format!("{name}/{last}") };
+        (path, name)
+    });
+    Ok(named.collect())
+}
+
+fn own_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Whether there is something at a path, or at the folder before its star ([`list_clips`]).
@@ -140,8 +163,6 @@ fn collect(
     depth: usize,
     clips: &mut Vec<ClipFolder>,
 ) -> Result<(), VideoError> {
-    let own_name =
-        |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let frames = list_pictures(folder)?;
     if !frames.is_empty() {
         let name = if name.is_empty() { own_name(folder) } else { name.to_owned() };
@@ -151,11 +172,7 @@ fn collect(
     if depth == MAX_DEPTH {
         return Ok(());
     }
-    let mut inner = list(folder, Path::is_dir)?;
-    inner.sort_by(|a, b| natural_order(&own_name(a), &own_name(b)));
-    for path in inner {
-        let last = own_name(&path);
-        let name = if name.is_empty() { last } else { format!("{name}/{last}") };
+    for (path, name) in inner_folders(folder, name)? {
         collect(&path, &name, depth + 1, clips)?;
     }
     Ok(())
@@ -271,7 +288,9 @@ mod tests {
     #[test]
     fn a_star_stands_for_the_clip() {
         let root = tempfile::tempdir().unwrap();
-        for name in ["b/sharp/1.png", "b/blur/1.png", "a/sharp/7.png", "c/other/1.png"] {
+        for name in
+            ["b/sharp/1.png", "b/blur/1.png", "a/sharp/7.png", "c/other/1.png", "c/d/sharp/2.png"]
+        {
             let path = root.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
@@ -279,11 +298,12 @@ mod tests {
         let sharp = root.path().join("*/sharp");
         let clips = list_clips(&sharp).unwrap();
         let names: Vec<_> = clips.iter().map(|clip| clip.name.as_str()).collect();
-        assert_eq!(names, ["a", "b"]);
+        assert_eq!(names, ["a", "b", "c/d"]);
         assert_eq!(clips[0].frames, [root.path().join("a/sharp/7.png")]);
         let file = |path: &Path| StarredTree::file(path, "b/1.png");
         assert_eq!(file(&sharp), root.path().join("b/sharp/1.png"));
         assert_eq!(file(root.path()), root.path().join("b/1.png"));
+        assert_eq!(file(Path::new("*")), Path::new("./b/1.png"));
         assert!(is_there(&sharp) && !is_there(&root.path().join("no/*/sharp")));
         assert!(list_clips(&root.path().join("*/blurred")).is_err());
         let pairs =

@@ -227,4 +227,13 @@ fn sets_that_cannot_be_simulated_are_refused() {
         assert_eq!(ran.code, code, "{flags:?}: {}", ran.stderr);
         assert!(ran.stderr.contains(words), "{flags:?}: {}", ran.stderr);
     }
+    // Flags that would change nothing are mistakes.
+    let without = ["data", "simulate", "@fast", "@set", "--spike-shrink", "2"];
+    let ran = run(&folder, &without);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("--spikes"), "{}", ran.stderr);
+    let window = ["restore", "@fast/first", "-o", "@o", "--spike", "@s", "--spike-window", "9"];
+    let ran = run(&folder, &window);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("--spike-step"), "{}", ran.stderr);
 }

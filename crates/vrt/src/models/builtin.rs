@@ -153,8 +153,10 @@ mod tests {
 
     use super::*;
 
-    /// What is built in is downloaded by everybody.
+    /// What is built in is downloaded by everybody: the networks of the tasks with their SpyNet, and
+    /// the one with spikes.
     const MOST_BYTES: u64 = 16_000_000;
+    const MOST_WITH_SPIKES: u64 = 8_000_000;
 
     #[test]
     fn every_built_in_network_is_whole_small_and_of_its_task() {
@@ -180,11 +182,15 @@ mod tests {
 
     #[test]
     fn there_is_a_network_for_every_task_and_together_they_are_small() {
-        for task in BuiltInTask::ALL {
-            assert!(all().iter().any(|network| network.task == task), "{task:?}");
-        }
-        let bytes = all().iter().map(BuiltIn::size).sum::<u64>() + FLOW.len() as u64;
+        let of_task = |task| all().iter().find(|network| network.task == task);
+        let first = BuiltInTask::ALL.map(|task| of_task(task).expect("one for each task").size());
+        let bytes = first.iter().sum::<u64>() + FLOW.len() as u64;
         assert!(bytes <= MOST_BYTES, "{bytes}");
+        let with_spikes = all().iter().find(|network| network.name == WITH_SPIKES);
+        let with_spikes = with_spikes.expect("one with spikes");
+        assert!(with_spikes.size() <= MOST_WITH_SPIKES, "{with_spikes:?}");
+        let config = with_spikes.open().unwrap().config().unwrap();
+        assert!(config.spike_channels() > 0);
     }
 
     #[test]

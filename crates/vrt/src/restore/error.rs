@@ -206,6 +206,15 @@ pub enum SpikeError {
         /// Channels that the network takes.
         channels: usize,
     },
+    /// Times of frames beside a folder of streams.
+    #[error(
+        "{path:?} is a folder, whose streams or pictures belong to frames by their order; times of \
+         frames are for one stream of all of them"
+    )]
+    Clock {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Too few frames for that many channels.
     #[error(
         "these weights take {channels} spike channels, which are parts of {window} frames of {path:?} \

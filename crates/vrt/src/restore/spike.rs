@@ -87,6 +87,9 @@ impl Source {
         if !path.is_dir() {
             return Ok(Self::Long(LongStream::open(input, channels)?));
         }
+        if input.clock.is_some() {
+            return Err(SpikeError::Clock { path: path.clone() }.into());
+        }
         let streams = streams::list(path)?;
         if !streams.is_empty() {
             return Ok(Self::Streams(Streams::open(input, streams, channels)?));

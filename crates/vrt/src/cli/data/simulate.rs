@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::{Args, ValueEnum};
-use vrt_video::{Part, SimulationOptions, simulate};
+use vrt_video::{Part, SimulationOptions, SpikeCamera, simulate};
 
 use super::spikes::{CameraOptions, refused};
 use crate::cli::values::Size;
@@ -87,6 +87,11 @@ enum PartName {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), Failure> {
+    let camera = arguments.camera.camera();
+    if arguments.spikes.is_none() && camera != SpikeCamera::default() {
+        let what = "there is no spike camera without --spikes, which says how many frames it takes";
+        return Err(Failure::Usage(what.to_owned()));
+    }
     let options = options(arguments);
     let done = AtomicUsize::new(0);
     let on_clip = |_: &_| {

@@ -100,6 +100,10 @@ impl SpikeOptions {
     pub(crate) fn input(&self, clock: &ClockOptions) -> Result<Option<SpikeInput>, Failure> {
         let Some(path) = self.path.clone() else { return Ok(None) };
         let (window, clock) = (clock.window, clock.clock());
+        if window.is_some() && clock.is_none() {
+            let what = "--spike-window goes with --spike-step or --spike-times";
+            return Err(Failure::Usage(what.to_owned()));
+        }
         let (stated, method) = (self.stated(), self.method());
         let align = self.align()?;
         let ceiling = CEILING;

@@ -179,6 +179,14 @@ fn a_registration_says_where_frames_are_on_the_sensor() {
 }
 
 #[test]
+fn times_are_not_for_folders() {
+    let (bench, mut options) = with_streams(2);
+    let clock = Some(Clock::Steady { first: 0.0, step: 8.0 });
+    options.spike.as_mut().unwrap().clock = clock;
+    assert!(matches!(refused(&bench, &options), SpikeError::Clock { .. }));
+}
+
+#[test]
 fn streams_that_are_missing_short_extra_or_misnumbered_are_refused_before_any_work() {
     let (bench, options) = with_streams(4);
     let path = |i: usize| bench.path(&format!("spike/{i:06}.dat"));
