@@ -45,14 +45,14 @@ pub(crate) struct Arguments {
     /// What a blurred frame is the mean of: samples as stored, or light by the curve of sRGB
     #[arg(long, value_enum, default_value = "gamma")]
     light: LightName,
-    #[command(flatten)]
-    camera: CameraOptions,
     /// Name of the part, a folder: train or test
     #[arg(long, default_value = "train")]
     part: String,
     /// What settles all that is drawn
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    #[command(flatten)]
+    camera: CameraOptions,
 }
 
 /// Flags about a spike camera that is simulated.
