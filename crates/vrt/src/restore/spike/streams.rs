@@ -1,5 +1,6 @@
 //! Streams of spikes as channels of frames.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use vrt_spike::SpikeStream;
@@ -175,7 +176,22 @@ impl LongStream {
             let path = self.input.path.clone();
             return Err(SpikeError::Outside { path, frame, time, frames }.into());
         }
-        Ok(Some(time as u64))
+        let at = time as u64;
+        let around = self.around(at);
+        let (channels, seen) = (self.channels, around.end.saturating_sub(around.start));
+        if channels > 1 && seen < channels as u64 {
+            let path = self.input.path.clone();
+            return Err(SpikeError::Window { path, channels, window: seen as f64 }.into());
+        }
+        Ok(Some(at))
+    }
+
+    /// Frames of the stream around one of its frames that several channels are parts of.
+    fn around(&self, at: u64) -> Range<u64> {
+        // Frame n of the stream lasts from n to n + 1.
+        let middle = at as f64 + 0.5;
+        let [start, end] = [-0.5, 0.5].map(|side| (middle + side * self.window).max(0.0).round());
+        start as u64..(end as u64).min(self.stream.frames())
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Vec<Frame>>, RestoreError> {
@@ -184,16 +200,7 @@ impl LongStream {
         let SpikeInput { method, ceiling, .. } = self.input;
         let pictures = match self.channels {
             1 => vec![self.stream.intensity(method, at, ceiling)?],
-            bins => {
-                // Frame n of the stream lasts from n to n + 1.
-                let middle = at as f64 + 0.5;
-                let [start, end] = [-0.5, 0.5].map(|side| middle + side * self.window);
-                self.stream.bins_of(
-                    start.max(0.0).round() as u64..end.round() as u64,
-                    bins,
-                    ceiling,
-                )?
-            }
+            bins => self.stream.bins_of(self.around(at), bins, ceiling)?,
         };
         Ok(Some(pictures.into_iter().map(Frame::from).collect()))
     }

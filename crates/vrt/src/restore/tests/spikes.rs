@@ -150,6 +150,12 @@ fn several_channels_are_parts_of_one_stream_around_a_time() {
     let model = Stand::new(1, |clip: Volume| Ok(third_of_four(&clip)));
     let error = bench.run(&model, fields(), &options(steady(), Some(1))).unwrap_err();
     assert!(error.to_string().contains("--spike-window"), "{error}");
+    // At the stream's end, two frames of three are there for three channels.
+    let three = VrtFields { in_channels: 6, ..VrtFields::default() };
+    let late = options(Clock::Steady { first: 19.0, step: 10.0 }, Some(3));
+    let error = bench.run(&model, three, &late).unwrap_err();
+    assert!(error.to_string().contains("parts of 2 frames"), "{error}");
+    assert!(model.clips.lock().unwrap().is_empty(), "work was done before");
 }
 
 #[test]
