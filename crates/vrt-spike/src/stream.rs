@@ -159,29 +159,12 @@ impl SpikeStream {
     ///
     /// Fails if there are fewer frames than parts, or the file cannot be read.
     pub fn bins(&mut self, bins: usize, ceiling: f32) -> Result<Vec<Intensity>, SpikeError> {
-        self.bins_of(0..self.frames, bins, ceiling)
-    }
-
-    /// Pictures of as many equal parts of these frames, one behind the other. Frames before the
-    /// stream's first and behind its last one are left out.
-    ///
-    /// # Errors
-    ///
-    /// As [`bins`](Self::bins).
-    pub fn bins_of(
-        &mut self,
-        frames: Range<u64>,
-        bins: usize,
-        ceiling: f32,
-    ) -> Result<Vec<Intensity>, SpikeError> {
-        let (first, end) = (frames.start.min(self.frames), frames.end.min(self.frames));
-        let (count, frames) = (bins as u64, end.saturating_sub(first));
+        let (count, frames) = (bins as u64, self.frames);
         if count == 0 || count > frames {
             return Err(SpikeError::Bins { path: self.path.clone(), bins, frames });
         }
         // In u128: a long stream's frames times bins may not fit in 64 bits.
-        let start =
-            |bin: u64| first + (u128::from(bin) * u128::from(frames) / u128::from(count)) as u64;
+        let start = |bin: u64| (u128::from(bin) * u128::from(frames) / u128::from(count)) as u64;
         (0..count).map(|bin| self.mean_of(start(bin)..start(bin + 1), ceiling)).collect()
     }
 
@@ -202,7 +185,16 @@ impl SpikeStream {
         starts.take_while(move |start| *start < end).map(move |s| s..end.min(s + step))
     }
 
-    fn mean_of(&mut self, frames: Range<u64>, ceiling: f32) -> Result<Intensity, SpikeError> {
+    /// How often pixels fire in some frames.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is none, the stream has not all of them, or the file cannot be read.
+    pub fn mean_of(&mut self, frames: Range<u64>, ceiling: f32) -> Result<Intensity, SpikeError> {
+        if frames.is_empty() || frames.end > self.frames {
+            let (path, at) = (self.path.clone(), frames.end.max(frames.start));
+            return Err(SpikeError::Time { path, at, frames: self.frames });
+        }
         let sums = self.sums(frames.clone())?;
         Ok(Intensity::of_sums(self.geometry, &sums, frames.end - frames.start, ceiling))
     }

@@ -61,7 +61,7 @@ pub fn start(recipe: &Recipe, device: &Device) -> Result<Started, CheckpointErro
         let mut values = values(&parameters, &file)?;
         messages.push(taken(&values, &file));
         if let Some(narrower) = narrower {
-            messages.push(narrower.widen(&parameters, &file, &mut values)?);
+            messages.extend(narrower.widen(&parameters, &file, &mut values)?);
         }
         named.network = replaced(&parameters, named.network, &values);
     }
@@ -90,7 +90,7 @@ fn ema(
         let mut values = values(parameters, &file)?;
         messages.push(taken(&values, &file));
         if let Some(narrower) = narrower {
-            messages.push(narrower.widen(parameters, &file, &mut values)?);
+            messages.extend(narrower.widen(parameters, &file, &mut values)?);
         }
         network = replaced(parameters, network, &values);
     }
@@ -146,19 +146,63 @@ mod tests {
     use super::*;
     use crate::testing::{small_network, small_options};
 
-    /// Networks of RGB: as published, and one that folds pictures and looks along motion.
-    fn networks() -> [VrtFields; 2] {
+    /// Networks that see fewer channels: as published, and ones that fold pictures and look along
+    /// motion, at either size, with a map of noise, and with a spike channel already.
+    fn networks() -> [VrtFields; 5] {
         let plain = VrtFields { drop_path_rate: 0.0, ..small_network().fields().clone() };
-        let folding =
-            VrtFields { fold: 2, trails: true, coarse_flow: true, upscale: 1, ..plain.clone() };
-        [plain, folding]
+        let folding = VrtFields { fold: 2, trails: true, coarse_flow: true, ..plain.clone() };
+        let noisy = VrtFields { noise_map: true, ..folding.clone() };
+        let larger = VrtFields { upscale: 2, ..folding.clone() };
+        let spikes = VrtFields { in_channels: 4, ..plain.clone() };
+        [plain, folding, noisy, larger, spikes]
     }
 
-    fn answer(network: &Vrt, clip: &[f32], channels: usize, device: &Device) -> Vec<f32> {
-        let pixels = clip.chunks_exact(6).flat_map(|pixel| pixel[..channels].to_vec());
-        let data = TensorData::new(pixels.collect(), [1, 3, 32, 32, channels]);
+    /// What a network answers of a clip with 7 values a pixel: channels, and the map of noise.
+    fn answer(network: &Vrt, clip: &[f32], device: &Device) -> Vec<f32> {
+        let config = network.config();
+        let seen = |pixel: &[f32]| {
+            let noise = config.noise_map().then_some(pixel[6]);
+            pixel[..config.in_channels()].iter().copied().chain(noise).collect::<Vec<_>>()
+        };
+        let pixels = clip.chunks_exact(7).flat_map(seen).collect();
+        let data = TensorData::new(pixels, [1, 3, 32, 32, config.input_channels()]);
         let y = network.forward(Tensor::<5>::from_data(data, device), &mut Pass::Restore);
         y.into_data().try_to_vec().expect("f32 values")
+    }
+
+    /// A network whose weights `file` holds.
+    fn saved(fields: VrtFields, file: &Path, random: &mut Random, device: &Device) -> Vrt {
+        let config = VrtConfig::new(fields).expect("a valid network");
+        let named = Vrt::with_seed(&config, 9, device);
+        let parameters = Parameters::of(&named, &Slow::default());
+        // The last convolution of folding networks begins with zeros, whatever the others see.
+        let network = parameters.map(named.network, &mut |place, old| {
+            if !parameters.list()[place].name.starts_with("conv_last") {
+                return old;
+            }
+            let len = old.dims()[0];
+            let drawn = (0..len).map(|_| random.uniform(-0.5, 0.5)).collect();
+            Tensor::from_data(TensorData::new(drawn, [len]), device)
+        });
+        let tensors =
+            parameters.list().iter().zip(parameters.values(&network)).map(|(parameter, values)| {
+                let values = values.into_data().try_to_vec().expect("f32 values");
+                (parameter.name.clone(), parameter.shape.clone(), values)
+            });
+        let checkpoint = Checkpoint::from_values(tensors);
+        checkpoint.write_plain_safetensors(file, Existing::Replace).expect("written");
+        network
+    }
+
+    /// Begins a network that sees 6 channels with what `file` holds.
+    fn begun(fields: VrtFields, file: &Path, device: &Device) -> Result<Started, CheckpointError> {
+        let wider = VrtConfig::new(VrtFields { in_channels: 6, ..fields }).expect("valid");
+        let mut options: serde_json::Value =
+            serde_json::from_str(&small_options("1")).expect("JSON");
+        options["netG"] = vrt_model::option_file::to_json(&wider);
+        options["path"] = serde_json::json!({ "pretrained_netG": file });
+        let recipe = Recipe::parse(Path::new("o.json"), &options.to_string(), &[]);
+        start(&recipe.expect("valid").recipe, device)
     }
 
     #[test]
@@ -166,37 +210,30 @@ mod tests {
         let (folder, device) = (tempfile::tempdir().expect("a folder"), Device::flex());
         let file = folder.path().join("rgb.safetensors");
         let mut random = Random::new(5);
-        let clip: Vec<f32> = (0..3 * 32 * 32 * 6).map(|_| random.uniform(0.0, 1.0)).collect();
+        let clip: Vec<f32> = (0..3 * 32 * 32 * 7).map(|_| random.uniform(0.0, 1.0)).collect();
         for fields in networks() {
-            let config = VrtConfig::new(fields.clone()).expect("a valid network");
-            let rgb = Vrt::with_seed(&config, 9, &device);
-            let parameters = Parameters::of(&rgb, &Slow::default());
-            let values = parameters.values(&rgb.network);
-            let tensors = parameters.list().iter().zip(values).map(|(parameter, values)| {
-                let values = values.into_data().try_to_vec().expect("f32 values");
-                (parameter.name.clone(), parameter.shape.clone(), values)
-            });
-            let _ = std::fs::remove_file(&file);
-            let checkpoint = Checkpoint::from_values(tensors);
-            checkpoint.write_plain_safetensors(&file, Existing::Keep).expect("written");
-
-            let wider = VrtConfig::new(VrtFields { in_channels: 6, ..fields }).expect("valid");
-            let mut options: serde_json::Value =
-                serde_json::from_str(&small_options("1")).expect("JSON");
-            options["netG"] = vrt_model::option_file::to_json(&wider);
-            options["path"] = serde_json::json!({ "pretrained_netG": file });
-            let recipe = Recipe::parse(Path::new("o.json"), &options.to_string(), &[]);
-            let started = start(&recipe.expect("valid").recipe, &device).expect("weights fit");
+            let narrow = saved(fields.clone(), &file, &mut random, &device);
+            let started = begun(fields, &file, &device).expect("weights fit");
             let said = started.messages.join("\n");
-            assert!(
-                said.contains("sees 3 channels; weights of further ones, up to 6, begin"),
-                "{said}"
-            );
-            let expected = answer(&rgb.network, &clip, 3, &device);
-            let found = answer(&started.named.network, &clip, 6, &device);
+            assert!(said.contains("further ones, up to 6, begin"), "{said}");
+            let expected = answer(&narrow, &clip, &device);
+            let found = answer(&started.named.network, &clip, &device);
             assert_eq!(found.len(), expected.len());
             assert!(found == expected, "the answers differ");
+            let pictures = answer(&started.named.network, &vec![0.5; clip.len()], &device);
+            assert_ne!(pictures, found, "the network answers nothing");
         }
+    }
+
+    #[test]
+    fn what_is_known_of_spikes_along_motion_is_not_taken_for_other_parts() {
+        let (folder, device) = (tempfile::tempdir().expect("a folder"), Device::flex());
+        let file = folder.path().join("spike.safetensors");
+        let [_, folding, ..] = networks();
+        let fields = VrtFields { in_channels: 4, ..folding };
+        saved(fields.clone(), &file, &mut Random::new(5), &device);
+        let Err(error) = begun(fields, &file, &device) else { panic!("weights are taken") };
+        assert!(error.to_string().contains("conv_first.weight"), "{error}");
     }
 
     #[test]

@@ -217,8 +217,8 @@ pub enum SpikeError {
     },
     /// Too few frames for that many channels.
     #[error(
-        "these weights take {channels} spike channels, which are parts of {window} frames of {path:?} \
-         around each frame of video: state more of them (--spike-window)"
+        "these weights take {channels} spike channels, which are parts of a window around each frame \
+         of video, and one of {window} frames of {path:?} is too short: state --spike-window"
     )]
     Window {
         /// The stream.
@@ -227,6 +227,33 @@ pub enum SpikeError {
         channels: usize,
         /// Frames that they are parts of.
         window: f64,
+    },
+    /// A window for a single channel.
+    #[error(
+        "these weights take one spike channel, which no window of {path:?} is cut up for; state \
+         --spike-half-window for playback in place of --spike-window"
+    )]
+    IdleWindow {
+        /// The stream.
+        path: PathBuf,
+    },
+    /// A window beyond the stream.
+    #[error(
+        "frame {frame} of the video was taken at frame {time} of {path:?}, and parts of the {window} \
+         frames around that are not among its {frames}: state when the first frame was taken \
+         (--spike-first), or fewer frames (--spike-window)"
+    )]
+    Edge {
+        /// The stream.
+        path: PathBuf,
+        /// Which frame of the video.
+        frame: u64,
+        /// When it was taken, in frames of the stream.
+        time: f64,
+        /// Frames around it that are asked for.
+        window: f64,
+        /// Frames of the stream.
+        frames: u64,
     },
     /// A stream unlike the others.
     #[error(

@@ -118,17 +118,6 @@ impl Times {
             Self::Listed(times) => times.get(usize::try_from(frame).ok()?).copied(),
         }
     }
-
-    /// Frames of the stream from one frame of video to the next, at least; `None` if there is no
-    /// next one.
-    fn step(&self) -> Option<f64> {
-        match self {
-            Self::Steady { step, .. } => Some(*step),
-            Self::Listed(times) => {
-                times.windows(2).map(|pair| (pair[1] - pair[0]).abs()).reduce(f64::min)
-            }
-        }
-    }
 }
 
 impl LongStream {
@@ -140,7 +129,14 @@ impl LongStream {
             Some(Clock::Steady { first, step }) => Times::Steady { first: *first, step: *step },
             Some(Clock::File(path)) => Times::Listed(listed(path)?),
         };
-        let window = input.window.map(|window| window as f64).or(times.step()).unwrap_or(0.0);
+        let window = match (input.window, &times) {
+            (Some(_), _) if channels == 1 => {
+                return Err(SpikeError::IdleWindow { path: path.clone() }.into());
+            }
+            (Some(window), _) => window as f64,
+            (None, Times::Steady { step, .. }) => *step,
+            (None, Times::Listed(_)) => 0.0,
+        };
         if channels > 1 && window < channels as f64 {
             return Err(SpikeError::Window { path: path.clone(), channels, window }.into());
         }
@@ -177,32 +173,35 @@ impl LongStream {
             return Err(SpikeError::Outside { path, frame, time, frames }.into());
         }
         let at = time as u64;
-        let around = self.around(at);
-        let (channels, seen) = (self.channels, around.end.saturating_sub(around.start));
-        if channels > 1 && seen < channels as u64 {
-            let path = self.input.path.clone();
-            return Err(SpikeError::Window { path, channels, window: seen as f64 }.into());
+        if self.channels > 1 && self.parts(at).any(|part| part.is_empty()) {
+            let (path, window) = (self.input.path.clone(), self.window);
+            return Err(SpikeError::Edge { path, frame, time, window, frames }.into());
         }
         Ok(Some(at))
     }
 
-    /// Frames of the stream around one of its frames that several channels are parts of.
-    fn around(&self, at: u64) -> Range<u64> {
+    /// The parts of the window around a frame of the stream, as far as it has them: each keeps its
+    /// time, which the network goes by.
+    fn parts(&self, at: u64) -> impl Iterator<Item = Range<u64>> + use<> {
+        let (parts, window, frames) = (self.channels, self.window, self.stream.frames());
         // Frame n of the stream lasts from n to n + 1.
-        let middle = at as f64 + 0.5;
-        let [start, end] = [-0.5, 0.5].map(|side| (middle + side * self.window).max(0.0).round());
-        start as u64..(end as u64).min(self.stream.frames())
+        let start = at as f64 + 0.5 - window / 2.0;
+        let edge = move |part: usize| {
+            let edge = start + window * part as f64 / parts as f64;
+            (edge.max(0.0).round() as u64).min(frames)
+        };
+        (0..parts).map(move |part| edge(part)..edge(part + 1))
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Vec<Frame>>, RestoreError> {
         let Some(at) = self.at(self.taken)? else { return Ok(None) };
         self.taken += 1;
         let SpikeInput { method, ceiling, .. } = self.input;
-        let pictures = match self.channels {
-            1 => vec![self.stream.intensity(method, at, ceiling)?],
-            bins => self.stream.bins_of(self.around(at), bins, ceiling)?,
-        };
-        Ok(Some(pictures.into_iter().map(Frame::from).collect()))
+        if self.channels == 1 {
+            return Ok(Some(vec![self.stream.intensity(method, at, ceiling)?.into()]));
+        }
+        let pictures = self.parts(at).map(|part| Ok(self.stream.mean_of(part, ceiling)?.into()));
+        Ok(Some(pictures.collect::<Result<_, RestoreError>>()?))
     }
 }
 

@@ -135,27 +135,34 @@ fn several_channels_are_parts_of_one_stream_around_a_time() {
         let spike = SpikeInput { clock, window, ..input(bench.path("long.dat")) };
         RestoreOptions { spike: Some(spike), ..tiles(2, 0) }
     };
-    let steady = || Clock::Steady { first: 4.0, step: 10.0 };
+    let steady = |first| Clock::Steady { first, step: 10.0 };
     // Ten frames around frames 4, 14 and 24: 0 to 9, 10 to 19, 20 to 29.
-    let ten = options(steady(), None);
+    let ten = options(steady(4.0), None);
     near(&channel(3, &bench, fields(), &ten), &[0.0, 1.0, 0.0]);
     near(&channel(4, &bench, fields(), &ten), &[0.0, 1.0, 0.0]);
-    // Twenty: −5 to 14, of which 0 to 14 are there, in halves of 7 and 8; 5 to 24; 15 to 34.
-    let twenty = options(steady(), Some(20));
+    // Twenty around frame 4: −5 to 14. Its halves meet at frame 5 though the first begins at 0.
+    let twenty = options(steady(4.0), Some(20));
     near(&channel(3, &bench, fields(), &twenty), &[0.0, 1.0, 1.0]);
     near(&channel(4, &bench, fields(), &twenty), &[1.0, 1.0, 0.0]);
-    // The least of ten and twenty frames from one time to the next.
-    let listed = options(Clock::File(bench.path("times.txt")), None);
+    let five = options(steady(9.0), Some(20));
+    near(&channel(3, &bench, fields(), &five), &[0.0, 1.0, 0.0]);
+    let listed = options(Clock::File(bench.path("times.txt")), Some(10));
     near(&channel(4, &bench, fields(), &listed), &[0.0, 1.0, 0.0]);
+
     let model = Stand::new(1, |clip: Volume| Ok(third_of_four(&clip)));
-    let error = bench.run(&model, fields(), &options(steady(), Some(1))).unwrap_err();
-    assert!(error.to_string().contains("--spike-window"), "{error}");
-    // At the stream's end, two frames of three are there for three channels.
-    let three = VrtFields { in_channels: 6, ..VrtFields::default() };
-    let late = options(Clock::Steady { first: 19.0, step: 10.0 }, Some(3));
-    let error = bench.run(&model, three, &late).unwrap_err();
-    assert!(error.to_string().contains("parts of 2 frames"), "{error}");
-    assert!(model.clips.lock().unwrap().is_empty(), "work was done before");
+    let four = || VrtFields { in_channels: 7, ..VrtFields::default() };
+    for (fields, options, words) in [
+        (fields(), options(steady(4.0), Some(1)), "too short"),
+        (fields(), options(Clock::File(bench.path("times.txt")), None), "too short"),
+        (VrtFields::default(), options(steady(4.0), Some(8)), "--spike-half-window"),
+        // Its first quarter lies before the stream, its last one behind.
+        (four(), options(steady(0.0), Some(8)), "frame 0 of the video"),
+        (four(), options(steady(19.0), Some(8)), "frame 2 of the video"),
+    ] {
+        let error = bench.run(&model, fields, &options).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(model.clips.lock().unwrap().is_empty(), "work was done before");
+    }
 }
 
 #[test]
