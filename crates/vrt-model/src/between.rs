@@ -10,6 +10,9 @@ use crate::parameters::Builder;
 use crate::restorer::FromCheckpoint;
 use crate::volume::{Volume, VolumeError};
 
+/// The least side of frames: the coarsest of the flow's scales is an eighth of it.
+const LEAST_SIDE: usize = 8;
+
 /// Makes the frames that a faster camera would have taken between two others: both are moved along
 /// the flow between them and mixed (the flow at a time between is that of Super SloMo,
 /// arXiv:1712.00080, section 3.1). What only one of them shows is mixed, too.
@@ -32,6 +35,14 @@ pub enum BetweenError {
         first: [usize; 3],
         /// Those of the second.
         second: [usize; 3],
+    },
+    /// They are too small for a flow to be seen.
+    #[error("frames of {width}×{height} show no motion: sides are {LEAST_SIDE} pixels at least")]
+    Small {
+        /// Columns.
+        width: usize,
+        /// Rows.
+        height: usize,
     },
     /// The device failed.
     #[error("the device failed: {0}")]
@@ -58,6 +69,18 @@ impl FramesBetween {
         }
     }
 
+    /// Whether there can be frames between those of this width and height.
+    ///
+    /// # Errors
+    ///
+    /// Says that a side is below 8 pixels.
+    pub fn check((width, height): (usize, usize)) -> Result<(), BetweenError> {
+        if width.min(height) < LEAST_SIDE {
+            return Err(BetweenError::Small { width, height });
+        }
+        Ok(())
+    }
+
     /// The frames at `shares` of the way from `first` to `second`, 0…1.
     ///
     /// # Shapes
@@ -67,7 +90,7 @@ impl FramesBetween {
     ///
     /// # Errors
     ///
-    /// Fails if there is not one frame of RGB each, both of one size.
+    /// Fails if there is not one frame of RGB each, both of one size, with sides of 8 at least.
     pub fn at(
         &self,
         first: &Volume,
@@ -79,6 +102,7 @@ impl FramesBetween {
             return Err(BetweenError::Frames { first: dims[0], second: dims[1] });
         }
         let [height, width, _] = dims[0];
+        Self::check((width, height))?;
         let [first, second] = [first, second].map(|frame| {
             let data = TensorData::new(frame.samples().to_vec(), [1, height, width, 3]);
             Tensor::<4>::from_data(data, &self.device)
@@ -128,5 +152,11 @@ mod tests {
         }
         let grey = Volume::new([1, 33, 40, 1], vec![0.0; 33 * 40]).unwrap();
         assert!(between.at(&frame(0.2), &grey, &[0.5]).is_err());
+        for size in [(8, 8), (7, 40), (40, 7)] {
+            let frame =
+                Volume::new([1, size.1, size.0, 3], vec![0.0; 3 * size.0 * size.1]).unwrap();
+            let done = between.at(&frame, &frame, &[0.5]);
+            assert_eq!(done.is_ok(), size == (8, 8), "{size:?}");
+        }
     }
 }

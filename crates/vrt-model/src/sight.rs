@@ -23,7 +23,8 @@ const MIDDLE: usize = 4;
 /// steps.
 ///
 /// Inputs are the four pixels of a place (channels innermost), for each neighbour four samples of
-/// the same, perhaps samples of RGB along motion, and perhaps a map of noise.
+/// the same, perhaps samples of RGB along motion and spikes that are added up along it, and perhaps
+/// a map of noise.
 pub(crate) fn sight(drawn: Vec<f32>, inputs: usize, channels: usize) -> Vec<f32> {
     let mut weights = drawn;
     let mut filters = weights.chunks_exact_mut(inputs * TAPS);

@@ -153,16 +153,27 @@ impl SpikeStream {
         }
     }
 
+    /// Whether it can be cut into so many parts.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there are fewer frames than parts, or none are asked for.
+    pub fn holds(&self, bins: usize) -> Result<(), SpikeError> {
+        let frames = self.frames;
+        if bins == 0 || bins as u64 > frames {
+            return Err(SpikeError::Bins { path: self.path.clone(), bins, frames });
+        }
+        Ok(())
+    }
+
     /// Pictures of as many equal parts of the stream, one behind the other.
     ///
     /// # Errors
     ///
     /// Fails if there are fewer frames than parts, or the file cannot be read.
     pub fn bins(&mut self, bins: usize, ceiling: f32) -> Result<Vec<Intensity>, SpikeError> {
+        self.holds(bins)?;
         let (count, frames) = (bins as u64, self.frames);
-        if count == 0 || count > frames {
-            return Err(SpikeError::Bins { path: self.path.clone(), bins, frames });
-        }
         // In u128: a long stream's frames times bins may not fit in 64 bits.
         let start = |bin: u64| (u128::from(bin) * u128::from(frames) / u128::from(count)) as u64;
         (0..count).map(|bin| self.mean_of(start(bin)..start(bin + 1), ceiling)).collect()

@@ -15,9 +15,6 @@ pub enum VideoError {
     /// A stream of spikes.
     #[error(transparent)]
     Spikes(#[from] vrt_spike::SpikeError),
-    /// Motion between two frames cannot be told.
-    #[error("frames between frames cannot be made: {0}")]
-    Between(String),
     /// A file or folder cannot be opened or read.
     #[error("{path:?} cannot be read: {source}")]
     Read {
@@ -30,6 +27,12 @@ pub enum VideoError {
     #[error("{path:?} holds no picture; frames are PNG, JPEG, TIFF, WebP or BMP files in it")]
     NoPictures {
         /// The folder.
+        path: PathBuf,
+    },
+    /// A path of clips with two stars.
+    #[error("{path:?} has two stars: one stands for the clip, whatever its depth; take one out")]
+    TwoStars {
+        /// The path.
         path: PathBuf,
     },
     /// Two pictures of a folder differ only in the extension.

@@ -68,11 +68,14 @@ pub enum Pairing {
 ///
 /// # Errors
 ///
-/// Says that a folder cannot be read, that there is no picture in any, or that two frames of a clip
-/// have one name.
+/// Says that a folder cannot be read, that there is no picture in any, that two frames of a clip
+/// have one name, or that `set` has two stars.
 pub fn list_clips(set: &Path) -> Result<Vec<ClipFolder>, VideoError> {
     let mut clips = Vec::new();
     match StarredTree::of(set) {
+        Some(tree) if StarredTree::of(&tree.behind).is_some() => {
+            return Err(VideoError::TwoStars { path: set.to_path_buf() });
+        }
         Some(tree) => tree.collect((&tree.before, ""), 0, &mut clips)?,
         None => collect(set, "", 0, &mut clips)?,
     }
@@ -305,7 +308,10 @@ mod tests {
         assert_eq!(file(root.path()), root.path().join("b/1.png"));
         assert_eq!(file(Path::new("*")), Path::new("./b/1.png"));
         assert!(is_there(&sharp) && !is_there(&root.path().join("no/*/sharp")));
+        assert_eq!(file(Path::new("/*/x")), Path::new("/b/x/1.png"));
         assert!(list_clips(&root.path().join("*/blurred")).is_err());
+        let two = list_clips(&root.path().join("*/*/sharp")).unwrap_err().to_string();
+        assert!(two.contains("two stars"), "{two}");
         let pairs =
             pair_clips(&root.path().join("*/blur"), &root.path().join("b/sharp"), Pairing::Same);
         assert_eq!(pairs.unwrap().len(), 1);

@@ -49,12 +49,12 @@ pub use prepare::{
     Form, Plan, PlannedClip, PlannedTree, PrepareError, PreparedTree, PublishedLayout,
 };
 pub use probe::{OtherStream, Probe, VideoStream, probe};
-pub use registration::{Registration, RegistrationError};
+pub use registration::{Registration, RegistrationError, place_grey};
 pub use resize::{one_aspect, resize_grey};
 pub use scene::SceneDetector;
 pub use simulate::{
     ClipRecord, LayerRecord, Part, SensorNoise, SimulateError, SimulatedSet, SimulationOptions,
-    simulate,
+    SpikesBeside, simulate,
 };
 pub use sink::ffmpeg::FfmpegSink;
 pub use sink::folder::{FolderSink, FolderSinkOptions};
@@ -71,6 +71,6 @@ pub use stream::{
 };
 pub use training::{
     Agreement, Backend, CheckReport, ClipEntry, ClipList, DataError, FrameRoot, FrameTree, HeldOut,
-    HeldOutClips, Sample, SetKind, SpikeTree, TrainingSet, TrainingSetOptions, check_folders,
-    check_set, held_out_clips,
+    HeldOutClips, Sample, SetKind, SpikeClip, SpikeTree, TrainingSet, TrainingSetOptions,
+    check_folders, check_set, held_out_clips,
 };

@@ -3,13 +3,19 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::Frame;
+use crate::{Frame, resize_grey};
 
 /// The longest file of nine numbers and words about them.
 const MAX_FILE: u64 = 1 << 16;
 
 /// The least share of a frame that the other camera has to see.
 const LEAST_SEEN: f64 = 0.25;
+
+/// The least determinant of a map, where the columns of its matrix are of length 1.
+const LEAST_VOLUME: f64 = 1e-12;
+
+/// Places on each side that are looked at for what the other camera sees.
+const PLACES: usize = 64;
 
 /// A plane projective map from places of a frame to places of another camera's picture.
 ///
@@ -74,8 +80,12 @@ impl Registration {
         let unreadable = |source| RegistrationError::Read { path: path.to_path_buf(), source };
         let mut text = String::new();
         let file = std::fs::File::open(path).map_err(unreadable)?;
-        file.take(MAX_FILE).read_to_string(&mut text).map_err(unreadable)?;
-        Self::parse(path, &text).map_err(|reason| {
+        file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
+        let registration = match text.len() as u64 > MAX_FILE {
+            true => Err(format!("it has more than {MAX_FILE} bytes")),
+            false => Self::parse(path, &text),
+        };
+        registration.map_err(|reason| {
             let path = path.to_path_buf();
             RegistrationError::Content { path, reason }
         })
@@ -96,8 +106,12 @@ impl Registration {
         };
         let [a, b, c, d, e, f, g, h, i] = matrix;
         let determinant = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g);
-        let size = matrix.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
-        if determinant.abs() <= 1e-12 * size.powi(3) {
+        // Numbers of a column have one unit: what moves a picture is large where it is.
+        let volume: f64 = [[a, d, g], [b, e, h], [c, f, i]]
+            .map(|[x, y, z]| (x * x + y * y + z * z).sqrt())
+            .iter()
+            .product();
+        if determinant.abs() <= LEAST_VOLUME * volume {
             return Err("it takes a plane to a line or a point".to_owned());
         }
         Ok(Self { path: path.to_path_buf(), matrix })
@@ -108,11 +122,39 @@ impl Registration {
         &self.path
     }
 
-    /// Where a place of the frame is on the picture; `None` behind the camera.
-    fn apply(&self, x: f64, y: f64) -> Option<[f64; 2]> {
-        let [a, b, c, d, e, f, g, h, i] = self.matrix;
-        let w = g * x + h * y + i;
-        (w > 0.0).then(|| [(a * x + b * y + c) / w, (d * x + e * y + f) / w])
+    /// The same map with the sign by which what is in front of a camera that sees frames of `size`
+    /// has positive weights: all numbers may be of the other sign.
+    fn facing(&self, (width, height): (usize, usize)) -> Facing {
+        let [_, _, _, _, _, _, g, h, i] = self.matrix;
+        let middle = g * width as f64 / 2.0 + h * height as f64 / 2.0 + i;
+        Facing(self.matrix.map(|number| if middle < 0.0 { -number } else { number }))
+    }
+
+    /// Whether a camera whose pictures have the size `picture` sees enough of frames of the size
+    /// `frame`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it sees less than a quarter.
+    pub fn check(
+        &self,
+        picture: (usize, usize),
+        frame: (usize, usize),
+    ) -> Result<(), RegistrationError> {
+        let (facing, [columns, rows]) = (self.facing(frame), [picture.0, picture.1]);
+        let on = |place: usize, len: usize| (place as f64 + 0.5) * len as f64 / PLACES as f64;
+        let places =
+            (0..PLACES * PLACES).map(|it| (on(it % PLACES, frame.0), on(it / PLACES, frame.1)));
+        let inside = |[u, v]: &[f64; 2]| {
+            (0.0..=columns as f64).contains(u) && (0.0..=rows as f64).contains(v)
+        };
+        let seen = places.filter_map(|(x, y)| facing.apply(x, y)).filter(inside).count();
+        let share = seen as f64 / (PLACES * PLACES) as f64;
+        if share < LEAST_SEEN {
+            let (path, seen) = (self.path.clone(), 100.0 * share);
+            return Err(RegistrationError::Elsewhere { path, seen, frame, picture });
+        }
+        Ok(())
     }
 
     /// The grey picture as the camera of frames of `size` sees it: bilinear, with the picture's
@@ -120,7 +162,7 @@ impl Registration {
     ///
     /// # Errors
     ///
-    /// Fails if it shows hardly anything of the frame.
+    /// As [`check`](Self::check).
     ///
     /// # Panics
     ///
@@ -128,31 +170,49 @@ impl Registration {
     pub fn bring(
         &self,
         picture: &Frame,
-        (width, height): (usize, usize),
+        size @ (width, height): (usize, usize),
     ) -> Result<Frame, RegistrationError> {
         assert_eq!(picture.channels(), 1, "a grey picture");
-        let (columns, rows) = (picture.width(), picture.height());
-        let (mut seen, mut samples) = (0_usize, Vec::with_capacity(width * height));
-        for y in 0..height {
-            for x in 0..width {
-                let place = self.apply(x as f64 + 0.5, y as f64 + 0.5);
-                let [u, v] = place.unwrap_or([-1.0, -1.0]);
-                let inside =
-                    (0.0..=columns as f64).contains(&u) && (0.0..=rows as f64).contains(&v);
-                seen += usize::from(inside);
-                samples.push(bilinear(picture, u - 0.5, v - 0.5));
-            }
-        }
-        let share = seen as f64 / (width * height) as f64;
-        if share < LEAST_SEEN {
-            return Err(RegistrationError::Elsewhere {
-                path: self.path.clone(),
-                seen: 100.0 * share,
-                frame: (width, height),
-                picture: (columns, rows),
-            });
-        }
-        Ok(Frame::new(width, height, 1, samples))
+        self.check((picture.width(), picture.height()), size)?;
+        let facing = self.facing(size);
+        let samples = (0..width * height).map(|at| {
+            let place = facing.apply((at % width) as f64 + 0.5, (at / width) as f64 + 0.5);
+            let [u, v] = place.unwrap_or([-1.0, -1.0]);
+            bilinear(picture, u - 0.5, v - 0.5)
+        });
+        Ok(Frame::new(width, height, 1, samples.collect()))
+    }
+}
+
+/// The picture of a spike camera in the size of frames: where `align` says, or edge to edge.
+///
+/// # Errors
+///
+/// As [`Registration::bring`].
+///
+/// # Panics
+///
+/// Panics if the picture has more than one channel, or a side of the frames is zero.
+pub fn place_grey(
+    picture: Frame,
+    align: Option<&Registration>,
+    size: (usize, usize),
+) -> Result<Frame, RegistrationError> {
+    match align {
+        Some(align) => align.bring(&picture, size),
+        None => Ok(resize_grey(picture, size.0, size.1)),
+    }
+}
+
+/// A map of [`Registration`] for frames of one size.
+struct Facing([f64; 9]);
+
+impl Facing {
+    /// Where a place of the frame is on the picture; `None` behind the camera.
+    fn apply(&self, x: f64, y: f64) -> Option<[f64; 2]> {
+        let [a, b, c, d, e, f, g, h, i] = self.0;
+        let w = g * x + h * y + i;
+        (w > 0.0).then(|| [(a * x + b * y + c) / w, (d * x + e * y + f) / w])
     }
 }
 
@@ -178,7 +238,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::resize_grey;
 
     fn parse(text: &str) -> Result<Registration, String> {
         Registration::parse(Path::new("it.txt"), text)
@@ -204,9 +263,35 @@ mod tests {
     fn a_homography_divides() {
         // At x = 1.5: w = 2, u = (2 · 1.5 + 2) / 2 = 2.5, v = 2 y / 2.
         let map = parse("[2, 0, 2], [0, 2, 0], [0.6666666666666666, 0, 1] # measured").unwrap();
-        let [u, v] = map.apply(1.5, 3.0).unwrap();
+        let facing = map.facing((4, 4));
+        let [u, v] = facing.apply(1.5, 3.0).unwrap();
         assert!((u - 2.5).abs() < 1e-9 && (v - 3.0).abs() < 1e-9, "{u} {v}");
-        assert_eq!(map.apply(-9.0, 0.0), None);
+        assert_eq!(facing.apply(-9.0, 0.0), None);
+    }
+
+    #[test]
+    fn the_sign_of_all_numbers_does_not_matter() {
+        let [some, others] =
+            ["0.5 0.1 1  0 0.6 2  0.01 0 1", "-0.5 -0.1 -1  0 -0.6 -2  -0.01 0 -1"]
+                .map(|text| parse(text).unwrap().bring(&ramp(12, 9), (9, 7)).unwrap());
+        assert_eq!(some, others);
+    }
+
+    #[test]
+    fn a_picture_may_be_far_larger_and_lie_elsewhere() {
+        for text in ["1e-4 0 1  0 1e-4 1", "1 0 30000  0 1 30000", "900 0 1  0 900 1"] {
+            assert!(parse(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn long_files_are_refused_not_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        std::fs::write(&path, format!("1 0 0 0 1 0 #{}\n7", "x".repeat(MAX_FILE as usize)))
+            .unwrap();
+        let error = Registration::read(&path).unwrap_err().to_string();
+        assert!(error.contains("more than 65536 bytes"), "{error}");
     }
 
     #[test]

@@ -21,6 +21,6 @@ mod write;
 
 pub use error::SimulateError;
 pub use noise::SensorNoise;
-pub use options::{Part, SimulationOptions};
+pub use options::{Part, SimulationOptions, SpikesBeside};
 pub use plan::{ClipRecord, LayerRecord};
 pub use write::{SimulatedSet, simulate};

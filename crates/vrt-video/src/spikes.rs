@@ -1,5 +1,8 @@
 //! Spike cameras beside simulated frames.
 
+mod film;
+mod options;
+mod plan;
 mod set;
 #[cfg(test)]
 mod tests;
@@ -15,7 +18,9 @@ use crate::degrade::to_light;
 use crate::picture::GREY;
 use crate::{Frame, VideoError};
 
-pub use set::{Between, SpikeSet, SpikeSetOptions, simulate_spikes};
+pub use film::Between;
+pub use options::SpikeSetOptions;
+pub use set::{SpikeSet, simulate_spikes};
 
 /// The most frames of spikes for one frame of a video.
 pub(crate) const MAX_SPIKE_FRAMES: usize = 4096;
@@ -69,6 +74,13 @@ impl SpikeCamera {
 
     /// How the frames of its sensor lie beside a video of this size, or why there are none.
     pub(crate) fn geometry(&self, size: (usize, usize)) -> Result<Geometry, String> {
+        if !size.0.is_multiple_of(self.shrink) || !size.1.is_multiple_of(self.shrink) {
+            return Err(format!(
+                "frames of {}×{} are no whole number of pixels of a sensor whose sides are 1/{} of \
+                 theirs: choose a shrink that divides both sides, or other sizes",
+                size.0, size.1, self.shrink
+            ));
+        }
         let (width, height) = (size.0 / self.shrink, size.1 / self.shrink);
         Geometry::new(width, height).map_err(|_| {
             format!(
@@ -96,9 +108,9 @@ impl SpikeCamera {
         let (width, height) = (geometry.width(), geometry.height());
         let mut sums = vec![0.0; width * height];
         let rows = frame.samples().chunks_exact(3 * frame.width());
-        for (y, row) in rows.take(height * self.shrink).enumerate() {
+        for (y, row) in rows.enumerate() {
             let sums = &mut sums[y / self.shrink * width..][..width];
-            for (x, pixel) in row.chunks_exact(3).take(width * self.shrink).enumerate() {
+            for (x, pixel) in row.chunks_exact(3).enumerate() {
                 let grey = pixel.iter().zip(GREY).map(|(sample, weight)| weight * as_seen(*sample));
                 sums[x / self.shrink] += grey.sum::<f32>();
             }

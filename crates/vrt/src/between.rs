@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use vrt_model::checkpoint::CheckpointError;
 use vrt_model::volume::Volume;
 use vrt_model::{BetweenError, FramesBetween};
-use vrt_video::{Between, Frame, VideoError};
+use vrt_video::{Between, Frame};
 
 use crate::models::builtin;
 
@@ -24,14 +24,18 @@ impl AlongMotion {
 }
 
 impl Between for AlongMotion {
+    fn check(&self, size: (usize, usize)) -> Result<(), String> {
+        FramesBetween::check(size).map_err(|error| error.to_string())
+    }
+
     fn between(
         &mut self,
         first: &Frame,
         second: &Frame,
         shares: &[f32],
-    ) -> Result<Vec<Frame>, VideoError> {
+    ) -> Result<Vec<Frame>, String> {
         let made = volume(first).and_then(|first| self.0.at(&first, &volume(second)?, shares));
-        let made = made.map_err(|error| VideoError::Between(error.to_string()))?;
+        let made = made.map_err(|error| error.to_string())?;
         Ok(made.into_iter().map(frame).collect())
     }
 }

@@ -16,8 +16,8 @@ use vrt_model::config::VrtConfig;
 use vrt_model::tiled::{ClipModel, Tiling};
 use vrt_model::volume::VolumeError;
 use vrt_video::{
-    BitDepth, ClipScore, DataError, Frame, FrameScore, PictureChannels, SetScore, SpikeTree,
-    VideoError, read_picture, write_picture,
+    BitDepth, ClipScore, DataError, Frame, FrameScore, PictureChannels, SetScore, SpikeClip,
+    SpikeTree, VideoError, read_picture, write_picture,
 };
 
 use crate::restore::{TileChoice, TilePlan, TilePlanError};
@@ -180,20 +180,26 @@ pub fn evaluate<M: ClipModel<Error: Send + Sync>>(
     let clips = clips(folders, protocol)?.into_iter().map(|clip| protocol.plan(clip));
     let clips = clips.collect::<Result<Vec<_>, _>>()?;
     let alone = clips.len() == 1;
-    for (spikes, clip) in spikes.iter().flat_map(|spikes| clips.iter().map(move |it| (spikes, it)))
-    {
-        // What is missing is said before hours of restoring.
-        for frame in &clip.inputs {
-            spikes.open(&spikes.key(&clip.name, frame, alone))?;
-        }
-    }
-    let runner = Runner { model, config, options, spikes: spikes.map(|tree| (tree, alone)) };
-    let scores = clips.iter().map(|clip| {
-        let score = evaluate_clip(&runner, clip, on_event)?;
+    // What is missing is said before hours of restoring.
+    let clips = clips.into_iter().map(|clip| {
+        let streams = spikes.as_ref().map(|tree| streams(tree, &clip, alone)).transpose()?;
+        Ok((clip, streams))
+    });
+    let clips = clips.collect::<Result<Vec<_>, EvalError>>()?;
+    let runner = Runner { model, config, options };
+    let scores = clips.iter().map(|(clip, streams)| {
+        let score = evaluate_clip(&runner, (clip, streams.as_ref()), on_event)?;
         on_event(EvalEvent::Scored(&score));
         Ok(score)
     });
     Ok(EvalReport::new(protocol, scores.collect::<Result<_, EvalError>>()?))
+}
+
+/// The streams of a clip's frames.
+fn streams(tree: &SpikeTree, clip: &ClipPlan, alone: bool) -> Result<SpikeClip, EvalError> {
+    let first = read_picture(&clip.inputs[0], PictureChannels::Rgb)?;
+    let size = (first.width(), first.height());
+    Ok(tree.clip(&clip.name, &clip.inputs, (size, alone))?)
 }
 
 /// The streams that the network takes, if it takes any.
@@ -245,13 +251,13 @@ pub fn score(
 
 fn evaluate_clip<M: ClipModel<Error: Send + Sync>>(
     runner: &Runner<'_, M>,
-    clip: &ClipPlan,
+    (clip, streams): (&ClipPlan, Option<&SpikeClip>),
     on_event: &mut dyn FnMut(EvalEvent<'_>),
 ) -> Result<ClipScore, EvalError> {
     let mut scored = clip.scored.iter().peekable();
     let mut frames = Vec::with_capacity(clip.scored.len());
     let on_plan = &mut |plan| on_event(EvalEvent::Restoring { clip: &clip.name, plan });
-    runner.restore(clip, on_plan, &mut |place, frame| {
+    runner.restore((clip, streams), on_plan, &mut |place, frame| {
         let Some((_, truth)) = scored.next_if(|(scored, _)| *scored == place) else {
             return Ok(());
         };

@@ -202,6 +202,20 @@ fn a_simulated_set_is_checked_scored_and_restored() {
     let psnr = |report: &Value| report["mean"]["psnr"].as_f64().unwrap();
     assert!((psnr(&scored) - psnr(&restored)).abs() < 0.02, "{scored} {restored}");
 
+    // Weights that are asked for by name are those that are taken.
+    let named = ["restore", "@set/rgb/test/first/blur", "-o", "@no", "--task", "restore"];
+    let streams = ["--spike", "@set/spike/test/first/spike"];
+    let ran = run(&folder, &[&named[..], &streams].concat());
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("leave --spike away"), "{}", ran.stderr);
+    let file = ["--spike", "@set/spike/test/first/spike/000000.dat"];
+    for command in [[&eval[..], &file].concat(), [&check[..6], &list, &file].concat()] {
+        let said = run(&folder, &command).failed();
+        assert!(said.contains("CLIP/FRAME.dat"), "{said}");
+    }
+    let ran = run(&folder, &["data", "check", "options.json", "--spike", "@set/spike/test"]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+
     // Without its stream a frame is not restored, and nothing before it is.
     std::fs::remove_file(folder.path().join("set/spike/test/second/spike/000002.dat")).unwrap();
     let save = ["--save", "@saved"];
@@ -220,12 +234,13 @@ fn sets_that_cannot_be_simulated_are_refused() {
         (&["--frames", "11"][..], 1, "has 9 frames"),
         (&["--frames", "4"], 2, "frames is 4"),
         (&["--frames", "3", "--instants", "0"], 2, "instants is 0"),
-        (&["--frames", "3", "--spike-shrink", "9"], 2, "sensor of 5×3"),
+        (&["--frames", "3", "--spike-shrink", "9"], 1, "whose sides are 1/9"),
         (&["--frames", "3", "--part", "a/b"], 2, "a folder's name"),
     ] {
         let ran = run(&folder, &[&simulate[..], flags].concat());
         assert_eq!(ran.code, code, "{flags:?}: {}", ran.stderr);
         assert!(ran.stderr.contains(words), "{flags:?}: {}", ran.stderr);
+        assert!(!folder.path().join("set").exists(), "{flags:?}");
     }
     // Flags that would change nothing are mistakes.
     let without = ["data", "simulate", "@fast", "@set", "--spike-shrink", "2"];

@@ -12,6 +12,8 @@ use vrt_video::{Backend, FrameRoot, HeldOut, SetKind, TrainingSetOptions};
 pub(super) use test::check_test;
 pub use test::{Beyond, TestKind, TestSet};
 
+use spikes::Spiked;
+
 use super::Data;
 use super::section::{Findings, Section};
 
@@ -113,7 +115,7 @@ fn train_section(
 }
 
 /// Keys of video sets, which a fixed batch does not look at.
-const VIDEO_KEYS: [&str; 27] = [
+const VIDEO_KEYS: [&str; 19] = [
     "dataroot_gt",
     "dataroot_lq",
     "io_backend",
@@ -133,18 +135,10 @@ const VIDEO_KEYS: [&str; 27] = [
     "temporal_scale",
     "sigma_min",
     "sigma_max",
-    "dataroot_spike",
-    "spike_w",
-    "spike_h",
-    "spike_method",
-    "spike_half_window",
-    "spike_bit_order",
-    "spike_upright",
-    "spike_ext",
 ];
 
 fn fixed(s: &mut Section<'_>) -> PathBuf {
-    for key in VIDEO_KEYS {
+    for key in VIDEO_KEYS.into_iter().chain([spikes::ROOT]).chain(spikes::KEYS) {
         s.unused(key, "a FixedBatch has its clips as they are");
     }
     s.needed("batch_file", PathBuf::new())
@@ -311,26 +305,13 @@ fn check_kind(videos: &TrainingSetOptions, network: &VrtConfig, findings: &mut F
         };
         findings.problem(key, what);
     }
-    match (network.spike_channels(), &videos.spikes) {
-        (0, Some(_)) => {
-            let what = "is stated, but the network takes RGB alone: set netG.in_chans to 4, or \
-                        remove it";
-            findings.problem("datasets.train.dataroot_spike", what);
-        }
-        (1.., None) => {
-            let what = format!(
-                "has RGB frames, but the network takes {} channels: write in dataroot_spike where \
-                 the streams of the frames are, or train it from a FixedBatch",
-                network.in_channels()
-            );
-            findings.problem(key, what);
-        }
-        (1.., Some(_)) if videos.kind != SetKind::Recurrent => {
-            let what = "has no spikes beside its frames: take VideoRecurrentTrainDataset";
-            findings.problem(key, what);
-        }
-        _ => {}
-    }
+    let spiked = Spiked {
+        section: "datasets.train",
+        spikes: videos.spikes.as_ref(),
+        kind: (videos.kind == SetKind::Recurrent, "VideoRecurrentTrainDataset"),
+        without: "train it from a FixedBatch",
+    };
+    spikes::check(&spiked, network, findings);
 }
 
 fn check_frames(videos: &TrainingSetOptions, network: &VrtConfig, findings: &mut Findings) {

@@ -296,6 +296,22 @@ fn spikes_are_read_and_written_out() {
 }
 
 #[test]
+fn a_registration_of_spikes_is_read_and_written_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("align.txt");
+    let keys = format!(r#", "dataroot_spike": "spikes", "spike_align": {file:?}"#);
+    let error = parse(&with_spikes(4, &keys)).expect_err("no such file").to_string();
+    assert!(error.contains("spike_align") && error.contains("align.txt"), "{error}");
+    std::fs::write(&file, "0.5 0 12  0 0.5 3").expect("written");
+    let recipe = parse(&with_spikes(4, &keys)).expect("valid").recipe;
+    let TrainingData::Videos(videos) = &recipe.data.source else { panic!("videos") };
+    let align = videos.spikes.as_ref().and_then(|spikes| spikes.align.as_ref());
+    assert_eq!(align.map(|align| align.path()), Some(file.as_path()));
+    let again = parse(&recipe.resolved()).expect("valid");
+    assert_eq!(again.recipe, recipe);
+}
+
+#[test]
 fn spikes_that_do_not_fit_are_named_with_a_remedy() {
     let spikes = ", \"dataroot_spike\": \"spikes\"";
     let cases = [

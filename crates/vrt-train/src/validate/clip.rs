@@ -9,8 +9,8 @@ use vrt_model::Restorer;
 use vrt_model::tiled::{ClipModel, TemporalWindows, Tiling, Window, WindowStream, restore_window};
 use vrt_model::volume::Volume;
 use vrt_video::{
-    BitDepth, ClipNoise, ClipScore, Frame, FrameRoot, FrameScore, FrameTree, Pairing, SpikeTree,
-    SsimKind, write_picture,
+    BitDepth, ClipNoise, ClipScore, Frame, FrameRoot, FrameScore, FrameTree, Pairing, SpikeClip,
+    SpikeTree, SsimKind, write_picture,
 };
 
 use super::{Trial, ValidationError};
@@ -34,8 +34,8 @@ pub(super) struct Clip {
     sequence: Vec<usize>,
     /// The place in the sequence from which it runs backwards.
     turn: usize,
-    /// Streams beside the frames, and whether there is one clip alone.
-    spikes: Option<(SpikeTree, bool)>,
+    /// Streams beside the frames.
+    spikes: Option<SpikeClip>,
     /// Places among the restored frames, and their truth.
     scored: Vec<(usize, PathBuf)>,
 }
@@ -45,11 +45,12 @@ impl Clip {
         &self.name
     }
 
-    /// Says whether all its streams of spikes are there.
-    fn find_streams(&self) -> Result<(), ValidationError> {
-        let Some((tree, alone)) = &self.spikes else { return Ok(()) };
-        let mut keys = self.files.iter().map(|file| tree.key(&self.name, file, *alone));
-        Ok(keys.try_for_each(|key| tree.open(&key).map(drop))?)
+    /// Finds its streams of spikes.
+    fn find_streams(&mut self, tree: &SpikeTree, alone: bool) -> Result<(), ValidationError> {
+        let first = self.trees.degraded.read(&self.files[0])?;
+        let size = (first.width(), first.height());
+        self.spikes = Some(tree.clip(&self.name, &self.files, (size, alone))?);
+        Ok(())
     }
 
     /// Names of the frames that are scored, in order.
@@ -99,8 +100,9 @@ pub(super) fn clips(test: &TestSet, validation: Validation) -> Result<Vec<Clip>,
     let pairs = pairs.into_iter().filter(|(name, _, _)| is_listed(name));
     let clips = pairs.map(|clip| {
         let mut clip = plan(test, validation, &trees, clip)?;
-        clip.spikes = test.spikes.clone().map(|tree| (tree, alone));
-        clip.find_streams()?;
+        if let Some(tree) = &test.spikes {
+            clip.find_streams(tree, alone)?;
+        }
         Ok(clip)
     });
     let clips: Result<Vec<_>, ValidationError> = clips.collect();
@@ -368,10 +370,8 @@ impl<'a> Reader<'a> {
         if self.clip.sequence[self.next..].contains(&file) {
             self.kept.insert(file, frame.clone());
         }
-        if backwards && self.clip.spikes.is_some() {
-            // Parts of a stream run backwards, too.
-            let channels = frame.channels();
-            frame.samples_mut().chunks_exact_mut(channels).for_each(|it| it[RGB..].reverse());
+        if let Some(spikes) = self.clip.spikes.as_ref().filter(|_| backwards) {
+            turn(&mut frame, spikes.channels());
         }
         Ok(Some(frame))
     }
@@ -394,8 +394,8 @@ impl<'a> Reader<'a> {
                 self.noise.get_or_insert_with(|| ClipNoise::new(sigma, NOISE_SEED, samples));
             noise.add(&mut frame);
         }
-        if let Some((tree, alone)) = &self.clip.spikes {
-            frame = tree.beside(frame, &tree.key(&self.clip.name, path, *alone))?;
+        if let Some(spikes) = &self.clip.spikes {
+            frame = spikes.beside(frame, path)?;
         }
         let channels = frame.channels();
         let level = (self.sigma / 255.0) as f32;
@@ -409,6 +409,13 @@ impl<'a> Reader<'a> {
         let volume = Volume::new([1, height, width, channels + usize::from(self.map)], samples);
         volume.map_err(|error| ValidationError::volume(&self.clip.name, error))
     }
+}
+
+/// Has the parts of a stream, which are channels behind those of RGB, run backwards.
+fn turn(frame: &mut Volume, parts: usize) {
+    let channels = frame.channels();
+    let pixels = frame.samples_mut().chunks_exact_mut(channels);
+    pixels.for_each(|pixel| pixel[RGB..][..parts].reverse());
 }
 
 #[cfg(test)]
@@ -467,6 +474,16 @@ mod tests {
         let (inputs, scored) = planned(vimeo(2, Beyond::Nothing), VALIDATION);
         assert_eq!(inputs, ["i0", "i2", "i4", "i6"]);
         assert_eq!(scored, [(0, "t3".to_owned())]);
+    }
+
+    #[test]
+    fn parts_of_streams_are_turned_and_nothing_else() {
+        // R, G, B, three parts, the noise.
+        let samples = [[1., 2., 3., 4., 5., 6., 7.], [0., 1., 0., 9., 8., 7., 7.]].concat();
+        let mut frame = Volume::new([1, 1, 2, 7], samples).unwrap();
+        turn(&mut frame, 3);
+        let expected = [[1., 2., 3., 6., 5., 4., 7.], [0., 1., 0., 7., 8., 9., 7.]].concat();
+        assert_eq!(frame.samples(), expected);
     }
 
     #[test]

@@ -22,6 +22,24 @@ pub enum SimulateError {
         /// What would do.
         reason: String,
     },
+    /// A clip that cannot be filmed.
+    #[error("{path:?}: {reason}")]
+    Clip {
+        /// Its folder or file.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// There is nothing between two frames of a clip.
+    #[error("{path:?}: what lies between frames {frame} and {} cannot be made: {reason}", frame + 1)]
+    Between {
+        /// Its folder or file.
+        path: PathBuf,
+        /// The first of the two, counted from 0.
+        frame: usize,
+        /// Why.
+        reason: String,
+    },
     /// No still is left for the part.
     #[error(
         "{path:?} has {stills} pictures, and none of them is for testing: every tenth is; state \

@@ -22,6 +22,9 @@ const LONGEST_BLUR: f64 = 64.0;
 /// The strongest noise, of 255.
 const STRONGEST_NOISE: f64 = 64.0;
 
+/// Bytes of the longest stream of a frame, which are in memory before they are written.
+const LONGEST_STREAM: usize = 1 << 30;
+
 /// Which stills are used: every tenth in the order of names is kept for testing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -45,6 +48,16 @@ impl Part {
             Self::All => true,
         }
     }
+}
+
+/// A spike camera beside the one that films.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct SpikesBeside {
+    /// Frames of it in every exposure of the other one.
+    pub frames: usize,
+    /// The camera.
+    #[serde(flatten)]
+    pub camera: SpikeCamera,
 }
 
 /// What clips are to be made. Every clip depends on these, its number and the stills alone, but not
@@ -78,9 +91,7 @@ pub struct SimulationOptions {
     pub compress_share: f64,
     /// A spike camera beside the other one, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub spikes: Option<SpikeCamera>,
-    /// Frames of it in every exposure of the other one.
-    pub spike_frames: usize,
+    pub spikes: Option<SpikesBeside>,
     /// Where ffmpeg is.
     #[serde(skip)]
     pub programs: Programs,
@@ -102,7 +113,6 @@ impl Default for SimulationOptions {
             noise: 4.0,
             compress_share: 0.5,
             spikes: None,
-            spike_frames: 64,
             programs: Programs::default(),
         }
     }
@@ -145,14 +155,16 @@ impl SimulationOptions {
     }
 
     fn check_spikes(&self) -> Result<(), SimulateError> {
-        let Some(camera) = &self.spikes else { return Ok(()) };
+        let Some(SpikesBeside { frames, camera }) = &self.spikes else { return Ok(()) };
         if let Some((option, value, reason)) = camera.problem() {
             return Err(SimulateError::Option { option, value, reason });
         }
-        let frames = self.spike_frames;
         let reason = || format!("a frame has 1 to {MAX_SPIKE_FRAMES} of spikes");
-        refuse(!(1..=MAX_SPIKE_FRAMES).contains(&frames), "spike_frames", frames, reason)?;
-        self.geometry(camera).map(drop)
+        refuse(!(1..=MAX_SPIKE_FRAMES).contains(frames), "spikes", frames, reason)?;
+        let most = LONGEST_STREAM / self.geometry(camera)?.frame_bytes();
+        let reason =
+            || format!("a stream of such frames has {most} at most, {LONGEST_STREAM} bytes");
+        refuse(*frames > most, "spikes", frames, reason)
     }
 
     /// How the frames of a spike camera lie beside these.

@@ -17,7 +17,7 @@ use super::texture::Texture;
 use super::write::{Shot, shot};
 use vrt_spike::{CEILING, Method, SpikeStream, Stated};
 
-use super::{Part, SimulateError, SimulationOptions, simulate};
+use super::{Part, SimulateError, SimulationOptions, SpikesBeside, simulate};
 use crate::degrade::{from_light, to_light};
 use crate::ffmpeg::testing::folder;
 use crate::picture::GREY;
@@ -297,6 +297,22 @@ fn a_still_that_breaks_off_is_named() {
 }
 
 #[test]
+fn blur_of_few_frames_of_spikes_is_as_smooth() {
+    let stills = stills(2);
+    let without =
+        SimulationOptions { clips: 1, noise: 0.0, still_share: 0.0, min_blur: 12.0, ..options() };
+    let spikes = Some(SpikesBeside { frames: 2, camera: SpikeCamera::default() });
+    let with = SimulationOptions { spikes, ..without.clone() };
+    let [expected, found] = [&without, &with].map(|options| {
+        let out = simulated(&stills, options);
+        read_picture(&out.path().join("LQ/000000/00000001.png"), PictureChannels::Rgb).unwrap()
+    });
+    let off = expected.samples().iter().zip(found.samples()).map(|(a, b)| (a - b).abs());
+    let off = off.sum::<f32>() / found.samples().len() as f32;
+    assert!(off < 0.01, "{off}");
+}
+
+#[test]
 fn a_spike_camera_sees_the_same_exposure() {
     let stills = stills(2);
     let camera = SpikeCamera { light: Light::Linear, ..SpikeCamera::default() };
@@ -304,8 +320,7 @@ fn a_spike_camera_sees_the_same_exposure() {
         clips: 1,
         noise: 0.0,
         still_share: 0.0,
-        spikes: Some(camera),
-        spike_frames: 96,
+        spikes: Some(SpikesBeside { frames: 96, camera }),
         ..options()
     };
     let (out, again) = (simulated(&stills, &with), simulated(&stills, &with));
@@ -327,8 +342,13 @@ fn a_spike_camera_sees_the_same_exposure() {
         // One spike of 96 frames, and half a code of the picture.
         assert!(off < 2.0 / 96.0 + 0.005, "{off}");
     }
+    let spikes = |frames| Some(SpikesBeside { frames, camera });
     for (wrong, words) in [
-        (SimulationOptions { spike_frames: 0, ..with.clone() }, "spike_frames is 0"),
+        (SimulationOptions { spikes: spikes(0), ..with.clone() }, "spikes is 0"),
+        (
+            SimulationOptions { spikes: spikes(4096), width: 4096, height: 4096, ..with.clone() },
+            "a stream of such frames has 512 at most",
+        ),
         (SimulationOptions { width: 51, height: 41, ..with.clone() }, "a sensor of 51×41"),
     ] {
         let refused = simulate(stills.path(), tempdir().unwrap().path(), &wrong, &|_| ());

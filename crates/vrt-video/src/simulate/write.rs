@@ -15,7 +15,7 @@ use super::plan::{ClipPlan, ClipRecord};
 use super::scene::Scene;
 use super::stills::Stills;
 use super::texture::shrink;
-use super::{SimulateError, SimulationOptions};
+use super::{SimulateError, SimulationOptions, SpikesBeside};
 use vrt_spike::Packed;
 
 use crate::degrade::{compress_on, each, from_light, refuse_filled};
@@ -56,7 +56,8 @@ pub struct SimulatedSet {
 /// thread.
 ///
 /// Clips are made side by side; each depends on the options, its number and the stills alone.
-/// Memory does not depend on the number of clips, nor on that of frames.
+/// Memory does not depend on the number of clips, nor on that of frames; the stream of a frame is in
+/// it before it is written, 1 GiB at most.
 ///
 /// # Errors
 ///
@@ -83,8 +84,8 @@ pub fn simulate(
         Ok(record)
     });
     let records = filmed.collect::<Result<Vec<_>, VideoError>>()?;
-    if let (Some(root), Some(camera)) = (&spikes, &options.spikes) {
-        let geometry = options.geometry(camera)?;
+    if let (Some(root), Some(beside)) = (&spikes, &options.spikes) {
+        let geometry = options.geometry(&beside.camera)?;
         write_new(&root.join("config.yaml"), &side_file(geometry))?;
     }
     let list = destination.join("meta_info.txt");
@@ -201,7 +202,7 @@ pub(super) fn shot(
     let place = [plan.clip as u64, frame as u64];
     let (mut light, spikes) = match &options.spikes {
         None => (expose(scene, &plan.exposure.instants(scene, frame), |_| ()), Vec::new()),
-        Some(_) => with_spikes(plan, options, scene, place),
+        Some(beside) => with_spikes(plan, (options, beside), scene, place),
     };
     if options.upscale == 2 {
         light = halved(&light, plan.softness as f32);
@@ -212,25 +213,32 @@ pub(super) fn shot(
     Shot { sharp, degraded: stored(light), spikes }
 }
 
-/// The light of a frame and the spikes that it makes, both of the same instants.
+/// The light of a frame and the spikes that it makes, both of the same instants: as many as blur
+/// needs at least, the same number of them for every frame of spikes.
 fn with_spikes(
     plan: &ClipPlan,
-    options: &SimulationOptions,
+    (options, &SpikesBeside { frames, camera }): (&SimulationOptions, &SpikesBeside),
     scene: &Scene,
     place: [u64; 2],
 ) -> (Frame, Vec<Packed>) {
-    let camera = options.spikes.unwrap_or_default();
     let geometry = camera.geometry(options.size()).expect("options were checked");
     let charges = generator(options.seed, Purpose::Spikes, place).random();
     let mut sensor = camera.sensor(geometry, charges);
-    let instants = plan.exposure.evenly(place[1] as usize, options.spike_frames);
-    let mut spikes = Vec::with_capacity(instants.len());
-    let light = expose(scene, &instants, |light| {
+    let frame = place[1] as usize;
+    let each = plan.exposure.instants(scene, frame).len().div_ceil(frames);
+    let mut spikes = Vec::with_capacity(frames);
+    let (mut gathered, mut instants) = (vec![0.0; geometry.width() * geometry.height()], 0);
+    let light = expose(scene, &plan.exposure.evenly(frame, frames * each), |light| {
         let seen = match camera.light {
             Light::Linear => camera.sees(light, geometry, |light| light),
             Light::Gamma => camera.sees(light, geometry, curve::stored),
         };
-        spikes.push(sensor.look(&seen));
+        gathered.iter_mut().zip(seen).for_each(|(sum, seen)| *sum += seen / each as f32);
+        instants += 1;
+        if instants == each {
+            spikes.push(sensor.look(&gathered));
+            (gathered, instants) = (vec![0.0; gathered.len()], 0);
+        }
     });
     (light, spikes)
 }

@@ -20,7 +20,7 @@ impl Between for Fade {
         first: &Frame,
         second: &Frame,
         shares: &[f32],
-    ) -> Result<Vec<Frame>, VideoError> {
+    ) -> Result<Vec<Frame>, String> {
         let fade = |share: &f32| {
             let pairs = first.samples().iter().zip(second.samples());
             let samples = pairs.map(|(a, b)| a + share * (b - a)).collect();
@@ -34,15 +34,19 @@ impl Between for Fade {
 fn clips(codes: &[&[u8]]) -> TempDir {
     let root = tempdir().unwrap();
     for (clip, codes) in codes.iter().enumerate() {
-        let folder = root.path().join(format!("clip{clip}"));
-        std::fs::create_dir_all(&folder).unwrap();
-        for (at, code) in codes.iter().enumerate() {
-            let frame = Frame::filled(SIZE.0, SIZE.1, 3, f32::from(*code) / 255.0);
-            write_picture(&folder.join(format!("{at:03}.png")), &frame, BitDepth::Eight, false)
-                .unwrap();
-        }
+        add(&root, &format!("clip{clip}"), SIZE, codes);
     }
     root
+}
+
+fn add(root: &TempDir, clip: &str, size: (usize, usize), codes: &[u8]) {
+    let folder = root.path().join(clip);
+    std::fs::create_dir_all(&folder).unwrap();
+    for (at, code) in codes.iter().enumerate() {
+        let frame = Frame::filled(size.0, size.1, 3, f32::from(*code) / 255.0);
+        let path = folder.join(format!("{at:03}.png"));
+        write_picture(&path, &frame, BitDepth::Eight, false).unwrap();
+    }
 }
 
 fn options(frames: usize, instants: usize) -> SpikeSetOptions {
@@ -146,17 +150,105 @@ fn what_cannot_be_is_said_before_anything_is_written() {
         (camera(|camera| camera.threshold = 0.0), "spike_threshold is 0"),
         (camera(|camera| camera.dark = f32::NAN), "spike_dark is NaN"),
         (camera(|camera| camera.shrink = 0), "spike_shrink is 0"),
-        (camera(|camera| camera.shrink = 16), "beside frames of 16×12"),
+        (camera(|camera| camera.shrink = 3), "clip0\": frames of 16×12 are no whole number"),
+        (camera(|camera| camera.shrink = 4), "clip0\": beside frames of 16×12"),
     ] {
         let out = tempdir().unwrap();
         let done = simulate_spikes(source.path(), out.path(), &options, &mut Fade, &mut |_| ());
         let error = done.unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
-        assert!(!out.path().join("spike").exists(), "{error}");
+        assert!(out.path().read_dir().unwrap().next().is_none(), "{error}");
     }
     let error =
         simulate_spikes(source.path(), source.path(), &options(1, 1), &mut Fade, &mut |_| ());
     assert!(matches!(error, Err(SimulateError::Video(VideoError::NotEmpty { .. }))));
+}
+
+#[test]
+fn every_clip_is_looked_at_before_any_is_filmed() {
+    for (name, size, codes, words) in [
+        ("clip1", (15, 12), &[1, 2, 3][..], "clip1\": frames of 15×12 are no whole number"),
+        ("clip1", SIZE, &[1, 2], "clip1\" has 2 frames"),
+        ("clip 0", SIZE, &[1, 2, 3], "is called clip_0, too"),
+        ("clip1", (1200, 1000), &[1, 1, 1], "would take 11 GiB of memory"),
+    ] {
+        let source = clips(&[&[1; 3]]);
+        if name == "clip 0" {
+            std::fs::rename(source.path().join("clip0"), source.path().join("clip_0")).unwrap();
+        }
+        add(&source, name, size, codes);
+        let out = tempdir().unwrap();
+        let shrunk = SpikeCamera { shrink: 2, ..SpikeCamera::default() };
+        let mut options = SpikeSetOptions { camera: shrunk, ..options(3, 8) };
+        if size.0 == 1200 {
+            options.instants = 400;
+        }
+        let done = simulate_spikes(source.path(), out.path(), &options, &mut Fade, &mut |_| ());
+        let error = done.unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+        assert!(out.path().read_dir().unwrap().next().is_none(), "{error}");
+    }
+}
+
+#[test]
+fn names_are_those_that_lists_can_have() {
+    let source = clips(&[]);
+    add(&source, "my clip", SIZE, &[1, 2, 3]);
+    let (out, set) = simulated(&source, &options(3, 1)).unwrap();
+    assert!(out.path().join("rgb/train/my_clip/blur/000000.png").is_file());
+    let list = crate::ClipList::read(&set.list).unwrap();
+    assert_eq!(list.clips()[0].name, "my_clip");
+    let video = source.path().join("...png");
+    let frame = Frame::filled(SIZE.0, SIZE.1, 3, 0.5);
+    write_picture(&video, &frame, BitDepth::Eight, false).unwrap();
+    let done = simulate_spikes(&video, out.path(), &options(1, 1), &mut Fade, &mut |_| ());
+    assert!(done.unwrap_err().to_string().contains("is not empty"));
+    let out = tempdir().unwrap();
+    let done = simulate_spikes(&video, out.path(), &options(1, 1), &mut Fade, &mut |_| ());
+    let error = done.unwrap_err().to_string();
+    assert!(error.contains("\"..\" is not a folder below the root"), "{error}");
+}
+
+/// There is nothing between frames behind the second.
+struct Torn(usize);
+
+impl Between for Torn {
+    fn check(&self, size: (usize, usize)) -> Result<(), String> {
+        if size == SIZE { Ok(()) } else { Err("too small".to_owned()) }
+    }
+
+    fn between(&mut self, first: &Frame, _: &Frame, at: &[f32]) -> Result<Vec<Frame>, String> {
+        self.0 += 1;
+        if self.0 == 2 { Err("torn".to_owned()) } else { Ok(vec![first.clone(); at.len()]) }
+    }
+}
+
+#[test]
+fn what_lies_between_frames_fails_with_their_clip_and_number() {
+    let source = clips(&[&[1; 5]]);
+    let error = |source: &TempDir, instants| {
+        let out = tempdir().unwrap();
+        let options = options(1, instants);
+        simulate_spikes(source.path(), out.path(), &options, &mut Torn(0), &mut |_| ())
+            .unwrap_err()
+            .to_string()
+    };
+    let torn = error(&source, 2);
+    assert!(torn.contains("clip0\": what lies between frames 1 and 2"), "{torn}");
+    add(&source, "clip1", (8, 8), &[1; 3]);
+    let small = error(&source, 2);
+    assert!(small.contains("clip1\": too small"), "{small}");
+}
+
+#[test]
+fn light_is_added_up_where_that_is_asked_for() {
+    let source = clips(&[&[0, 200, 100]]);
+    let linear = SpikeSetOptions { light: Light::Linear, ..options(3, 1) };
+    let (out, _) = simulated(&source, &linear).unwrap();
+    let mean = [0.0, 200.0, 100.0].map(|code| to_light(code / 255.0)).iter().sum::<f64>() / 3.0;
+    let expected = (crate::degrade::from_light(mean) * 255.0).round() as u8;
+    assert_eq!(code(&out.path().join("rgb/train/clip0/blur/000000.png")), expected);
+    assert_ne!(expected, 100);
 }
 
 fn camera(change: impl Fn(&mut SpikeCamera)) -> SpikeSetOptions {

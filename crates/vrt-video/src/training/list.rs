@@ -120,9 +120,9 @@ fn parse(line: &str) -> Result<Option<ClipEntry>, String> {
 }
 
 /// Keeps a list from naming what lies outside the root.
-fn check_name(name: &str) -> Result<(), String> {
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
     let inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
-    if inside && !name.contains('\\') {
+    if inside && !name.is_empty() && !name.contains('\\') {
         return Ok(());
     }
     Err(format!("{name:?} is not a folder below the root"))

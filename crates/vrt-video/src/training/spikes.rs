@@ -7,7 +7,7 @@ use vrt_spike::{Geometry, Method, SpikeStream, Stated};
 use super::DataError;
 use crate::layout::StarredTree;
 use crate::picture::Region;
-use crate::{Frame, Registration, one_aspect, resize_grey};
+use crate::{Frame, Registration, one_aspect, place_grey};
 
 /// The folder of a clip's streams in the public GoPro set.
 const INNER: &str = "spike";
@@ -65,26 +65,30 @@ impl SpikeTree {
         Ok(Frame::new(region.width, region.height, channels + self.channels, samples))
     }
 
-    /// A frame with the channels of its stream behind R, G, B.
+    /// The streams of a clip's frames, whose pictures are the files `frames` of this size. Those of a
+    /// set that is one clip, which is then `alone`, may lie in the root itself.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read).
-    pub fn beside(&self, frame: Frame, key: &str) -> Result<Frame, DataError> {
-        let (width, height) = (frame.width(), frame.height());
-        let whole = Region { left: 0, top: 0, width, height };
-        self.behind(frame, key, ((width, height), whole), false)
-    }
-
-    /// The key of a frame of the clip `clip`, whose picture is the file `frame`. The streams of a
-    /// set that is one clip may lie in the root itself.
-    pub fn key(&self, clip: &str, frame: &Path, alone: bool) -> String {
-        let stem = frame.file_stem().unwrap_or_default().to_string_lossy();
+    /// Says which stream is not there, cannot be read, is too short or has another shape than frames:
+    /// all of them are opened.
+    pub fn clip(
+        &self,
+        name: &str,
+        frames: &[PathBuf],
+        (size, alone): ((usize, usize), bool),
+    ) -> Result<SpikeClip, DataError> {
         let starred = StarredTree::of(&self.root).is_some();
-        match alone && !starred && !self.root.join(clip).is_dir() {
-            true => stem.into_owned(),
-            false => format!("{clip}/{stem}"),
+        let alone = alone && !starred && !self.root.join(name).is_dir();
+        let folder = (!alone).then(|| name.to_owned());
+        let clip = SpikeClip { tree: self.clone(), folder };
+        for frame in frames {
+            let key = clip.key(frame);
+            let stream = self.open(&key)?;
+            stream.holds(self.channels)?;
+            self.fits(&stream, &key, size)?;
         }
+        Ok(clip)
     }
 
     /// The pictures of a frame's stream in its size.
@@ -94,18 +98,24 @@ impl SpikeTree {
     /// Says that the stream is not there, cannot be read, or has another shape than the frame.
     pub fn read(&self, key: &str, size: (usize, usize)) -> Result<Vec<Frame>, DataError> {
         let mut stream = self.open(key)?;
-        let g = stream.geometry();
-        if self.align.is_none() && !one_aspect((g.width(), g.height()), size) {
-            let (root, frame) = (self.root.clone(), self.name(key));
-            let got = (g.width(), g.height());
-            return Err(DataError::SpikeShape { root, frame, got, expected: size });
-        }
+        self.fits(&stream, key, size)?;
         let pictures = stream.channels(self.channels, self.method, self.ceiling)?;
-        let pictures = pictures.into_iter().map(|it| match &self.align {
-            Some(align) => Ok(align.bring(&it.into(), size)?),
-            None => Ok(resize_grey(it.into(), size.0, size.1)),
-        });
-        pictures.collect()
+        let align = self.align.as_ref();
+        pictures.into_iter().map(|it| Ok(place_grey(it.into(), align, size)?)).collect()
+    }
+
+    /// Whether a stream shows what a frame of this size does.
+    fn fits(&self, stream: &SpikeStream, key: &str, size: (usize, usize)) -> Result<(), DataError> {
+        let g = stream.geometry();
+        let got = (g.width(), g.height());
+        match &self.align {
+            Some(align) => Ok(align.check(got, size)?),
+            None if one_aspect(got, size) => Ok(()),
+            None => {
+                let (root, frame) = (self.root.clone(), self.name(key));
+                Err(DataError::SpikeShape { root, frame, got, expected: size })
+            }
+        }
     }
 
     /// The stream of a frame.
@@ -115,10 +125,12 @@ impl SpikeTree {
     /// Says that it is not there or cannot be read.
     pub fn open(&self, key: &str) -> Result<SpikeStream, DataError> {
         let name = self.name(key);
-        let inner = name.rsplit_once('/').map(|(clip, frame)| format!("{clip}/{INNER}/{frame}"));
-        let paths = [Some(name), inner].into_iter().flatten();
-        let paths = paths.map(|name| StarredTree::file(&self.root, &name));
-        let Some(path) = paths.into_iter().find(|path| path.is_file()) else {
+        let inner = match name.rsplit_once('/') {
+            Some((clip, frame)) => format!("{clip}/{INNER}/{frame}"),
+            None => format!("{INNER}/{name}"),
+        };
+        let mut paths = [name, inner].into_iter().map(|name| StarredTree::file(&self.root, &name));
+        let Some(path) = paths.find(|path| path.is_file()) else {
             return Err(DataError::MissingFrame { root: self.root.clone(), frame: self.name(key) });
         };
         Ok(SpikeStream::find(&path, &self.stated)?)
@@ -139,5 +151,39 @@ impl SpikeTree {
 
     fn name(&self, key: &str) -> String {
         format!("{key}.{}", self.extension)
+    }
+}
+
+/// The streams beside the frames of a clip.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpikeClip {
+    tree: SpikeTree,
+    /// The clip's folder, where it has one.
+    folder: Option<String>,
+}
+
+impl SpikeClip {
+    /// Channels that its streams become.
+    pub fn channels(&self) -> usize {
+        self.tree.channels
+    }
+
+    /// A frame, whose picture is the file `path`, with the channels of its stream behind R, G, B.
+    ///
+    /// # Errors
+    ///
+    /// Says that the stream is not there, cannot be read, or has another shape than the frame.
+    pub fn beside(&self, frame: Frame, path: &Path) -> Result<Frame, DataError> {
+        let (width, height) = (frame.width(), frame.height());
+        let whole = Region { left: 0, top: 0, width, height };
+        self.tree.behind(frame, &self.key(path), ((width, height), whole), false)
+    }
+
+    fn key(&self, frame: &Path) -> String {
+        let stem = frame.file_stem().unwrap_or_default().to_string_lossy();
+        match &self.folder {
+            None => stem.into_owned(),
+            Some(folder) => format!("{folder}/{stem}"),
+        }
     }
 }

@@ -11,7 +11,7 @@ use vrt_video::{ClipScore, Scores};
 use super::models::find;
 use super::network::NetworkOptions;
 use super::precision::PrecisionName;
-use super::spike::SpikeOptions;
+use super::spike::SetSpikes;
 use super::table::{Table, bytes};
 use super::tile::{Recognised, TileOptions};
 use super::{Failure, GlobalOptions, output};
@@ -90,7 +90,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     brief: bool,
     #[command(flatten)]
-    spikes: SpikeOptions,
+    spikes: SetSpikes,
 }
 
 /// Names of [`Protocol`].

@@ -14,7 +14,7 @@ use super::models::{TaskName, find, for_task};
 use super::network::NetworkOptions;
 use super::precision::PrecisionName;
 use super::progress::Reporter;
-use super::spike::{ClockOptions, SpikeOptions};
+use super::spike::VideoSpikes;
 use super::stop::stop_on_signals;
 use super::tile::{Recognised, TileOptions, TilingName};
 use super::values::Rate;
@@ -83,9 +83,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     overwrite: bool,
     #[command(flatten)]
-    spike: SpikeOptions,
-    #[command(flatten)]
-    clock: ClockOptions,
+    spike: VideoSpikes,
 }
 
 /// Names of [`BitDepth`].
@@ -142,7 +140,7 @@ impl Arguments {
             return find(named, global);
         }
         let weights = match (self.spike.are_given(), self.task) {
-            (true, None | Some(TaskName::Restore)) => find(Path::new(WITH_SPIKES), global)?,
+            (true, None) => find(Path::new(WITH_SPIKES), global)?,
             (_, task) => for_task(task.unwrap_or_default())?,
         };
         if let (Weights::BuiltIn(network), false) = (&weights, global.json || global.quiet) {
@@ -160,7 +158,7 @@ impl Arguments {
             // Published numbers were made without them.
             scene_cuts: !self.no_scene_cuts && !published,
             sigma: self.sigma,
-            spike: self.spike.input(&self.clock)?,
+            spike: self.spike.input()?,
             frames: self.frames,
             bit_depth: self.bit_depth.map(Into::into),
             frame_rate: self.fps.map(|Rate(ratio)| ratio),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use vrt_spike::{BitOrder, Camera, SpikeError, SpikeStream, Stated};
 
-pub(crate) use channel::{ClockOptions, SpikeOptions};
+pub(crate) use channel::{SetSpikes, VideoSpikes};
 
 use super::values::Size;
 use super::{Failure, GlobalOptions};
@@ -39,7 +39,7 @@ enum Command {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct StreamOptions {
     /// Columns and rows of a frame [default: spike_w and spike_h of config.yaml beside the stream
-    /// or one folder above]
+    /// or up to four folders above]
     #[arg(long, value_name = "WxH", conflicts_with = "camera")]
     size: Option<Size>,
     /// Columns that are stored where these are more than are shown, such as header columns

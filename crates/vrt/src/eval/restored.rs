@@ -9,7 +9,7 @@ use vrt_model::tiled::{
     restore_window,
 };
 use vrt_model::volume::{Volume, VolumeError};
-use vrt_video::{ClipNoise, Frame, PictureChannels, SpikeTree, VideoError, read_picture};
+use vrt_video::{ClipNoise, Frame, PictureChannels, SpikeClip, VideoError, read_picture};
 
 use super::protocol::ClipPlan;
 use super::{EvalError, EvalOptions, Protocol};
@@ -32,19 +32,18 @@ pub(super) struct Runner<'a, M> {
     pub(super) model: &'a M,
     pub(super) config: &'a VrtConfig,
     pub(super) options: &'a EvalOptions,
-    /// Streams beside the frames, and whether there is one clip alone.
-    pub(super) spikes: Option<(SpikeTree, bool)>,
 }
 
 impl<M: ClipModel<Error: Send + Sync>> Runner<'_, M> {
-    /// Restores the frames of `clip` and hands out every restored one.
+    /// Restores the frames of a clip, beside which there may be streams, and hands out every restored
+    /// one.
     pub(super) fn restore(
         &self,
-        clip: &ClipPlan,
+        (clip, streams): (&ClipPlan, Option<&SpikeClip>),
         on_plan: &mut dyn FnMut(TilePlan),
         each: Each<'_>,
     ) -> Result<(), EvalError> {
-        self.restore_frames(clip, on_plan, each).map_err(|failure| match failure {
+        self.restore_frames((clip, streams), on_plan, each).map_err(|failure| match failure {
             Failure::Eval(error) => error,
             Failure::Plan(source) => EvalError::Plan { clip: clip.name.clone(), source },
             Failure::Tiled(source) => {
@@ -55,13 +54,12 @@ impl<M: ClipModel<Error: Send + Sync>> Runner<'_, M> {
 
     fn restore_frames(
         &self,
-        clip: &ClipPlan,
+        (clip, streams): (&ClipPlan, Option<&SpikeClip>),
         on_plan: &mut dyn FnMut(TilePlan),
         each: Each<'_>,
     ) -> Result<(), Failure<M::Error>> {
         let mut reader = Reader::open(&clip.inputs, self.options.protocol, self.config)?;
-        reader.spikes =
-            self.spikes.as_ref().map(|(tree, alone)| (tree, clip.name.as_str(), *alone));
+        reader.spikes = streams;
         let plan = plan_tiles(self.config, reader.clip_size(), self.options.tile)?;
         on_plan(plan);
         let spec = &plan.spec;
@@ -118,8 +116,8 @@ struct Reader<'a> {
     noise: Option<ClipNoise>,
     /// Value of the noise map, where the network takes one.
     map: Option<f32>,
-    /// Streams beside the frames, the clip's name, and whether it is the only one.
-    spikes: Option<(&'a SpikeTree, &'a str, bool)>,
+    /// Streams beside the frames.
+    spikes: Option<&'a SpikeClip>,
 }
 
 impl<'a> Reader<'a> {
@@ -161,8 +159,8 @@ impl<'a> Reader<'a> {
         if let Some(noise) = &mut self.noise {
             noise.add(&mut frame);
         }
-        if let Some((tree, clip, alone)) = self.spikes {
-            frame = tree.beside(frame, &tree.key(clip, path, alone))?;
+        if let Some(spikes) = self.spikes {
+            frame = spikes.beside(frame, path)?;
         }
         let channels = frame.channels();
         let samples = match self.map {

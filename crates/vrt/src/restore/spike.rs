@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use vrt_spike::{CEILING, Method, Stated};
 use vrt_video::{
-    FolderSource, Frame, FrameSource, PictureChannels, Registration, one_aspect, resize_grey,
+    FolderSource, Frame, FrameSource, PictureChannels, Registration, one_aspect, place_grey,
 };
 
 use super::error::{RestoreError, SpikeError};
@@ -121,8 +121,10 @@ impl SpikeChannels {
             Source::Long(stream) => (stream.size(), stream.given()),
         };
         let align = input.align.clone();
-        if align.is_none() && !one_aspect(spike, size) {
-            return Err(SpikeError::Aspect { path, spike, frame: size }.into());
+        match &align {
+            Some(align) => align.check(spike, size).map_err(SpikeError::from)?,
+            None if one_aspect(spike, size) => {}
+            None => return Err(SpikeError::Aspect { path, spike, frame: size }.into()),
         }
         Ok(Self { path, source, given, taken: 0, size, align })
     }
@@ -152,12 +154,9 @@ impl SpikeChannels {
             return Err(SpikeError::TooFew { path, given }.into());
         };
         self.taken += 1;
-        let (width, height) = self.size;
-        let pictures = pictures.into_iter().map(|picture| match &self.align {
-            Some(align) => Ok(align.bring(&picture, (width, height)).map_err(SpikeError::from)?),
-            None => Ok(resize_grey(picture, width, height)),
-        });
-        pictures.collect()
+        let (align, size) = (self.align.as_ref(), self.size);
+        let placed = pictures.into_iter().map(|it| place_grey(it, align, size));
+        Ok(placed.collect::<Result<_, _>>().map_err(SpikeError::from)?)
     }
 
     /// The video is over: so must be what belongs to it.

@@ -3,13 +3,17 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use vrt_model::VrtConfig;
 use vrt_spike::{BitOrder, CEILING, Method, Stated};
 use vrt_video::{Registration, SpikeTree};
 
-use super::Section;
+use super::{Findings, Section};
+
+/// The key that says where streams are.
+pub(super) const ROOT: &str = "dataroot_spike";
 
 /// Keys about streams.
-const KEYS: [&str; 8] = [
+pub(super) const KEYS: [&str; 8] = [
     "spike_align",
     "spike_w",
     "spike_h",
@@ -37,7 +41,7 @@ const ORDERS: [(&str, BitOrder); 2] = [("lsb", BitOrder::LeastFirst), ("msb", Bi
 
 /// `dataroot_spike` and what belongs to it.
 pub(super) fn read(s: &mut Section<'_>, channels: usize) -> Option<SpikeTree> {
-    let root: Option<PathBuf> = s.optional("dataroot_spike");
+    let root: Option<PathBuf> = s.optional(ROOT);
     let Some(root) = root else {
         for key in KEYS {
             s.unused(key, "there are no spikes without dataroot_spike");
@@ -79,6 +83,43 @@ pub(super) fn read(s: &mut Section<'_>, channels: usize) -> Option<SpikeTree> {
     })
 }
 
+/// A section that may state streams.
+pub(super) struct Spiked<'a> {
+    /// Its name.
+    pub(super) section: &'static str,
+    /// What it states.
+    pub(super) spikes: Option<&'a SpikeTree>,
+    /// Whether sets of its kind can have streams, and which kind can.
+    pub(super) kind: (bool, &'static str),
+    /// What to do where there are none.
+    pub(super) without: &'static str,
+}
+
+/// Whether a section states streams just where the network takes them.
+pub(super) fn check(spiked: &Spiked<'_>, network: &VrtConfig, findings: &mut Findings) {
+    let Spiked { section, spikes, kind: (fits, takes), without } = spiked;
+    let key = format!("{section}.dataset_type");
+    match (network.spike_channels(), spikes) {
+        (0, Some(_)) => {
+            let what = "is stated, but the network takes RGB alone: set netG.in_chans to 4, or \
+                        remove it";
+            findings.problem(&format!("{section}.{ROOT}"), what);
+        }
+        (1.., None) => {
+            let what = format!(
+                "has RGB frames, but the network takes {} channels: write in {ROOT} where the \
+                 streams of the frames are, or {without}",
+                network.in_channels()
+            );
+            findings.problem(&key, what);
+        }
+        (1.., Some(_)) if !fits => {
+            findings.problem(&key, format!("has no spikes beside its frames: take {takes}"));
+        }
+        _ => {}
+    }
+}
+
 /// The keys that [`read`] takes.
 pub(super) fn to_json(spikes: &SpikeTree, section: &mut Value) {
     let (method, half_window) = match spikes.method {
@@ -86,7 +127,7 @@ pub(super) fn to_json(spikes: &SpikeTree, section: &mut Value) {
         Method::Interval => (MethodName::Interval, HALF_WINDOW as u64),
         Method::Mean => (MethodName::Mean, HALF_WINDOW as u64),
     };
-    section["dataroot_spike"] = json!(spikes.root);
+    section[ROOT] = json!(spikes.root);
     if let Some((width, height)) = spikes.stated.size {
         section["spike_w"] = width.into();
         section["spike_h"] = height.into();

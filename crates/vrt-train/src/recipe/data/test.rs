@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use vrt_model::VrtConfig;
 use vrt_video::{Backend, SpikeTree};
 
-use super::{Findings, Section, Wanted, spikes, storage, storage_to_json};
+use super::{Findings, Section, Spiked, Wanted, spikes, storage, storage_to_json};
 
 /// How the clips of a test set are read.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,26 +132,13 @@ pub(in super::super) fn check_test(test: &TestSet, network: &VrtConfig, findings
         let what = "is for networks that keep the size of frames: remove it";
         findings.problem("datasets.test.sigma", what);
     }
-    match (network.spike_channels(), &test.spikes) {
-        (0, Some(_)) => {
-            let what = "is stated, but the network takes RGB alone: set netG.in_chans to 4, or \
-                        remove it";
-            findings.problem("datasets.test.dataroot_spike", what);
-        }
-        (1.., None) => {
-            let what = format!(
-                "has RGB frames, but the network takes {} channels: write in dataroot_spike where \
-                 the streams of the frames are, or remove datasets.test",
-                network.in_channels()
-            );
-            findings.problem(key, what);
-        }
-        (1.., Some(_)) if test.kind != TestKind::Clips => {
-            let what = "has no spikes beside its frames: take VideoRecurrentTestDataset";
-            findings.problem(key, what);
-        }
-        _ => {}
-    }
+    let spiked = Spiked {
+        section: "datasets.test",
+        spikes: test.spikes.as_ref(),
+        kind: (test.kind == TestKind::Clips, "VideoRecurrentTestDataset"),
+        without: "remove datasets.test",
+    };
+    spikes::check(&spiked, network, findings);
 }
 
 impl TestSet {

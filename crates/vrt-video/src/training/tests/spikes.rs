@@ -134,3 +134,47 @@ fn a_check_tells_how_well_spikes_agree_and_what_would_be_right() {
     assert_eq!(report.faults, 1);
     assert!(report.problems[0].contains("000/00005.dat"), "{:?}", report.problems);
 }
+
+#[test]
+fn streams_of_a_set_that_is_one_clip_may_lie_in_its_folders() {
+    let (root, options) = set_with(ramp, 1);
+    let tree = options.spikes.unwrap();
+    let from = tree.root.join("000/00003.dat");
+    let frame = Frame::filled(SIZE.0, SIZE.1, 3, 0.5);
+    let file = root.path().join("frames/00003.png");
+    for place in
+        ["a/00003.dat", "b/spike/00003.dat", "c/frames/00003.dat", "d/frames/spike/00003.dat"]
+    {
+        let path = root.path().join(place);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::copy(&from, &path).unwrap();
+        let tree = SpikeTree { root: root.path().join(&place[..1]), ..tree.clone() };
+        let clip = tree.clip("frames", std::slice::from_ref(&file), (SIZE, true)).unwrap();
+        assert_eq!(clip.beside(frame.clone(), &file).unwrap().channels(), 4, "{place}");
+        let one_of_many = tree.clip("frames", std::slice::from_ref(&file), (SIZE, false));
+        assert_eq!(one_of_many.is_ok(), place.contains("frames"), "{place}");
+    }
+}
+
+#[test]
+fn streams_of_a_clip_are_all_looked_at() {
+    let (root, options) = set_with(ramp, 1);
+    let tree = options.spikes.unwrap();
+    let files = [3, 4].map(|number| root.path().join(format!("000/{number:05}.png")));
+    let error =
+        |tree: &SpikeTree, size| tree.clip("000", &files, (size, false)).unwrap_err().to_string();
+    assert!(tree.clip("000", &files, (SIZE, false)).is_ok());
+    let wide = error(&tree, (2 * SIZE.0, SIZE.1));
+    assert!(wide.contains("000/00003.dat") && wide.contains("aspect"), "{wide}");
+
+    let path = root.path().join("align.txt");
+    std::fs::write(&path, "1 0 900 0 1 0").unwrap();
+    let align = Some(crate::Registration::read(&path).unwrap());
+    let elsewhere = error(&SpikeTree { align, ..tree.clone() }, SIZE);
+    assert!(elsewhere.contains("align.txt"), "{elsewhere}");
+
+    let frame = geometry().frame_bytes();
+    std::fs::write(tree.root.join("000/00004.dat"), vec![0; 3 * frame]).unwrap();
+    let short = error(&SpikeTree { channels: 4, ..tree }, SIZE);
+    assert!(short.contains("00004.dat: 3 frames cannot be cut into 4"), "{short}");
+}

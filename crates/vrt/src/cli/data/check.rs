@@ -10,7 +10,7 @@ use vrt_video::{
     check_folders, check_set,
 };
 
-use crate::cli::spike::SpikeOptions;
+use crate::cli::spike::SetSpikes;
 use crate::cli::{Failure, GlobalOptions, output};
 
 /// Clips between two words on how far it is.
@@ -32,7 +32,7 @@ Examples:
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
     /// Option file of a training run, whose training set is looked at
-    #[arg(value_name = "OPTIONS.json", conflicts_with_all = ["gt", "lq", "meta_info"])]
+    #[arg(value_name = "OPTIONS.json", conflicts_with_all = ["gt", "lq", "meta_info", "spike"])]
     options: Option<PathBuf>,
     /// Frames as they should be
     #[arg(long, value_name = "DIR", required_unless_present = "options")]
@@ -56,7 +56,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "png", requires = "meta_info")]
     extension: String,
     #[command(flatten)]
-    spikes: SpikeOptions,
+    spikes: SetSpikes,
     /// Digits of frame names where the list does not show them
     #[arg(long, default_value_t = 8, requires = "meta_info")]
     digits: usize,

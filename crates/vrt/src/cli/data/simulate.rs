@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::{Args, ValueEnum};
-use vrt_video::{Part, SimulationOptions, SpikeCamera, simulate};
+use vrt_video::{Part, SimulationOptions, SpikeCamera, SpikesBeside, simulate};
 
 use super::spikes::{CameraOptions, refused};
 use crate::cli::values::Size;
@@ -134,8 +134,9 @@ fn options(arguments: &Arguments) -> SimulationOptions {
         still_share: arguments.still_share,
         noise: arguments.noise,
         compress_share: arguments.compress_share,
-        spikes: arguments.spikes.map(|_| arguments.camera.camera()),
-        spike_frames: arguments.spikes.unwrap_or(SimulationOptions::default().spike_frames),
+        spikes: arguments
+            .spikes
+            .map(|frames| SpikesBeside { frames, camera: arguments.camera.camera() }),
         ..SimulationOptions::default()
     }
 }

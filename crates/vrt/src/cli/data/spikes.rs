@@ -65,7 +65,8 @@ pub(crate) struct CameraOptions {
     /// What its pixels gather: grey as stored, as in public sets, or light by the curve of sRGB
     #[arg(long, value_enum, default_value = "gamma")]
     spike_light: LightName,
-    /// What makes a pixel fire; white adds 1 in a frame
+    /// What makes a pixel fire; white adds 1 in a frame. Brightness is read as if it were 2: with
+    /// 4, half of it is
     #[arg(long, value_name = "LIGHT", default_value_t = 2.0)]
     spike_threshold: f32,
     /// What is left in a pixel that has fired
@@ -129,6 +130,7 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
     let on_clip = &mut |clip: &str| global.tell(clip);
     let set = simulate_spikes(source, destination, &options, &mut between, on_clip);
     let set = set.map_err(refused)?;
+    set.warnings.iter().for_each(|warning| global.tell(&format!("warning: {warning}")));
     if global.json {
         return Ok(output::json(&set)?);
     }

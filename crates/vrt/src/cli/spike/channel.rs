@@ -14,15 +14,37 @@ use crate::cli::values::Size;
 /// Extension of the streams of a set.
 const STREAM: &str = "dat";
 
-/// Flags of commands that take spikes beside frames.
+/// Flags of commands that take spikes beside the frames of a video.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Spikes, for RGB+spike weights")]
-pub(crate) struct SpikeOptions {
+pub(crate) struct VideoSpikes {
     /// Folder of one stream (.dat, .npy, .npz) or grey image a frame, or one stream of all frames
     #[arg(id = "spike", long = "spike", value_name = "DIR|FILE")]
     path: Option<PathBuf>,
+    #[command(flatten)]
+    reading: ReadingOptions,
+    #[command(flatten)]
+    clock: ClockOptions,
+}
+
+/// Flags of commands that take spikes beside the frames of a set.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Spikes, for RGB+spike weights")]
+pub(crate) struct SetSpikes {
+    /// Folder with a stream of every frame to restore: CLIP/FRAME.dat or CLIP/spike/FRAME.dat below
+    /// it; a star in it stands for CLIP
+    #[arg(id = "spike", long = "spike", value_name = "DIR")]
+    root: Option<PathBuf>,
+    #[command(flatten)]
+    reading: ReadingOptions,
+}
+
+/// Flags on how streams are read.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Spikes, for RGB+spike weights")]
+struct ReadingOptions {
     /// Columns and rows of a stream's frames [default: spike_w and spike_h of config.yaml beside it
-    /// or one folder above]
+    /// or up to four folders above]
     #[arg(long = "spike-size", value_name = "WxH", requires = "spike", conflicts_with = "camera")]
     size: Option<Size>,
     /// Columns that are stored where these are more than are shown
@@ -52,7 +74,7 @@ pub(crate) struct SpikeOptions {
 /// Flags that say when frames were taken, in one stream of all of them.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Spikes, for RGB+spike weights")]
-pub(crate) struct ClockOptions {
+struct ClockOptions {
     /// In one stream of all frames: frames of the stream from one frame of video to the next, such
     /// as 800 for 20 kHz beside 25 frames a second
     #[arg(long = "spike-step", value_name = "N", requires = "spike", value_parser = above_zero)]
@@ -86,7 +108,7 @@ fn above_zero(text: &str) -> Result<f64, String> {
     found.ok_or_else(|| format!("{text:?} is no number above 0"))
 }
 
-impl SpikeOptions {
+impl VideoSpikes {
     /// Whether spikes were stated.
     pub(crate) fn are_given(&self) -> bool {
         self.path.is_some()
@@ -97,37 +119,50 @@ impl SpikeOptions {
     /// # Errors
     ///
     /// Fails if the file of --spike-align is no registration.
-    pub(crate) fn input(&self, clock: &ClockOptions) -> Result<Option<SpikeInput>, Failure> {
+    pub(crate) fn input(&self) -> Result<Option<SpikeInput>, Failure> {
         let Some(path) = self.path.clone() else { return Ok(None) };
-        let (window, clock) = (clock.window, clock.clock());
+        let (window, clock) = (self.clock.window, self.clock.clock());
         if window.is_some() && clock.is_none() {
             let what = "--spike-window goes with --spike-step or --spike-times";
             return Err(Failure::Usage(what.to_owned()));
         }
-        let (stated, method) = (self.stated(), self.method());
-        let align = self.align()?;
-        let ceiling = CEILING;
-        Ok(Some(SpikeInput { path, stated, method, ceiling, align, clock, window }))
+        Ok(Some(SpikeInput {
+            path,
+            stated: self.reading.stated(),
+            method: self.reading.method(),
+            ceiling: CEILING,
+            align: self.reading.align()?,
+            clock,
+            window,
+        }))
     }
+}
 
-    /// The tree of a set that was stated, if any.
+impl SetSpikes {
+    /// The tree that was stated, if any.
     ///
     /// # Errors
     ///
-    /// Fails if the file of --spike-align is no registration.
+    /// Fails if it is a file, or that of --spike-align is no registration.
     pub(crate) fn tree(&self) -> Result<Option<SpikeTree>, Failure> {
-        let Some(root) = self.path.clone() else { return Ok(None) };
+        let Some(root) = self.root.clone() else { return Ok(None) };
+        if root.is_file() {
+            let what = "is a file: of a set, --spike is the folder with CLIP/FRAME.dat";
+            return Err(Failure::failed(format!("{} {what}", root.display())));
+        }
         Ok(Some(SpikeTree {
             root,
-            align: self.align()?,
-            stated: self.stated(),
-            method: self.method(),
+            align: self.reading.align()?,
+            stated: self.reading.stated(),
+            method: self.reading.method(),
             channels: 1,
             ceiling: CEILING,
             extension: STREAM.to_owned(),
         }))
     }
+}
 
+impl ReadingOptions {
     fn align(&self) -> Result<Option<Registration>, Failure> {
         Ok(self.align.as_deref().map(Registration::read).transpose()?)
     }
