@@ -310,9 +310,10 @@ fn deform_conv(Scale { frames, side }: Scale, random: &mut Random) -> Case {
         name: "deformable conv 3×3 along a flow, 120 → 120".to_owned(),
         flops: 2 * frames * side * side * channels * channels * taps,
         fused: Box::new(move || {
-            let (answers, flows) = (answers.clone(), vec![flow.clone()]);
+            let answers = fused::Answers::Given(answers.clone());
+            let flows = vec![flow.clone()];
             let guidance = fused::Guidance { answers, flows, max_offset, groups };
-            fused::deform_conv(x.clone(), guidance, &conv).into_data()
+            fused::deform_conv(x.clone(), guidance, &conv, |_| ()).into_data()
         }),
         composed: Box::new(move || {
             let offsets = 2 * taps * groups;

@@ -315,8 +315,7 @@ pub fn conv2d_joined_backward(
     geometry.check(geometry.x_len(), weight.len(), grad.len());
     assert_eq!(out.len(), grad.len(), "conv2d: the output and its gradient differ in size");
     let level = Level::current();
-    let mut before = zeros(grad.len());
-    backward::activate(activation, out, grad, &mut before);
+    let before = backward::before(activation, out, grad);
     let (mut of_weight, mut bias) = (Vec::new(), Vec::new());
     let rounded = Precision::current() == Precision::Bf16;
     if of_weights {

@@ -4,6 +4,7 @@
 //!
 //! A caller asks [`serves`] first.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 
 use burn::tensor::{Device, Tensor};
@@ -13,6 +14,7 @@ use crate::conv::{conv2d_joined, conv2d_joined_backward};
 use crate::deform_conv::{DeformGeometry, Guide, deform_conv_guided, deform_conv_guided_backward};
 use crate::mlp::MlpWeights;
 use crate::ops::on_cpu;
+use crate::parallel::zeros;
 use crate::tokens::{self, Projection};
 
 mod block;
@@ -243,6 +245,15 @@ pub struct Conv {
     pub padding: [usize; 2],
 }
 
+impl Conv {
+    /// Of an input `[n, h, w, c]`.
+    fn geometry(&self, [batch, height, width, in_channels]: [usize; 4]) -> ConvGeometry {
+        let [out_channels, _, kh, kw] = self.weight.dims();
+        let (kernel, padding) = ([kh, kw], self.padding);
+        ConvGeometry { batch, height, width, in_channels, out_channels, kernel, padding }
+    }
+}
+
 /// Convolution of stride 1 of an input whose channels are those of all `parts`, `[n, h, w, ·]`,
 /// and what is done to its values.
 ///
@@ -251,18 +262,9 @@ pub struct Conv {
 /// As [`gated_mlp`].
 pub fn conv2d(parts: Vec<Tensor<4>>, conv: &Conv, activation: Activation) -> Tensor<4> {
     let [batch, height, width, _] = parts[0].dims();
-    let [out_channels, _, kh, kw] = conv.weight.dims();
     let (channels, count) = (channels(&parts), parts.len());
-    let geometry = ConvGeometry {
-        batch,
-        height,
-        width,
-        in_channels: channels.iter().sum(),
-        out_channels,
-        kernel: [kh, kw],
-        padding: conv.padding,
-    };
-    let shape = [batch, geometry.out_height(), geometry.out_width(), out_channels];
+    let geometry = conv.geometry([batch, height, width, channels.iter().sum()]);
+    let shape = [batch, geometry.out_height(), geometry.out_width(), geometry.out_channels];
     let mut inputs: Vec<Operand> = parts.into_iter().map(Operand::of).collect();
     inputs.extend([Operand::of(conv.weight.clone()), Operand::of(conv.bias.clone())]);
     let seen = channels.clone();
@@ -294,7 +296,7 @@ pub fn conv2d(parts: Vec<Tensor<4>>, conv: &Conv, activation: Activation) -> Ten
 #[derive(Clone, Debug)]
 pub struct Guidance {
     /// `[n, h, w, 3 · taps · groups]`
-    pub answers: Tensor<4>,
+    pub answers: Answers,
     /// `[n, h, w, 2]` each, nearest first.
     pub flows: Vec<Tensor<4>>,
     /// Pixels that an offset may lie from its flow.
@@ -303,19 +305,77 @@ pub struct Guidance {
     pub groups: usize,
 }
 
-/// Places of a deformable convolution's inputs; flows come last.
+/// The answers of offset layers.
+#[derive(Clone, Debug)]
+pub enum Answers {
+    /// As they are.
+    Given(Tensor<4>),
+    /// What a convolution of `[n, h, w, ·]` makes. It is convolved again in the backward pass: kept,
+    /// answers would be the largest maps of a training step.
+    Of(Tensor<4>, Box<Conv>),
+}
+
+impl Answers {
+    /// Inputs of an operation, and how the first one is convolved.
+    fn operands(self) -> (Vec<Operand>, Option<ConvGeometry>) {
+        match self {
+            Self::Given(answers) => (vec![Operand::of(answers)], None),
+            Self::Of(seen, conv) => {
+                let geometry = conv.geometry(seen.dims());
+                let Conv { weight, bias, .. } = *conv;
+                (vec![Operand::of(seen), Operand::of(weight), Operand::of(bias)], Some(geometry))
+            }
+        }
+    }
+}
+
+/// The answers that inputs of [`Answers::operands`] stand for.
+fn answers<'a>(inputs: &'a [Values], geometry: Option<&ConvGeometry>) -> Cow<'a, [f32]> {
+    let Some(geometry) = geometry else { return Cow::Borrowed(inputs[0].get()) };
+    let source = Source { values: inputs[0].get(), channels: geometry.in_channels };
+    let weights = ConvWeights { weight: inputs[1].get(), bias: Some(inputs[2].get()) };
+    let mut answers = zeros(geometry.out_len());
+    conv2d_joined(geometry, &[source], weights, Activation::None, &mut answers);
+    Cow::Owned(answers)
+}
+
+/// The gradients of these inputs, from that of the answers.
+fn answers_backward(
+    inputs: &[Values],
+    geometry: Option<&ConvGeometry>,
+    (answers, grad): (&[f32], Vec<f32>),
+    asked: &[bool],
+) -> Found {
+    let Some(geometry) = geometry else { return wanted([grad], asked) };
+    let sources = [Source { values: inputs[0].get(), channels: geometry.in_channels }];
+    let weight = inputs[1].get();
+    let values = ConvValues { sources: &sources, weight, out: answers, grad: &grad };
+    let needed = [asked[0], asked[1] || asked[2]];
+    let found = conv2d_joined_backward(geometry, values, Activation::None, needed);
+    let mut grads = found.sources;
+    grads.resize(1, Vec::new());
+    grads.extend([found.weight, found.bias]);
+    wanted(grads, asked)
+}
+
+/// Places of a deformable convolution's inputs; answers and flows come behind.
 const X: usize = 0;
-const ANSWERS: usize = 1;
-const WEIGHT: usize = 2;
-const BIAS: usize = 3;
-const FLOWS: usize = 4;
+const WEIGHT: usize = 1;
+const BIAS: usize = 2;
+const GUIDE: usize = 3;
 
 /// Deformable convolution of `x`, `[n, h, w, c]`, at places around flows, of the size of `x`.
+/// `on_answers` sees the answers, once.
 ///
 /// # Panics
 ///
 /// As [`gated_mlp`].
-pub fn deform_conv(x: Tensor<4>, guidance: Guidance, conv: &Conv) -> Tensor<4> {
+pub fn deform_conv(
+    x: Tensor<4>,
+    guidance: Guidance,
+    conv: &Conv,
+    on_answers: impl FnOnce(&[f32]),
+) -> Tensor<4> {
     let [batch, height, width, in_channels] = x.dims();
     let [out_channels, per_group, kh, kw] = conv.weight.dims();
     let geometry = DeformGeometry {
@@ -331,30 +391,41 @@ pub fn deform_conv(x: Tensor<4>, guidance: Guidance, conv: &Conv) -> Tensor<4> {
     };
     let shape = [batch, geometry.out_height(), geometry.out_width(), out_channels];
     let max_offset = guidance.max_offset;
-    let mut inputs = vec![Operand::of(x), Operand::of(guidance.answers)];
+    let (of_answers, convolved) = guidance.answers.operands();
+    let flows_at = GUIDE + of_answers.len();
+    let mut inputs = vec![Operand::of(x)];
     inputs.extend([Operand::of(conv.weight.clone()), Operand::of(conv.bias.clone())]);
+    inputs.extend(of_answers);
     inputs.extend(guidance.flows.into_iter().map(Operand::of));
+    let again = convolved;
     let operation = Operation {
         forward: move |inputs: &[Values], _| {
-            let flows: Vec<&[f32]> = inputs[FLOWS..].iter().map(Values::get).collect();
-            let guide = Guide { answers: inputs[ANSWERS].get(), flows: &flows, max_offset };
+            let flows: Vec<&[f32]> = inputs[flows_at..].iter().map(Values::get).collect();
+            let answers = answers(&inputs[GUIDE..flows_at], convolved.as_ref());
+            on_answers(&answers);
+            let guide = Guide { answers: &answers, flows: &flows, max_offset };
             let weights = [inputs[WEIGHT].get(), inputs[BIAS].get()];
             let x = inputs[X].get();
             (filled(shape, |out| deform_conv_guided(&geometry, x, guide, weights, out)), ())
         },
         backward: move |inputs: &[Values], (): &(), grad: &[f32], asked: &[bool]| {
-            let flows: Vec<&[f32]> = inputs[FLOWS..].iter().map(Values::get).collect();
-            let guide = Guide { answers: inputs[ANSWERS].get(), flows: &flows, max_offset };
+            let flows: Vec<&[f32]> = inputs[flows_at..].iter().map(Values::get).collect();
+            let of_answers = &inputs[GUIDE..flows_at];
+            let answers = answers(of_answers, again.as_ref());
+            let guide = Guide { answers: &answers, flows: &flows, max_offset };
             let (x, weight) = (inputs[X].get(), inputs[WEIGHT].get());
-            let of_guide = asked[ANSWERS] || asked[FLOWS..].iter().any(|asked| *asked);
+            let of_guide = asked[GUIDE..].contains(&true);
             let found = deform_conv_guided_backward(&geometry, x, guide, weight, grad, of_guide);
-            let (answers, flows) = match found.guide {
-                Some(guide) => (Some(guide.answers), guide.flows.into_iter().map(Some).collect()),
-                None => (None, vec![None; inputs.len() - FLOWS]),
+            let mut grads = wanted([found.x, found.weight, found.bias], &asked[..GUIDE]);
+            let Some(guide) = found.guide else {
+                grads.resize(inputs.len(), None);
+                return grads;
             };
-            let grads = [Some(found.x), answers, Some(found.weight), Some(found.bias)];
-            let grads = grads.into_iter().chain(flows).zip(asked);
-            grads.map(|(grad, asked)| grad.filter(|_| *asked)).collect()
+            let asked_answers = &asked[GUIDE..flows_at];
+            let both = (&*answers, guide.answers);
+            grads.extend(answers_backward(of_answers, again.as_ref(), both, asked_answers));
+            grads.extend(wanted(guide.flows, &asked[flows_at..]));
+            grads
         },
     };
     operation.run(inputs)

@@ -3,7 +3,8 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, activation::sigmoid};
 use vrt_kernels::conv::Activation;
-use vrt_kernels::{WarpMode, fused, ops};
+use vrt_kernels::fused::{self, Answers};
+use vrt_kernels::{WarpMode, ops};
 
 use crate::flow::Flows;
 use crate::layers::{Conv, ConvShape, clips, frames};
@@ -106,19 +107,31 @@ impl Align {
         clips(self.fuse(neighbours, frames(current), pass), fields)
     }
 
-    /// What the offset convolutions make of all they see.
-    fn answer(&self, seen: Vec<Tensor<4>>) -> Tensor<4> {
-        let last = self.offset_convs.len() - 1;
-        if let Some(nothing) = self.offset_convs[last].nothing(&seen[0]) {
-            return nothing;
+    /// What the offset convolutions make of all they see, but for the last one's work.
+    fn answers(&self, seen: Vec<Tensor<4>>) -> Answers {
+        let (last, others) = self.last_offset_conv();
+        if let Some(nothing) = last.nothing(&seen[0]) {
+            return Answers::Given(nothing);
         }
-        let convs = self.offset_convs.iter().enumerate();
-        let mut answers = convs.fold(seen, |seen, (i, conv)| {
-            let leaky = Activation::LeakyRelu(NEGATIVE_SLOPE);
-            let activation = if i < last { leaky } else { Activation::None };
-            vec![conv.forward_joined(seen, activation)]
+        let mut hidden = others.iter().fold(seen, |seen, conv| {
+            vec![conv.forward_joined(seen, Activation::LeakyRelu(NEGATIVE_SLOPE))]
         });
-        answers.remove(0)
+        Answers::Of(hidden.remove(0), Box::new(last.parameters()))
+    }
+
+    /// The same with that done.
+    fn answered(&self, answers: Answers) -> Tensor<4> {
+        match answers {
+            Answers::Given(answers) => answers,
+            Answers::Of(hidden, _) => {
+                let (last, _) = self.last_offset_conv();
+                last.forward_joined(vec![hidden], Activation::None)
+            }
+        }
+    }
+
+    fn last_offset_conv(&self) -> (&Conv, &[Conv]) {
+        self.offset_convs.split_last().unwrap_or_else(|| unreachable!("there are four"))
     }
 
     /// The deformable convolution itself.
@@ -133,18 +146,24 @@ impl Align {
         let Neighbours { features, mut warped, flows } = neighbours;
         warped.push(current);
         warped.extend(flows.iter().cloned());
-        let seen = self.answer(warped);
+        let answers = self.answers(warped);
         let offsets = 2 * TAPS * groups;
-        if let Some(listener) = pass.offsets() {
-            listener.add(&seen, offsets, max_offset);
-        }
         let x = Tensor::cat(features, 3);
         if fused::serves(&x.device()) {
-            let max_offset = max_offset as f32;
-            let guidance = fused::Guidance { answers: seen, flows, max_offset, groups };
+            let hear = |answers: &[f32]| {
+                if let Some(listener) = pass.offsets() {
+                    listener.hear(answers, ([n, h, w], offsets), (max_offset, &x.device()));
+                }
+            };
+            let guidance =
+                fused::Guidance { answers, flows, max_offset: max_offset as f32, groups };
             let padding = [KERNEL / 2; 2];
             let conv = fused::Conv { weight: self.weight.val(), bias: self.bias.val(), padding };
-            return fused::deform_conv(x, guidance, &conv);
+            return fused::deform_conv(x.clone(), guidance, &conv, hear);
+        }
+        let seen = self.answered(answers);
+        if let Some(listener) = pass.offsets() {
+            listener.add(&seen, offsets, max_offset);
         }
         let offset = seen.clone().narrow(3, 0, offsets).tanh() * max_offset;
         let mask = sigmoid(seen.narrow(3, offsets, TAPS * groups));
@@ -215,8 +234,8 @@ mod tests {
     /// What the offset layers answer, and what convolving for it answers.
     fn answers(align: &Align) -> [Vec<f32>; 2] {
         let seen = [SHAPE.channels, SHAPE.channels, 2].map(|channels| tensor([2, 5, 6, channels]));
-        let composed = fused::without(|| align.answer(seen.to_vec()));
-        [align.answer(seen.to_vec()), composed].map(numbers)
+        let answers = || align.answered(align.answers(seen.to_vec()));
+        [answers(), fused::without(answers)].map(numbers)
     }
 
     #[test]

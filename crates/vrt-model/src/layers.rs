@@ -153,8 +153,15 @@ impl Conv {
         parts: Vec<Tensor<4>>,
         activation: Activation,
     ) -> Tensor<4> {
-        let [_, _, kh, kw] = self.weight.val().dims();
-        convolve(parts, self.weight.val(), self.bias.val(), [kh / 2, kw / 2], activation)
+        let fused::Conv { weight, bias, padding } = self.parameters();
+        convolve(parts, weight, bias, padding, activation)
+    }
+
+    /// Its parameters, for an operation that convolves, too.
+    pub(crate) fn parameters(&self) -> fused::Conv {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        let [_, _, kh, kw] = weight.dims();
+        fused::Conv { weight, bias, padding: [kh / 2, kw / 2] }
     }
 
     /// The zeros that the convolution answers at every place of `like` `[n, h, w, ·]`, if that is

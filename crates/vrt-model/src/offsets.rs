@@ -1,6 +1,6 @@
 //! How far the offset layers of alignment ask to go.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 /// What the offset layers ask for in a forward pass, stage by stage.
 ///
@@ -37,6 +37,26 @@ impl Offsets {
         stage.means.extend(frames.map(|frame| frame.abs().mean() * max_offset));
     }
 
+    /// The same of answers in memory, of frames of this size.
+    pub(crate) fn hear(
+        &mut self,
+        answers: &[f32],
+        ([frames, height, width], count): ([usize; 3], usize),
+        (max_offset, device): (f64, &Device),
+    ) {
+        let Some(stage) = self.stages.last_mut() else { return };
+        let (frame, pixels) = (answers.len() / frames, height * width);
+        let means = answers.chunks_exact(frame).map(|answers| {
+            let asked = answers.chunks_exact(frame / pixels).map(|pixel| &pixel[..count]);
+            let sum: f64 = asked
+                .map(|asked| f64::from(asked.iter().map(|answer| answer.abs()).sum::<f32>()))
+                .sum();
+            let mean = max_offset * sum / (pixels * count) as f64;
+            Tensor::from_data([mean as f32], &device.clone().inner())
+        });
+        stage.means.extend(means);
+    }
+
     /// The mean distance of each stage that aligns, in pixels of the first stage (two of a
     /// picture's where the network folds them), stage by stage.
     pub fn means(self) -> Vec<Tensor<1>> {
@@ -47,9 +67,11 @@ impl Offsets {
 
 #[cfg(test)]
 mod tests {
+    use burn::module::{Module, ModuleMapper, Param};
     use burn::tensor::{Device, TensorData};
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
+    use vrt_kernels::fused;
 
     use super::*;
     use crate::config::{Reach, VrtFields};
@@ -83,8 +105,33 @@ mod tests {
         assert_eq!(run(&mut Pass::Train { random: &mut random, offsets: None }), restored);
         let mut listening = Pass::Train { random: &mut random, offsets: Some(&mut offsets) };
         assert_eq!(run(&mut listening), restored);
-        assert_eq!(offsets.means().len(), 7);
         assert!(Pass::Restore.offsets().is_none());
+
+        // Offset layers start at zero: these have been trained a little.
+        let trained = network.map(&mut Trained);
+        let listen = |trained: &Vrt| {
+            let (mut random, mut offsets) = ([ChaCha8Rng::seed_from_u64(0)], Offsets::default());
+            let mut pass = Pass::Train { random: &mut random, offsets: Some(&mut offsets) };
+            drop(trained.forward(clip.clone(), &mut pass));
+            offsets.means().into_iter().map(Tensor::into_scalar).collect::<Vec<f32>>()
+        };
+        let (heard, composed) = (listen(&trained), fused::without(|| listen(&trained)));
+        assert_eq!((heard.len(), composed.len()), (7, 7));
+        for (heard, composed) in heard.iter().zip(&composed) {
+            assert!(
+                *heard > 0.1 && (heard - composed).abs() < 1e-3 * composed,
+                "{heard} {composed}"
+            );
+        }
+    }
+
+    /// Adds to all values.
+    struct Trained;
+
+    impl ModuleMapper for Trained {
+        fn map_float<const D: usize>(&mut self, values: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            values.map(|values| values + 0.01)
+        }
     }
 
     #[test]

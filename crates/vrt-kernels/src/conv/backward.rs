@@ -1,6 +1,8 @@
 //! The gradient of the input is a convolution with the turned kernel; that of the weight is the
 //! product of what each tap saw with the output's gradient.
 
+use std::borrow::Cow;
+
 use super::forward::{BandSizes, band_rows, convolve};
 use super::{Activation, ConvGeometry, Source};
 use crate::element::Element;
@@ -14,17 +16,20 @@ const WEIGHT_PARTS: usize = 8;
 /// Values that one task computes.
 const TASK_VALUES: usize = 1 << 14;
 
-/// Writes the gradient before an activation to `grad`, from that behind it and the values there.
-pub(super) fn activate(activation: Activation, out: &[f32], grad_out: &[f32], grad: &mut [f32]) {
-    let Activation::LeakyRelu(slope) = activation else {
-        grad.copy_from_slice(grad_out);
-        return;
-    };
+/// The gradient before an activation, from that behind it and the values there.
+pub(super) fn before<'a>(
+    activation: Activation,
+    out: &[f32],
+    grad_out: &'a [f32],
+) -> Cow<'a, [f32]> {
+    let Activation::LeakyRelu(slope) = activation else { return Cow::Borrowed(grad_out) };
+    let mut grad = zeros(grad_out.len());
     let level = Level::current();
-    for_each_part(grad, TASK_VALUES, |task, grad| {
+    for_each_part(&mut grad, TASK_VALUES, |task, grad| {
         let part = task * TASK_VALUES..task * TASK_VALUES + grad.len();
         unleak(level, &out[part.clone()], &grad_out[part], slope, grad);
     });
+    Cow::Owned(grad)
 }
 
 at_every_level! {

@@ -149,10 +149,10 @@ fn step_of(size: [usize; 3], clips: usize, keeps: bool, averages: bool) -> u64 {
 #[test]
 fn a_training_step_takes_what_it_keeps() {
     let least = step_of([6, 64, 64], 1, false, false);
-    // Measured: 1.49 GB of memory (1.36 to 1.51), 2.09 GB with what attention found.
-    assert!((1.27e9..1.72e9).contains(&(least as f64)), "{least}");
+    // Measured: 1.31 GB of memory (to 1.33), 1.88 GB with what attention found.
+    assert!((1.13e9..1.53e9).contains(&(least as f64)), "{least}");
     let kept = step_of([6, 64, 64], 1, true, false);
-    assert!((1.78e9..2.40e9).contains(&(kept as f64)), "{kept}");
+    assert!((1.60e9..2.16e9).contains(&(kept as f64)), "{kept}");
     // An average of the weights is as large as they are.
     let config = Preset::parse("006").expect("a preset").config();
     let weights: usize = config.tensors().iter().map(|spec| spec.len()).sum();

@@ -1,14 +1,14 @@
 //! How much memory a training step takes: what the backward pass needs is kept until it comes.
 
-use super::memory::{FIXED, PACKED_SHARE, TAPS, VALUE, flows};
+use super::memory::{FIXED, PACKED_SHARE, VALUE, flows};
 use super::{FLOW_LEVELS, FLOW_MULTIPLE, SIDES, Size};
 use crate::config::{RGB_CHANNELS, Resample, StageConfig, VrtConfig};
-use crate::inventory::{FLOW_WIDTHS, HEAD_WIDTH, PER_TAP, TensorSpec, upsample_steps};
+use crate::inventory::{FLOW_WIDTHS, HEAD_WIDTH, TensorSpec, upsample_steps};
 
 /// Values that an optimiser like Adam holds for each weight: the weight, its gradient, two means.
 const PER_WEIGHT: u128 = 4;
-/// Bytes that backward passes hold for a while: places of an alignment and their gradients.
-const TRANSIENT: u64 = 96 << 20;
+/// Bytes that backward passes hold for a while: answers of an alignment, places and their gradients.
+const TRANSIENT: u64 = 48 << 20;
 
 /// What a training step computes.
 #[derive(Clone, Copy, Debug)]
@@ -94,15 +94,14 @@ fn in_stage(config: &VrtConfig, stage: &StageConfig, size: Size, keeps: bool) ->
 
 /// Values of a pixel that aligning and fusing keep.
 fn aligning(config: &VrtConfig, channels: usize) -> u128 {
-    let (reach, groups) = (config.reach().frames(), config.deformable_groups());
+    let reach = config.reach().frames();
     if reach == 0 {
         return 0;
     }
     let joined = if reach > 1 { 2 * reach * channels } else { 0 };
-    let answers = PER_TAP * TAPS * groups;
     // Warped neighbours, three layers before the answers, and what comes of them, twice: alone
-    // and completed to all frames.
-    let side = joined + reach * channels + 3 * channels + answers + 2 * channels;
+    // and completed to all frames. The answers are made again.
+    let side = joined + reach * channels + 3 * channels + 2 * channels;
     (SIDES * side + channels) as u128
 }
 
