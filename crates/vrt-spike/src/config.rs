@@ -27,8 +27,8 @@ pub struct Stated {
     pub stored_width: Option<usize>,
     /// The camera that took it.
     pub camera: Option<Camera>,
-    /// A file with `spike_w` and `spike_h` [default: the nearest `config.yaml` that has them,
-    /// beside the stream or up to four folders above].
+    /// A file with `spike_w` and `spike_h` [default: `config.yaml` beside the stream or one folder
+    /// above, else one up to four folders above that has them].
     pub config: Option<PathBuf>,
     /// Which bit of a byte is its first pixel.
     pub order: BitOrder,

@@ -93,7 +93,7 @@ impl ValidationError {
 ///
 /// If a folder or list cannot be read, or frames are missing.
 pub fn check(test: &TestSet, validation: Validation) -> Result<(), ValidationError> {
-    clip::clips(test, validation).map(|_| ())
+    clip::clips(test, validation)?.iter().try_for_each(Clip::look)
 }
 
 /// Scores of a trial, and what it looks like.

@@ -3,13 +3,17 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::{Frame, resize_grey};
+use crate::{Frame, one_aspect, resize_grey};
 
 /// The longest file of nine numbers and words about them.
 const MAX_FILE: u64 = 1 << 16;
 
 /// The least share of a frame that the other camera has to see.
 const LEAST_SEEN: f64 = 0.25;
+
+/// The least share of the other camera's picture that frames show: far less is a map the other way
+/// round, or in other units.
+const LEAST_SHOWN: f64 = 1.0 / 32.0;
 
 /// The least determinant of a map, where the columns of its matrix are of length 1.
 const LEAST_VOLUME: f64 = 1e-12;
@@ -51,6 +55,22 @@ pub enum RegistrationError {
         /// What is wrong with it.
         reason: String,
     },
+    /// It shrinks frames to next to nothing.
+    #[error(
+        "{path:?} takes a frame of {}×{} to only {shown:.1} % of the spike camera's picture of \
+         {}×{}: it is about other sizes, the other way round, or not in pixels",
+        frame.0, frame.1, picture.0, picture.1
+    )]
+    Shrunk {
+        /// The file.
+        path: PathBuf,
+        /// How much of the picture frames show, of 100.
+        shown: f64,
+        /// Width and height of the frame.
+        frame: (usize, usize),
+        /// Width and height of the picture.
+        picture: (usize, usize),
+    },
     /// The other camera does not look there.
     #[error(
         "{path:?} takes only {seen:.0} % of a frame of {}×{} into the spike camera's picture of \
@@ -78,12 +98,13 @@ impl Registration {
     /// Says that it cannot be read, or what is wrong with it.
     pub fn read(path: &Path) -> Result<Self, RegistrationError> {
         let unreadable = |source| RegistrationError::Read { path: path.to_path_buf(), source };
-        let mut text = String::new();
+        let mut bytes = Vec::new();
         let file = std::fs::File::open(path).map_err(unreadable)?;
-        file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
-        let registration = match text.len() as u64 > MAX_FILE {
-            true => Err(format!("it has more than {MAX_FILE} bytes")),
-            false => Self::parse(path, &text),
+        file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        let registration = match str::from_utf8(&bytes) {
+            _ if bytes.len() as u64 > MAX_FILE => Err(format!("it has more than {MAX_FILE} bytes")),
+            Ok(text) => Self::parse(path, text),
+            Err(_) => Err("it is not text".to_owned()),
         };
         registration.map_err(|reason| {
             let path = path.to_path_buf();
@@ -135,7 +156,7 @@ impl Registration {
     ///
     /// # Errors
     ///
-    /// Fails if it sees less than a quarter.
+    /// Fails if it sees less than a quarter, or frames show less than 1/32 of its pictures.
     pub fn check(
         &self,
         picture: (usize, usize),
@@ -148,11 +169,21 @@ impl Registration {
         let inside = |[u, v]: &[f64; 2]| {
             (0.0..=columns as f64).contains(u) && (0.0..=rows as f64).contains(v)
         };
-        let seen = places.filter_map(|(x, y)| facing.apply(x, y)).filter(inside).count();
-        let share = seen as f64 / (PLACES * PLACES) as f64;
+        let seen: Vec<[f64; 2]> =
+            places.filter_map(|(x, y)| facing.apply(x, y)).filter(inside).collect();
+        let share = seen.len() as f64 / (PLACES * PLACES) as f64;
         if share < LEAST_SEEN {
             let (path, seen) = (self.path.clone(), 100.0 * share);
             return Err(RegistrationError::Elsewhere { path, seen, frame, picture });
+        }
+        let extent = |axis: usize| {
+            let along = seen.iter().map(|place| place[axis]);
+            along.clone().fold(f64::MIN, f64::max) - along.fold(f64::MAX, f64::min)
+        };
+        let share = extent(0) * extent(1) / (columns * rows) as f64;
+        if share < LEAST_SHOWN {
+            let (path, shown) = (self.path.clone(), 100.0 * share);
+            return Err(RegistrationError::Shrunk { path, shown, frame, picture });
         }
         Ok(())
     }
@@ -181,6 +212,23 @@ impl Registration {
             bilinear(picture, u - 0.5, v - 0.5)
         });
         Ok(Frame::new(width, height, 1, samples.collect()))
+    }
+}
+
+/// Whether the pictures of a spike camera show what frames do: where `align` says, or edge to edge,
+/// which needs one aspect ratio.
+///
+/// # Errors
+///
+/// As [`Registration::check`].
+pub fn fits(
+    align: Option<&Registration>,
+    picture: (usize, usize),
+    frame: (usize, usize),
+) -> Result<bool, RegistrationError> {
+    match align {
+        Some(align) => align.check(picture, frame).map(|()| true),
+        None => Ok(one_aspect(picture, frame)),
     }
 }
 
@@ -288,7 +336,7 @@ mod tests {
     fn long_files_are_refused_not_cut() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.txt");
-        std::fs::write(&path, format!("1 0 0 0 1 0 #{}\n7", "x".repeat(MAX_FILE as usize)))
+        std::fs::write(&path, format!("1 0 0 0 1 0 #{}\n7", "é".repeat(MAX_FILE as usize)))
             .unwrap();
         let error = Registration::read(&path).unwrap_err().to_string();
         assert!(error.contains("more than 65536 bytes"), "{error}");
@@ -305,6 +353,10 @@ mod tests {
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
+        }
+        for text in ["0.01 0 0 0 0.01 0", "1e-13 0 5 0 1 0"] {
+            let shrunk = parse(text).unwrap().check((800, 500), (800, 500)).unwrap_err();
+            assert!(shrunk.to_string().contains("0.0 % of the spike camera's"), "{shrunk}");
         }
         let elsewhere = parse("1 0 900 0 1 0").unwrap().bring(&ramp(8, 5), (8, 5)).unwrap_err();
         assert!(elsewhere.to_string().contains("0 % of a frame of 8×5"), "{elsewhere}");

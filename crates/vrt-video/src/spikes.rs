@@ -134,7 +134,7 @@ pub(crate) fn side_file(geometry: Geometry) -> String {
 }
 
 /// Writes the frames of a stream that is not there yet.
-pub(crate) fn write_stream<'a>(
+fn write_stream<'a>(
     path: &Path,
     frames: impl IntoIterator<Item = &'a Packed>,
 ) -> Result<(), VideoError> {

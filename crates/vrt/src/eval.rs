@@ -199,7 +199,9 @@ pub fn evaluate<M: ClipModel<Error: Send + Sync>>(
 fn streams(tree: &SpikeTree, clip: &ClipPlan, alone: bool) -> Result<SpikeClip, EvalError> {
     let first = read_picture(&clip.inputs[0], PictureChannels::Rgb)?;
     let size = (first.width(), first.height());
-    Ok(tree.clip(&clip.name, &clip.inputs, (size, alone))?)
+    let streams = tree.clip(&clip.name, alone);
+    streams.look(&clip.inputs, size)?;
+    Ok(streams)
 }
 
 /// The streams that the network takes, if it takes any.

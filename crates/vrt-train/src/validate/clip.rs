@@ -10,7 +10,7 @@ use vrt_model::tiled::{ClipModel, TemporalWindows, Tiling, Window, WindowStream,
 use vrt_model::volume::Volume;
 use vrt_video::{
     BitDepth, ClipNoise, ClipScore, Frame, FrameRoot, FrameScore, FrameTree, Pairing, SpikeClip,
-    SpikeTree, SsimKind, write_picture,
+    SsimKind, write_picture,
 };
 
 use super::{Trial, ValidationError};
@@ -45,12 +45,11 @@ impl Clip {
         &self.name
     }
 
-    /// Finds its streams of spikes.
-    fn find_streams(&mut self, tree: &SpikeTree, alone: bool) -> Result<(), ValidationError> {
+    /// Looks at its streams of spikes.
+    pub(super) fn look(&self) -> Result<(), ValidationError> {
+        let Some(spikes) = &self.spikes else { return Ok(()) };
         let first = self.trees.degraded.read(&self.files[0])?;
-        let size = (first.width(), first.height());
-        self.spikes = Some(tree.clip(&self.name, &self.files, (size, alone))?);
-        Ok(())
+        Ok(spikes.look(&self.files, (first.width(), first.height()))?)
     }
 
     /// Names of the frames that are scored, in order.
@@ -100,9 +99,7 @@ pub(super) fn clips(test: &TestSet, validation: Validation) -> Result<Vec<Clip>,
     let pairs = pairs.into_iter().filter(|(name, _, _)| is_listed(name));
     let clips = pairs.map(|clip| {
         let mut clip = plan(test, validation, &trees, clip)?;
-        if let Some(tree) = &test.spikes {
-            clip.find_streams(tree, alone)?;
-        }
+        clip.spikes = test.spikes.as_ref().map(|tree| tree.clip(&clip.name, alone));
         Ok(clip)
     });
     let clips: Result<Vec<_>, ValidationError> = clips.collect();

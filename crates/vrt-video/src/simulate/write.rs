@@ -16,10 +16,10 @@ use super::scene::Scene;
 use super::stills::Stills;
 use super::texture::shrink;
 use super::{SimulateError, SimulationOptions, SpikesBeside};
-use vrt_spike::Packed;
+use vrt_spike::{NewFile, Packed};
 
 use crate::degrade::{compress_on, each, from_light, refuse_filled};
-use crate::spikes::{side_file, write_stream};
+use crate::spikes::side_file;
 use crate::{
     BitDepth, ColorDescription, FolderSink, FolderSinkOptions, Frame, FrameSink, FrameSource,
     Light, StreamInfo, TimedFrame, VideoError,
@@ -56,8 +56,7 @@ pub struct SimulatedSet {
 /// thread.
 ///
 /// Clips are made side by side; each depends on the options, its number and the stills alone.
-/// Memory does not depend on the number of clips, nor on that of frames; the stream of a frame is in
-/// it before it is written, 1 GiB at most.
+/// Memory does not depend on the number of clips, nor on that of frames.
 ///
 /// # Errors
 ///
@@ -171,38 +170,46 @@ impl FrameSource for Film<'_> {
         }
         let name = Some(format!("{:08}", self.next));
         let timed = |frame| TimedFrame { frame, seconds: None, name: name.clone() };
-        let Shot { sharp, degraded, spikes } =
-            shot(self.plan, self.options, &self.scene, self.next);
+        let stream = self
+            .spikes
+            .as_ref()
+            .map(|folder| NewFile::create(&folder.join(format!("{:08}.dat", self.next)), false));
+        let mut stream = stream.transpose()?;
+        let mut written = Ok(());
+        let on_spikes = &mut |spikes: Packed| {
+            if let (Some(stream), Ok(())) = (&mut stream, &written) {
+                written = stream.write_frames(&spikes);
+            }
+        };
+        let Shot { sharp, degraded } =
+            shot(self.plan, self.options, &self.scene, (self.next, on_spikes));
+        written?;
+        stream.map(NewFile::finish).transpose()?;
         self.sharp.write(&timed(sharp))?;
-        if let Some(folder) = &self.spikes {
-            write_stream(&folder.join(format!("{:08}.dat", self.next)), &spikes)?;
-        }
         self.next += 1;
         Ok(Some(timed(degraded)))
     }
 }
 
-/// What two cameras make of a frame.
+/// What becomes of a frame.
 pub(super) struct Shot {
     pub(super) sharp: Frame,
     pub(super) degraded: Frame,
-    /// Frames of spikes while it is exposed.
-    pub(super) spikes: Vec<Packed>,
 }
 
-/// The frame of this number.
+/// The frame of this number; frames of spikes while it is exposed are handed out one by one.
 pub(super) fn shot(
     plan: &ClipPlan,
     options: &SimulationOptions,
     scene: &Scene,
-    frame: usize,
+    (frame, on_spikes): (usize, &mut dyn FnMut(Packed)),
 ) -> Shot {
     // The middle of the exposure is the number of the frame.
     let sharp = stored(scene.light_at(frame as f64));
     let place = [plan.clip as u64, frame as u64];
-    let (mut light, spikes) = match &options.spikes {
-        None => (expose(scene, &plan.exposure.instants(scene, frame), |_| ()), Vec::new()),
-        Some(beside) => with_spikes(plan, (options, beside), scene, place),
+    let mut light = match &options.spikes {
+        None => expose(scene, &plan.exposure.instants(scene, frame), |_| ()),
+        Some(beside) => with_spikes(plan, (options, beside), scene, (place, on_spikes)),
     };
     if options.upscale == 2 {
         light = halved(&light, plan.softness as f32);
@@ -210,7 +217,7 @@ pub(super) fn shot(
     if let Some(noise) = plan.noise {
         noise.add(&mut light, &mut generator(options.seed, Purpose::Noise, place));
     }
-    Shot { sharp, degraded: stored(light), spikes }
+    Shot { sharp, degraded: stored(light) }
 }
 
 /// The light of a frame and the spikes that it makes, both of the same instants: as many as blur
@@ -219,16 +226,15 @@ fn with_spikes(
     plan: &ClipPlan,
     (options, &SpikesBeside { frames, camera }): (&SimulationOptions, &SpikesBeside),
     scene: &Scene,
-    place: [u64; 2],
-) -> (Frame, Vec<Packed>) {
+    (place, on_spikes): ([u64; 2], &mut dyn FnMut(Packed)),
+) -> Frame {
     let geometry = camera.geometry(options.size()).expect("options were checked");
     let charges = generator(options.seed, Purpose::Spikes, place).random();
     let mut sensor = camera.sensor(geometry, charges);
     let frame = place[1] as usize;
     let each = plan.exposure.instants(scene, frame).len().div_ceil(frames);
-    let mut spikes = Vec::with_capacity(frames);
     let (mut gathered, mut instants) = (vec![0.0; geometry.width() * geometry.height()], 0);
-    let light = expose(scene, &plan.exposure.evenly(frame, frames * each), |light| {
+    expose(scene, &plan.exposure.evenly(frame, frames * each), |light| {
         let seen = match camera.light {
             Light::Linear => camera.sees(light, geometry, |light| light),
             Light::Gamma => camera.sees(light, geometry, curve::stored),
@@ -236,11 +242,10 @@ fn with_spikes(
         gathered.iter_mut().zip(seen).for_each(|(sum, seen)| *sum += seen / each as f32);
         instants += 1;
         if instants == each {
-            spikes.push(sensor.look(&gathered));
+            on_spikes(sensor.look(&gathered));
             (gathered, instants) = (vec![0.0; gathered.len()], 0);
         }
-    });
-    (light, spikes)
+    })
 }
 
 /// Amounts of light as they are stored, in 0…1.

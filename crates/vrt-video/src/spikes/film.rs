@@ -1,7 +1,7 @@
 //! Films a clip with two cameras: one that blurs, and one of spikes.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use vrt_spike::{Packed, SpikeSensor};
 
@@ -42,10 +42,10 @@ pub trait Between {
 pub(super) struct Filming<'a> {
     options: &'a SpikeSetOptions,
     clip: &'a PlannedClip,
-    /// Where streams go.
-    folder: PathBuf,
-    sharp: Box<FolderSink>,
-    blurred: Box<FolderSink>,
+    /// Where frames go, and streams.
+    folders: [&'a Path; 2],
+    /// Sharp and blurred frames, once there is one.
+    sinks: Option<[Box<FolderSink>; 2]>,
     sensor: SpikeSensor,
     /// What both cameras saw of the last frames.
     exposed: VecDeque<Exposed>,
@@ -62,31 +62,29 @@ struct Exposed {
     spikes: Vec<Packed>,
 }
 
+/// Begins the folders of sharp and blurred frames, and that of streams.
+fn sinks([frames, streams]: [&Path; 2]) -> Result<[Box<FolderSink>; 2], SimulateError> {
+    let sink = |kind| {
+        let options = FolderSinkOptions { bit_depth: BitDepth::Eight, overwrite: false };
+        FolderSink::create(&frames.join(kind), options).map(Box::new)
+    };
+    std::fs::create_dir_all(streams)
+        .map_err(|source| SimulateError::Write { path: streams.to_path_buf(), source })?;
+    Ok([sink("sharp")?, sink("blur")?])
+}
+
 impl<'a> Filming<'a> {
-    /// Begins a clip whose frames go below `frames` and whose streams go into the folder `streams`.
+    /// A clip whose frames go below the first of two folders and whose streams go into the second,
+    /// which are made when there is something to write.
     pub(super) fn new(
         options: &'a SpikeSetOptions,
         clip: &'a PlannedClip,
-        (frames, streams): (&Path, PathBuf),
+        folders: [&'a Path; 2],
         charges: u64,
-    ) -> Result<Self, SimulateError> {
-        let sink = |kind| {
-            let options = FolderSinkOptions { bit_depth: BitDepth::Eight, overwrite: false };
-            FolderSink::create(&frames.join(kind), options).map(Box::new)
-        };
-        let failed = |source| SimulateError::Write { path: streams.clone(), source };
-        std::fs::create_dir_all(&streams).map_err(failed)?;
-        Ok(Self {
-            options,
-            clip,
-            sharp: sink("sharp")?,
-            blurred: sink("blur")?,
-            folder: streams,
-            sensor: options.camera.sensor(clip.geometry, charges),
-            exposed: VecDeque::new(),
-            passed: 0,
-            written: 0,
-        })
+    ) -> Self {
+        let sensor = options.camera.sensor(clip.geometry, charges);
+        let exposed = VecDeque::new();
+        Self { options, clip, folders, sinks: None, sensor, exposed, passed: 0, written: 0 }
     }
 
     /// Films all of it; how many blurred frames there are.
@@ -113,8 +111,9 @@ impl<'a> Filming<'a> {
             let (path, needed) = (self.clip.path.clone(), self.options.frames);
             return Err(VideoError::ShortClip { path, frames: count, needed }.into());
         }
-        self.sharp.finish()?;
-        self.blurred.finish()?;
+        for sink in self.sinks.into_iter().flatten() {
+            sink.finish()?;
+        }
         Ok(self.written)
     }
 
@@ -146,6 +145,10 @@ impl<'a> Filming<'a> {
         let behind = (0..half).map(at);
         let ahead = (0..half).rev().map(|place| 1.0 - at(place));
         let mut frames = between.between(frame, next, &behind.chain(ahead).collect::<Vec<_>>())?;
+        let size = |frame: &Frame| (frame.width(), frame.height(), frame.channels());
+        if frames.len() != 2 * half || frames.iter().any(|made| size(made) != size(frame)) {
+            return Err(format!("{} frames of this size were asked for", 2 * half));
+        }
         let second = frames.split_off(half);
         Ok((frames, second))
     }
@@ -202,10 +205,16 @@ impl<'a> Filming<'a> {
         });
         let blurred = Frame::new(middle.width(), middle.height(), 3, samples.collect());
         let timed = |frame| TimedFrame { frame, seconds: None, name: Some(name.clone()) };
-        self.blurred.write(&timed(blurred))?;
-        self.sharp.write(&timed(middle.clone()))?;
+        let sharp = timed(middle.clone());
+        let streams = self.folders[1];
+        let [to_sharp, to_blurred] = match &mut self.sinks {
+            Some(sinks) => sinks,
+            none => none.insert(sinks(self.folders)?),
+        };
+        to_blurred.write(&timed(blurred))?;
+        to_sharp.write(&sharp)?;
         let stream = self.exposed.iter().flat_map(|exposed| &exposed.spikes);
-        write_stream(&self.folder.join(format!("{name}.dat")), stream)?;
+        write_stream(&streams.join(format!("{name}.dat")), stream)?;
         self.written += 1;
         let dropped = step.min(frames);
         self.exposed.drain(..dropped);

@@ -7,7 +7,7 @@ use vrt_spike::Geometry;
 
 use super::{Between, SpikeSetOptions};
 use crate::training::check_name;
-use crate::{OpenOptions, SimulateError, VideoError, list_clips, open};
+use crate::{OpenOptions, SimulateError, VideoError, is_picture, list_clips, open};
 
 /// Bytes that the frames of an exposure may take.
 const MOST_MEMORY: u64 = 8 << 30;
@@ -36,7 +36,9 @@ pub(super) fn plan(
         let wrong = |reason| SimulateError::Clip { path: path.clone(), reason };
         // Lists divide their fields by blanks.
         let name = name.replace(char::is_whitespace, "_");
-        check_name(&name).map_err(wrong)?;
+        if check_name(&name).is_err() {
+            return Err(wrong(format!("{name:?} is no name for a folder of the set; rename it")));
+        }
         if let Some(other) = named.insert(name.clone(), path.clone()) {
             return Err(wrong(format!("{other:?} is called {name}, too; rename one of them")));
         }
@@ -66,7 +68,10 @@ fn look(
     let info = source.info();
     let (size, needed) = ((info.width, info.height), options.frames);
     // Of videos this may be what their makers guessed.
-    let counted = info.frames.filter(|_| path.is_dir()).and_then(|it| usize::try_from(it).ok());
+    let counted = info
+        .frames
+        .filter(|_| path.is_dir() || is_picture(path))
+        .and_then(|it| usize::try_from(it).ok());
     if let Some(frames) = counted.filter(|frames| *frames < needed) {
         let path = path.to_path_buf();
         return Err(VideoError::ShortClip { path, frames, needed }.into());

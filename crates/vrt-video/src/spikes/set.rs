@@ -46,9 +46,10 @@ pub struct SpikeSet {
 ///
 /// # Errors
 ///
-/// Names the option that cannot be; says that `destination` is not empty, or which clip is too short,
-/// has no size that spikes can have, takes too much memory or cannot be read, all before anything is
-/// written; and that a file cannot be written, or that a video ends too early.
+/// Before anything is written, names the option that cannot be, and says that `destination` is not
+/// empty, or which clip is too short, has no size that spikes can have, or takes too much memory, as
+/// far as the heads of its files tell. Later, that a frame cannot be read or written, or that a video
+/// ends before there is one to write.
 pub fn simulate_spikes(
     source: &Path,
     destination: &Path,
@@ -68,8 +69,8 @@ pub fn simulate_spikes(
         let mut charges = ChaCha8Rng::seed_from_u64(options.seed);
         charges.set_stream(at as u64);
         let mut source = open(&clip.path, &OpenOptions::default())?;
-        let folders = (&*frames_root.join(name), spikes_root.join(name).join("spike"));
-        let filming = Filming::new(options, clip, folders, charges.random())?;
+        let folders = [frames_root.join(name), spikes_root.join(name).join("spike")];
+        let filming = Filming::new(options, clip, [&folders[0], &folders[1]], charges.random());
         let filmed = filming.film(source.as_mut(), between)?;
         warnings
             .extend(source.warnings().iter().map(|it| format!("{}: {it}", clip.path.display())));

@@ -206,7 +206,10 @@ fn names_are_those_that_lists_can_have() {
     let out = tempdir().unwrap();
     let done = simulate_spikes(&video, out.path(), &options(1, 1), &mut Fade, &mut |_| ());
     let error = done.unwrap_err().to_string();
-    assert!(error.contains("\"..\" is not a folder below the root"), "{error}");
+    assert!(error.contains("\"..\" is no name for a folder"), "{error}");
+    let done = simulate_spikes(&video, out.path(), &options(3, 1), &mut Fade, &mut |_| ());
+    assert!(done.is_err());
+    assert!(out.path().read_dir().unwrap().next().is_none());
 }
 
 /// There is nothing between frames behind the second.

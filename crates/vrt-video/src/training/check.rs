@@ -71,8 +71,9 @@ pub fn check_set(
             if let Err(error) = check_pair(&sharp, degraded.as_ref(), &key, options, &mut size) {
                 faults.add(error.to_string());
             }
-            let stream = options.spikes.as_ref().map(|spikes| spikes.open(&key));
-            if let Some(Err(error)) = stream {
+            let small = size.map(|(width, height)| (width / options.scale, height / options.scale));
+            let spikes = options.spikes.as_ref().zip(small);
+            if let Some(Err(error)) = spikes.map(|(spikes, small)| spikes.look(&key, small)) {
                 faults.add(error.to_string());
             }
         }

@@ -144,8 +144,15 @@ pub enum DataError {
     #[error(transparent)]
     Spikes(#[from] vrt_spike::SpikeError),
     /// Spikes are not where a registration says.
-    #[error(transparent)]
-    Registration(#[from] crate::RegistrationError),
+    #[error("the spikes {frame} of {root:?}: {source}")]
+    SpikeAlign {
+        /// The folder.
+        root: PathBuf,
+        /// The stream in it.
+        frame: String,
+        /// Why.
+        source: crate::RegistrationError,
+    },
     /// Folders of frames that are read whole.
     #[error(transparent)]
     Frames(#[from] crate::VideoError),

@@ -7,7 +7,7 @@ use vrt_spike::{Geometry, Method, SpikeStream, Stated};
 use super::DataError;
 use crate::layout::StarredTree;
 use crate::picture::Region;
-use crate::{Frame, Registration, one_aspect, place_grey};
+use crate::{Frame, Registration, RegistrationError, fits, place_grey};
 
 /// The folder of a clip's streams in the public GoPro set.
 const INNER: &str = "spike";
@@ -65,30 +65,19 @@ impl SpikeTree {
         Ok(Frame::new(region.width, region.height, channels + self.channels, samples))
     }
 
-    /// The streams of a clip's frames, whose pictures are the files `frames` of this size. Those of a
-    /// set that is one clip, which is then `alone`, may lie in the root itself.
-    ///
-    /// # Errors
-    ///
-    /// Says which stream is not there, cannot be read, is too short or has another shape than frames:
-    /// all of them are opened.
-    pub fn clip(
-        &self,
-        name: &str,
-        frames: &[PathBuf],
-        (size, alone): ((usize, usize), bool),
-    ) -> Result<SpikeClip, DataError> {
+    /// The streams of the clip `name`. Those of a set that is one clip, which is then `alone`, may lie
+    /// in the root itself.
+    pub fn clip(&self, name: &str, alone: bool) -> SpikeClip {
         let starred = StarredTree::of(&self.root).is_some();
         let alone = alone && !starred && !self.root.join(name).is_dir();
-        let folder = (!alone).then(|| name.to_owned());
-        let clip = SpikeClip { tree: self.clone(), folder };
-        for frame in frames {
-            let key = clip.key(frame);
-            let stream = self.open(&key)?;
-            stream.holds(self.channels)?;
-            self.fits(&stream, &key, size)?;
-        }
-        Ok(clip)
+        SpikeClip { tree: self.clone(), folder: (!alone).then(|| name.to_owned()) }
+    }
+
+    /// Whether the stream of a frame of this size is there and long enough, and shows what it does.
+    pub(super) fn look(&self, key: &str, size: (usize, usize)) -> Result<(), DataError> {
+        let stream = self.open(key)?;
+        stream.holds(self.channels)?;
+        self.fits(&stream, key, size)
     }
 
     /// The pictures of a frame's stream in its size.
@@ -101,21 +90,24 @@ impl SpikeTree {
         self.fits(&stream, key, size)?;
         let pictures = stream.channels(self.channels, self.method, self.ceiling)?;
         let align = self.align.as_ref();
-        pictures.into_iter().map(|it| Ok(place_grey(it.into(), align, size)?)).collect()
+        let placed = pictures.into_iter().map(|it| place_grey(it.into(), align, size));
+        placed.collect::<Result<_, _>>().map_err(|source| self.misplaced(key, source))
     }
 
     /// Whether a stream shows what a frame of this size does.
     fn fits(&self, stream: &SpikeStream, key: &str, size: (usize, usize)) -> Result<(), DataError> {
         let g = stream.geometry();
         let got = (g.width(), g.height());
-        match &self.align {
-            Some(align) => Ok(align.check(got, size)?),
-            None if one_aspect(got, size) => Ok(()),
-            None => {
-                let (root, frame) = (self.root.clone(), self.name(key));
-                Err(DataError::SpikeShape { root, frame, got, expected: size })
-            }
+        let fits = fits(self.align.as_ref(), got, size);
+        if fits.map_err(|source| self.misplaced(key, source))? {
+            return Ok(());
         }
+        let (root, frame) = (self.root.clone(), self.name(key));
+        Err(DataError::SpikeShape { root, frame, got, expected: size })
+    }
+
+    fn misplaced(&self, key: &str, source: RegistrationError) -> DataError {
+        DataError::SpikeAlign { root: self.root.clone(), frame: self.name(key), source }
     }
 
     /// The stream of a frame.
@@ -166,6 +158,15 @@ impl SpikeClip {
     /// Channels that its streams become.
     pub fn channels(&self) -> usize {
         self.tree.channels
+    }
+
+    /// Looks at the streams of all these frames, whose pictures are files of this size.
+    ///
+    /// # Errors
+    ///
+    /// Says which stream is not there, cannot be read, is too short or has another shape than frames.
+    pub fn look(&self, frames: &[PathBuf], size: (usize, usize)) -> Result<(), DataError> {
+        frames.iter().try_for_each(|frame| self.tree.look(&self.key(frame), size))
     }
 
     /// A frame, whose picture is the file `path`, with the channels of its stream behind R, G, B.

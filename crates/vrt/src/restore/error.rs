@@ -209,7 +209,7 @@ pub enum SpikeError {
     /// Times of frames beside a folder of streams.
     #[error(
         "{path:?} is a folder, whose streams or pictures belong to frames by their order; times of \
-         frames are for one stream of all of them"
+         frames, and a window around them, are for one stream of all of them"
     )]
     Clock {
         /// The folder.
@@ -228,6 +228,17 @@ pub enum SpikeError {
         /// Frames that they are parts of.
         window: f64,
     },
+    /// Nothing says what several channels are parts of.
+    #[error(
+        "these weights take {channels} spike channels, which are parts of a window of {path:?} around \
+         each frame of video: state of how many frames of it (--spike-window)"
+    )]
+    NoWindow {
+        /// The stream.
+        path: PathBuf,
+        /// Channels that the network takes.
+        channels: usize,
+    },
     /// A window for a single channel.
     #[error(
         "these weights take one spike channel, which no window of {path:?} is cut up for; state \
@@ -239,9 +250,10 @@ pub enum SpikeError {
     },
     /// A window beyond the stream.
     #[error(
-        "frame {frame} of the video was taken at frame {time} of {path:?}, and parts of the {window} \
-         frames around that are not among its {frames}: state when the first frame was taken \
-         (--spike-first), or fewer frames (--spike-window)"
+        "frame {frame} of the video was taken at frame {time} of {path:?}, and of the {window} frames \
+         around that a part is not among its {frames}, or less than half of one: state other times \
+         (--spike-first, --spike-times), fewer frames around them (--spike-window), or of the video \
+         (--frames)"
     )]
     Edge {
         /// The stream.

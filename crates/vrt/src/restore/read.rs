@@ -51,9 +51,12 @@ impl Reader {
         let spike = options.spike.as_ref();
         let spike = spike.map(|input| SpikeChannels::open(input, channels, size)).transpose()?;
         let limited = options.frames.is_some();
-        // Before any work is done: a file states how many frames it has.
-        if let (Some(spike), Some(frames), false) = (&spike, info.frames, limited) {
-            spike.expect(frames)?;
+        if let Some(spike) = &spike {
+            // Before any work is done: a file states how many frames it has.
+            if let Some(frames) = info.frames.or(spike.given()) {
+                let frames = options.frames.map_or(frames, |limit| limit.min(frames));
+                spike.expect(frames, !limited)?;
+            }
         }
         Ok(Self {
             source,

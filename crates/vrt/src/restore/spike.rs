@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use vrt_spike::{CEILING, Method, Stated};
 use vrt_video::{
-    FolderSource, Frame, FrameSource, PictureChannels, Registration, one_aspect, place_grey,
+    FolderSource, Frame, FrameSource, PictureChannels, Registration, fits, place_grey,
 };
 
 use super::error::{RestoreError, SpikeError};
@@ -30,7 +30,7 @@ pub struct SpikeInput {
     /// When frames were taken, in the time of one stream of all of them.
     pub clock: Option<Clock>,
     /// Frames of that stream that several channels are parts of, around a frame's time; without it,
-    /// as many as there are from one frame of video to the next.
+    /// those of a steady step.
     pub window: Option<u64>,
 }
 
@@ -54,8 +54,9 @@ impl SpikeInput {
 pub enum Clock {
     /// The first one at `first`, and the others every `step` frames of the stream.
     Steady {
-        /// Frames of the stream before the first frame of video.
-        first: f64,
+        /// Frames of the stream before the first frame of video; without it none for one channel,
+        /// and for several those that the stream begins with the first window by.
+        first: Option<f64>,
         /// Frames of the stream from one frame of video to the next.
         step: f64,
     },
@@ -87,7 +88,7 @@ impl Source {
         if !path.is_dir() {
             return Ok(Self::Long(LongStream::open(input, channels)?));
         }
-        if input.clock.is_some() {
+        if input.clock.is_some() || input.window.is_some() {
             return Err(SpikeError::Clock { path: path.clone() }.into());
         }
         let streams = streams::list(path)?;
@@ -121,20 +122,24 @@ impl SpikeChannels {
             Source::Long(stream) => (stream.size(), stream.given()),
         };
         let align = input.align.clone();
-        match &align {
-            Some(align) => align.check(spike, size).map_err(SpikeError::from)?,
-            None if one_aspect(spike, size) => {}
-            None => return Err(SpikeError::Aspect { path, spike, frame: size }.into()),
+        if !fits(align.as_ref(), spike, size).map_err(SpikeError::from)? {
+            return Err(SpikeError::Aspect { path, spike, frame: size }.into());
         }
         Ok(Self { path, source, given, taken: 0, size, align })
     }
 
-    /// Holds the number of pictures to the number of frames, where that is known beforehand.
-    pub(super) fn expect(&self, frames: u64) -> Result<(), RestoreError> {
+    /// Frames that there are channels for; `None` if times go on for ever.
+    pub(super) fn given(&self) -> Option<u64> {
+        self.given
+    }
+
+    /// Whether there are pictures for so many frames, as far as is known beforehand; whether there
+    /// are more, if `all` frames are restored.
+    pub(super) fn expect(&self, frames: u64, all: bool) -> Result<(), RestoreError> {
         let path = self.path.clone();
         match (self.given, &self.source) {
             (Some(given), _) if given < frames => Err(SpikeError::TooFew { path, given }.into()),
-            (Some(given), _) if given > frames => {
+            (Some(given), _) if given > frames && all => {
                 Err(SpikeError::TooMany { path, given, frames }.into())
             }
             (_, Source::Long(stream)) => stream.reaches(frames),
@@ -164,7 +169,7 @@ impl SpikeChannels {
         match self.source {
             // A camera may go on when the other one has stopped.
             Source::Long(_) => Ok(()),
-            _ => self.expect(self.taken),
+            _ => self.expect(self.taken, true),
         }
     }
 }

@@ -130,9 +130,14 @@ fn a_check_tells_how_well_spikes_agree_and_what_would_be_right() {
     assert!(msb.problems.iter().all(|problem| problem.contains("bit-order")), "{msb:?}");
 
     std::fs::remove_file(options.spikes.as_ref().unwrap().root.join("000/00005.dat")).unwrap();
+    // In the middle of no clip.
+    let root = &options.spikes.as_ref().unwrap().root;
+    std::fs::write(root.join("000/00004.dat"), []).unwrap();
     let report = check(right);
-    assert_eq!(report.faults, 1);
-    assert!(report.problems[0].contains("000/00005.dat"), "{:?}", report.problems);
+    assert_eq!(report.faults, 2, "{:?}", report.problems);
+    for name in ["000/00004.dat", "000/00005.dat"] {
+        assert!(report.problems.iter().any(|it| it.contains(name)), "{:?}", report.problems);
+    }
 }
 
 #[test]
@@ -149,9 +154,9 @@ fn streams_of_a_set_that_is_one_clip_may_lie_in_its_folders() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::copy(&from, &path).unwrap();
         let tree = SpikeTree { root: root.path().join(&place[..1]), ..tree.clone() };
-        let clip = tree.clip("frames", std::slice::from_ref(&file), (SIZE, true)).unwrap();
+        let clip = tree.clip("frames", true);
         assert_eq!(clip.beside(frame.clone(), &file).unwrap().channels(), 4, "{place}");
-        let one_of_many = tree.clip("frames", std::slice::from_ref(&file), (SIZE, false));
+        let one_of_many = tree.clip("frames", false).look(std::slice::from_ref(&file), SIZE);
         assert_eq!(one_of_many.is_ok(), place.contains("frames"), "{place}");
     }
 }
@@ -161,9 +166,9 @@ fn streams_of_a_clip_are_all_looked_at() {
     let (root, options) = set_with(ramp, 1);
     let tree = options.spikes.unwrap();
     let files = [3, 4].map(|number| root.path().join(format!("000/{number:05}.png")));
-    let error =
-        |tree: &SpikeTree, size| tree.clip("000", &files, (size, false)).unwrap_err().to_string();
-    assert!(tree.clip("000", &files, (SIZE, false)).is_ok());
+    let look = |tree: &SpikeTree, size| tree.clip("000", false).look(&files, size);
+    let error = |tree: &SpikeTree, size| look(tree, size).unwrap_err().to_string();
+    assert!(look(&tree, SIZE).is_ok());
     let wide = error(&tree, (2 * SIZE.0, SIZE.1));
     assert!(wide.contains("000/00003.dat") && wide.contains("aspect"), "{wide}");
 
@@ -171,7 +176,7 @@ fn streams_of_a_clip_are_all_looked_at() {
     std::fs::write(&path, "1 0 900 0 1 0").unwrap();
     let align = Some(crate::Registration::read(&path).unwrap());
     let elsewhere = error(&SpikeTree { align, ..tree.clone() }, SIZE);
-    assert!(elsewhere.contains("align.txt"), "{elsewhere}");
+    assert!(elsewhere.contains("align.txt") && elsewhere.contains("00003.dat"), "{elsewhere}");
 
     let frame = geometry().frame_bytes();
     std::fs::write(tree.root.join("000/00004.dat"), vec![0; 3 * frame]).unwrap();

@@ -80,14 +80,16 @@ struct ClockOptions {
     #[arg(long = "spike-step", value_name = "N", requires = "spike", value_parser = above_zero)]
     step: Option<f64>,
     /// In one stream of all frames: the frame of the stream at which the first one was taken
-    #[arg(long = "spike-first", value_name = "N", default_value_t = 0.0, requires = "step")]
-    first: f64,
+    /// [default: 0, or for weights with several spike channels the middle of a window that the stream
+    /// begins with]
+    #[arg(long = "spike-first", value_name = "N", requires = "step")]
+    first: Option<f64>,
     /// In one stream of all frames: a file with the frame of the stream of every frame of video,
     /// one a line
     #[arg(long = "spike-times", value_name = "FILE", requires = "spike", conflicts_with = "step")]
     times: Option<PathBuf>,
     /// In one stream of all frames, for weights with several spike channels: frames of the stream
-    /// around a frame's time that they are parts of [default: as many as from one to the next]
+    /// around a frame's time that they are parts of [default: those of --spike-step]
     #[arg(long = "spike-window", value_name = "N", requires = "spike")]
     window: Option<u64>,
 }

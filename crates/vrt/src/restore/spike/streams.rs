@@ -101,7 +101,7 @@ pub(super) struct LongStream {
     times: Times,
     channels: usize,
     /// Frames that several channels are parts of.
-    window: f64,
+    window: Option<f64>,
     taken: u64,
 }
 
@@ -124,26 +124,18 @@ impl LongStream {
     /// So many channels of the stream at `input.path`.
     pub(super) fn open(input: &SpikeInput, channels: usize) -> Result<Self, RestoreError> {
         let path = &input.path;
+        let window = window(input, channels)?;
         let times = match &input.clock {
             None => return Err(SpikeError::NoClock { path: path.clone() }.into()),
-            Some(Clock::Steady { first, step }) => Times::Steady { first: *first, step: *step },
+            Some(Clock::Steady { first, step }) => {
+                // Frame n of the stream lasts from n to n + 1.
+                let begins = window.map_or(0.0, |window| (window - 1.0) / 2.0);
+                Times::Steady { first: first.unwrap_or(begins), step: *step }
+            }
             Some(Clock::File(path)) => Times::Listed(listed(path)?),
         };
-        let window = match (input.window, &times) {
-            (Some(_), _) if channels == 1 => {
-                return Err(SpikeError::IdleWindow { path: path.clone() }.into());
-            }
-            (Some(window), _) => window as f64,
-            (None, Times::Steady { step, .. }) => *step,
-            (None, Times::Listed(_)) => 0.0,
-        };
-        if channels > 1 && window < channels as f64 {
-            return Err(SpikeError::Window { path: path.clone(), channels, window }.into());
-        }
         let stream = SpikeStream::find(path, &input.stated)?;
-        let long = Self { stream, input: input.clone(), times, channels, window, taken: 0 };
-        long.reaches(long.given().unwrap_or(0))?;
-        Ok(long)
+        Ok(Self { stream, input: input.clone(), times, channels, window, taken: 0 })
     }
 
     pub(super) fn size(&self) -> (usize, usize) {
@@ -173,36 +165,71 @@ impl LongStream {
             return Err(SpikeError::Outside { path, frame, time, frames }.into());
         }
         let at = time as u64;
-        if self.channels > 1 && self.parts(at).any(|part| part.is_empty()) {
-            let (path, window) = (self.input.path.clone(), self.window);
-            return Err(SpikeError::Edge { path, frame, time, window, frames }.into());
+        match self.window {
+            Some(window) if !self.parts(at, window).all(|part| part.is_there()) => {
+                let path = self.input.path.clone();
+                Err(SpikeError::Edge { path, frame, time, window, frames }.into())
+            }
+            _ => Ok(Some(at)),
         }
-        Ok(Some(at))
     }
 
-    /// The parts of the window around a frame of the stream, as far as it has them: each keeps its
-    /// time, which the network goes by.
-    fn parts(&self, at: u64) -> impl Iterator<Item = Range<u64>> + use<> {
-        let (parts, window, frames) = (self.channels, self.window, self.stream.frames());
+    /// The parts of the window around a frame of the stream.
+    fn parts(&self, at: u64, window: f64) -> impl Iterator<Item = Part> + use<> {
+        let (parts, frames) = (self.channels, self.stream.frames());
         // Frame n of the stream lasts from n to n + 1.
         let start = at as f64 + 0.5 - window / 2.0;
-        let edge = move |part: usize| {
-            let edge = start + window * part as f64 / parts as f64;
-            (edge.max(0.0).round() as u64).min(frames)
-        };
-        (0..parts).map(move |part| edge(part)..edge(part + 1))
+        let edge = move |part: usize| (start + window * part as f64 / parts as f64 + 0.5).floor();
+        let within = move |edge: f64| (edge.max(0.0) as u64).min(frames);
+        (0..parts).map(move |part| {
+            let [from, to] = [part, part + 1].map(edge);
+            Part { frames: within(from)..within(to), of: to - from }
+        })
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Vec<Frame>>, RestoreError> {
         let Some(at) = self.at(self.taken)? else { return Ok(None) };
         self.taken += 1;
         let SpikeInput { method, ceiling, .. } = self.input;
-        if self.channels == 1 {
+        let Some(window) = self.window else {
             return Ok(Some(vec![self.stream.intensity(method, at, ceiling)?.into()]));
-        }
-        let pictures = self.parts(at).map(|part| Ok(self.stream.mean_of(part, ceiling)?.into()));
+        };
+        let parts = self.parts(at, window);
+        let pictures = parts.map(|part| Ok(self.stream.mean_of(part.frames, ceiling)?.into()));
         Ok(Some(pictures.collect::<Result<_, RestoreError>>()?))
     }
+}
+
+/// A part of a window, which keeps its time, whatever of it lies beyond the stream: the network goes
+/// by times.
+struct Part {
+    /// What the stream has of it.
+    frames: Range<u64>,
+    /// Frames of the whole part.
+    of: f64,
+}
+
+impl Part {
+    /// Whether half of it is there: less is mostly noise.
+    fn is_there(&self) -> bool {
+        !self.frames.is_empty() && 2.0 * (self.frames.end - self.frames.start) as f64 >= self.of
+    }
+}
+
+/// Frames that so many channels are parts of; `None` for one.
+fn window(input: &SpikeInput, channels: usize) -> Result<Option<f64>, SpikeError> {
+    let path = input.path.clone();
+    let window = match (input.window, &input.clock) {
+        (None, _) if channels == 1 => return Ok(None),
+        (Some(_), _) if channels == 1 => return Err(SpikeError::IdleWindow { path }),
+        (Some(window), _) => window as f64,
+        (None, Some(Clock::Steady { step, .. })) => *step,
+        (None, _) => return Err(SpikeError::NoWindow { path, channels }),
+    };
+    if window < channels as f64 {
+        return Err(SpikeError::Window { path, channels, window });
+    }
+    Ok(Some(window))
 }
 
 /// The times in a file.

@@ -99,13 +99,13 @@ fn frames_are_found_in_one_stream_by_their_times() {
         RestoreOptions { spike: Some(spike), ..tiles(2, 0) }
     };
     let fields = VrtFields::default;
-    let steady = options(Some(Clock::Steady { first: 5.0, step: 14.5 }));
+    let steady = options(Some(Clock::Steady { first: Some(5.0), step: 14.5 }));
     // Frames 5, 19 and 34; of 18 to 20, one fires.
     near(&channel(3, &bench, fields(), &steady), &[0.0, 2.0 / 3.0, 1.0]);
     let listed = options(Some(Clock::File(bench.path("times.txt"))));
     near(&channel(3, &bench, fields(), &listed), &[1.0, 0.0, 1.0]);
 
-    let error = refused(&bench, &options(Some(Clock::Steady { first: 5.0, step: 20.0 })));
+    let error = refused(&bench, &options(Some(Clock::Steady { first: Some(5.0), step: 20.0 })));
     assert!(matches!(error, SpikeError::Outside { frame: 2, frames: 40, .. }), "{error}");
     assert!(matches!(refused(&bench, &options(None)), SpikeError::NoClock { .. }));
     for (text, message) in [
@@ -135,7 +135,7 @@ fn several_channels_are_parts_of_one_stream_around_a_time() {
         let spike = SpikeInput { clock, window, ..input(bench.path("long.dat")) };
         RestoreOptions { spike: Some(spike), ..tiles(2, 0) }
     };
-    let steady = |first| Clock::Steady { first, step: 10.0 };
+    let steady = |first| Clock::Steady { first: Some(first), step: 10.0 };
     // Ten frames around frames 4, 14 and 24: 0 to 9, 10 to 19, 20 to 29.
     let ten = options(steady(4.0), None);
     near(&channel(3, &bench, fields(), &ten), &[0.0, 1.0, 0.0]);
@@ -146,6 +146,9 @@ fn several_channels_are_parts_of_one_stream_around_a_time() {
     near(&channel(4, &bench, fields(), &twenty), &[1.0, 1.0, 0.0]);
     let five = options(steady(9.0), Some(20));
     near(&channel(3, &bench, fields(), &five), &[0.0, 1.0, 0.0]);
+    // The stream begins with the first window.
+    let begins = options(Clock::Steady { first: None, step: 10.0 }, None);
+    near(&channel(4, &bench, fields(), &begins), &[0.0, 1.0, 0.0]);
     let listed = options(Clock::File(bench.path("times.txt")), Some(10));
     near(&channel(4, &bench, fields(), &listed), &[0.0, 1.0, 0.0]);
 
@@ -153,11 +156,13 @@ fn several_channels_are_parts_of_one_stream_around_a_time() {
     let four = || VrtFields { in_channels: 7, ..VrtFields::default() };
     for (fields, options, words) in [
         (fields(), options(steady(4.0), Some(1)), "too short"),
-        (fields(), options(Clock::File(bench.path("times.txt")), None), "too short"),
+        (fields(), options(Clock::File(bench.path("times.txt")), None), "state of how many frames"),
         (VrtFields::default(), options(steady(4.0), Some(8)), "--spike-half-window"),
         // Its first quarter lies before the stream, its last one behind.
         (four(), options(steady(0.0), Some(8)), "frame 0 of the video"),
         (four(), options(steady(19.0), Some(8)), "frame 2 of the video"),
+        // Two of the five frames of its first half are there.
+        (fields(), options(steady(1.0), None), "frame 0 of the video"),
     ] {
         let error = bench.run(&model, fields, &options).unwrap_err();
         assert!(error.to_string().contains(words), "{error}");
@@ -192,10 +197,44 @@ fn a_registration_says_where_frames_are_on_the_sensor() {
 }
 
 #[test]
+fn spikes_are_held_to_the_frames_that_are_restored() {
+    let (bench, mut options) = with_streams(4);
+    // A clip of four frames: of two, the others do not matter.
+    options.frames = Some(2);
+    near(
+        &channel(3, &bench, VrtFields::default(), &options),
+        &[0.25, 0.125].map(|it| it * CEILING),
+    );
+    std::fs::remove_file(bench.path("spike/000003.dat")).unwrap();
+    std::fs::remove_file(bench.path("spike/000002.dat")).unwrap();
+    options.overwrite = true;
+    options.frames = Some(3);
+    assert!(matches!(refused(&bench, &options), SpikeError::TooFew { given: 2, .. }));
+
+    let g = geometry();
+    std::fs::write(bench.path("long.dat"), vec![0; 20 * g.frame_bytes()]).unwrap();
+    std::fs::write(bench.path("times.txt"), "1\n2\n3\n40\n").unwrap();
+    for clock in [Clock::Steady { first: None, step: 7.0 }, Clock::File(bench.path("times.txt"))] {
+        let spike = SpikeInput { clock: Some(clock), ..input(bench.path("long.dat")) };
+        let options = |frames| RestoreOptions {
+            spike: Some(spike.clone()),
+            frames: Some(frames),
+            ..options.clone()
+        };
+        near(&channel(3, &bench, VrtFields::default(), &options(3)), &[0.0; 3]);
+        let error = refused(&bench, &options(9));
+        assert!(matches!(error, SpikeError::Outside { frame: 3, .. }), "{error}");
+    }
+}
+
+#[test]
 fn times_are_not_for_folders() {
     let (bench, mut options) = with_streams(2);
-    let clock = Some(Clock::Steady { first: 0.0, step: 8.0 });
+    let clock = Some(Clock::Steady { first: Some(0.0), step: 8.0 });
     options.spike.as_mut().unwrap().clock = clock;
+    assert!(matches!(refused(&bench, &options), SpikeError::Clock { .. }));
+    options.spike.as_mut().unwrap().clock = None;
+    options.spike.as_mut().unwrap().window = Some(4);
     assert!(matches!(refused(&bench, &options), SpikeError::Clock { .. }));
 }
 
