@@ -1,15 +1,32 @@
 //! Two processes under `mpirun`: this program starts itself as their ranks, and asks how they end.
 
+#[path = "support/small.rs"]
+mod small;
+
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, exit};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use burn::tensor::Device;
+use serde_json::Value;
+use small::{small, write_batch};
+use vrt_train::Recipe;
 use vrt_train::ranks::launch::{Launcher, detect};
 use vrt_train::ranks::mpi::Mpi;
-use vrt_train::ranks::{Collective, CollectiveError};
+use vrt_train::ranks::{Collective, CollectiveError, Single};
+use vrt_train::trainer::{Event, RunOptions, Summary, train};
 
 const RANKS: usize = 2;
 /// Names what the ranks do; set for them only.
 const PART: &str = "VRT_TEST_RANKS";
+/// The folder that they train in.
+const FOLDER: &str = "VRT_TEST_FOLDER";
+/// Steps of a run.
+const STEPS: u64 = 10;
+/// Behind this step a rank is lost.
+const LOST: u64 = 5;
 /// Longer than any test takes: a rank that waits for a dead one would wait for ever.
 const LATE: Duration = Duration::from_secs(60);
 
@@ -24,6 +41,12 @@ fn main() {
             mpi.abandon(4);
         }),
         Ok("panic") => die(|_| panic!("a rank that panics")),
+        Ok("train") => drop(run("together", 1, false, Arc::new(start()), &|_, _| ())),
+        Ok("lose") => drop(run("lost", 1, false, Arc::new(start()), &|rank, step| {
+            if (rank, step) == (1, LOST) {
+                std::process::abort();
+            }
+        })),
         Ok(part) => panic!("{PART} is {part}, which no test is"),
         Err(_) => all(),
     }
@@ -35,8 +58,13 @@ fn all() {
         eprintln!("SKIPPED: mpirun is not installed");
         return;
     }
+    let folder = tempfile::tempdir().expect("a folder for runs");
+    write_batch(&folder.path().join("batch.safetensors"), 4, &[]);
+    COMMON.set(folder.path().to_path_buf()).expect("set once");
     succeeds("meet");
     succeeds("differ");
+    trains();
+    loses();
     ends("die", "exited on signal 6");
     ends("leave", "exited with non-zero status");
     ends("abandon", "a rank that gives up");
@@ -49,7 +77,82 @@ fn ranks(part: &str) -> Output {
     let program = std::env::current_exe().expect("this program has a path");
     let mut command = Command::new("mpirun");
     command.args(["--allow-run-as-root", "--oversubscribe", "-n", &RANKS.to_string()]);
-    command.arg(program).env(PART, part).output().expect("mpirun starts")
+    command.arg(program).env(PART, part).env(FOLDER, folder()).output().expect("mpirun starts")
+}
+
+/// Where runs are.
+fn folder() -> PathBuf {
+    let given = std::env::var_os(FOLDER).map(PathBuf::from);
+    given.or_else(|| COMMON.get().cloned()).expect("there is a folder for runs")
+}
+
+static COMMON: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+
+/// Trains a small network on a batch of four clips, in so many parts.
+fn run(
+    name: &str,
+    parts: u64,
+    resume: bool,
+    ranks: Arc<dyn Collective>,
+    on_step: &dyn Fn(usize, u64),
+) -> Summary {
+    let mut options = small(&folder().join("batch.safetensors"), STEPS);
+    options["datasets"]["train"]["dataloader_batch_size"] = 4.into();
+    options["train"]["accumulate"] = parts.into();
+    options["train"]["checkpoint_save"] = 2.into();
+    // Adam's first steps are as large as the rate, whatever the gradient: a larger one turns the last
+    // bits of sums in another order into other losses.
+    options["train"]["G_optimizer_lr"] = 1e-5.into();
+    let recipe = Recipe::parse(Path::new("options.json"), &options.to_string(), &[]);
+    let rank = ranks.rank();
+    let (folder, device) = (folder().join(name), Device::flex());
+    let stop = Arc::new(AtomicBool::new(false));
+    let options = RunOptions { folder, resume, device, stop, ranks };
+    let summary = train(&recipe.expect("a recipe").recipe, &options, &mut |event| {
+        if let Event::Step { report, .. } = event {
+            on_step(rank, report.step);
+        }
+    });
+    summary.expect("it trains")
+}
+
+/// The loss of every step of a run.
+fn losses(name: &str) -> Vec<f64> {
+    let text =
+        std::fs::read_to_string(folder().join(name).join("journal.jsonl")).expect("a journal");
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    lines.filter_map(|line| line["step"].as_u64().and(line["loss"].as_f64())).collect()
+}
+
+/// Two ranks make the weights that one process makes of the same parts, and the losses of one with
+/// the whole batch.
+fn trains() {
+    succeeds("train");
+    for (name, parts) in [("parts", 2), ("whole", 1)] {
+        run(name, parts, false, Arc::new(Single), &|_, _| ());
+    }
+    let weights = |name: &str| {
+        std::fs::read(folder().join(name).join("models/10_G.pth")).expect("weights are saved")
+    };
+    assert!(weights("together") == weights("parts"), "the weights differ");
+    let (together, whole) = (losses("together"), losses("whole"));
+    assert_eq!((together.len(), whole.len()), (STEPS as usize, STEPS as usize));
+    for (step, (together, whole)) in together.iter().zip(&whole).enumerate() {
+        assert!((together - whole).abs() <= 1e-5 * whole, "step {step}: {together} {whole}");
+    }
+}
+
+/// Where a rank is lost, the other one ends, and the newest state is one to go on from.
+fn loses() {
+    ends("lose", "exited on signal 6");
+    let state = folder().join("lost/states").join(format!("{}.safetensors", LOST - 1));
+    assert!(state.is_file(), "{state:?} was not saved");
+    let summary = run("lost", 2, true, Arc::new(Single), &|_, _| ());
+    assert_eq!(summary.step, STEPS);
+    let weights = |name: &str| {
+        std::fs::read(folder().join(name).join("models/10_G.pth")).expect("weights are saved")
+    };
+    assert!(weights("lost") == weights("parts"), "the run that goes on is another one");
 }
 
 /// All ranks end well.

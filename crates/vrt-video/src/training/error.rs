@@ -125,6 +125,17 @@ pub enum DataError {
         /// The key.
         key: String,
     },
+    /// A frame without its stream of spikes.
+    #[error(
+        "{root:?} has no stream {frame}: every frame needs its own; state the folder above those of \
+         the clips (--spike, dataroot_spike), and what streams end in (spike_ext)"
+    )]
+    MissingStream {
+        /// The folder.
+        root: PathBuf,
+        /// The stream that is not in it.
+        frame: String,
+    },
     /// A stream of spikes has another shape than its frame.
     #[error(
         "the spikes {frame} of {root:?} are {}×{}, the frame {}×{}: both need one aspect ratio; \

@@ -123,7 +123,10 @@ impl SpikeTree {
         };
         let mut paths = [name, inner].into_iter().map(|name| StarredTree::file(&self.root, &name));
         let Some(path) = paths.find(|path| path.is_file()) else {
-            return Err(DataError::MissingFrame { root: self.root.clone(), frame: self.name(key) });
+            return Err(DataError::MissingStream {
+                root: self.root.clone(),
+                frame: self.name(key),
+            });
         };
         Ok(SpikeStream::find(&path, &self.stated)?)
     }
