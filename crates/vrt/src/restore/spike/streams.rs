@@ -124,15 +124,17 @@ impl LongStream {
     /// So many channels of the stream at `input.path`.
     pub(super) fn open(input: &SpikeInput, channels: usize) -> Result<Self, RestoreError> {
         let path = &input.path;
+        let Some(clock) = &input.clock else {
+            return Err(SpikeError::NoClock { path: path.clone() }.into());
+        };
         let window = window(input, channels)?;
-        let times = match &input.clock {
-            None => return Err(SpikeError::NoClock { path: path.clone() }.into()),
-            Some(Clock::Steady { first, step }) => {
+        let times = match clock {
+            Clock::Steady { first, step } => {
                 // Frame n of the stream lasts from n to n + 1.
                 let begins = window.map_or(0.0, |window| (window - 1.0) / 2.0);
                 Times::Steady { first: first.unwrap_or(begins), step: *step }
             }
-            Some(Clock::File(path)) => Times::Listed(listed(path)?),
+            Clock::File(path) => Times::Listed(listed(path)?),
         };
         let stream = SpikeStream::find(path, &input.stated)?;
         Ok(Self { stream, input: input.clone(), times, channels, window, taken: 0 })
@@ -216,7 +218,7 @@ impl Part {
     }
 }
 
-/// Frames that so many channels are parts of; `None` for one.
+/// Frames that so many channels are parts of, where there is a clock; `None` for one.
 fn window(input: &SpikeInput, channels: usize) -> Result<Option<f64>, SpikeError> {
     let path = input.path.clone();
     let window = match (input.window, &input.clock) {
