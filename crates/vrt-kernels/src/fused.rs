@@ -280,16 +280,27 @@ pub fn conv2d(parts: Vec<Tensor<4>>, conv: &Conv, activation: Activation) -> Ten
         backward: move |inputs: &[Values], out: &Values, grad: &[f32], asked: &[bool]| {
             let (sources, weight) = (sources(inputs, &channels), inputs[count].get());
             let values = ConvValues { sources: &sources, weight, out: out.get(), grad };
-            let (of_sources, of_weights) = asked.split_at(count);
-            let needed = [of_sources, of_weights].map(|asked| asked.contains(&true));
-            let found = conv2d_joined_backward(&geometry, values, activation, needed);
-            let mut grads = found.sources;
-            grads.resize(count, Vec::new());
-            grads.extend([found.weight, found.bias]);
-            wanted(grads, asked)
+            conv_gradients(&geometry, values, activation, asked)
         },
     };
     operation.run(inputs)
+}
+
+/// The gradients of a convolution's sources, weight and bias, where they are asked for.
+fn conv_gradients(
+    geometry: &ConvGeometry,
+    values: ConvValues<'_>,
+    activation: Activation,
+    asked: &[bool],
+) -> Found {
+    let count = values.sources.len();
+    let (of_sources, of_weights) = asked.split_at(count);
+    let needed = [of_sources, of_weights].map(|asked| asked.contains(&true));
+    let found = conv2d_joined_backward(geometry, values, activation, needed);
+    let mut grads = found.sources;
+    grads.resize(count, Vec::new());
+    grads.extend([found.weight, found.bias]);
+    wanted(grads, asked)
 }
 
 /// What guides a deformable convolution; see [`Guide`].
@@ -350,12 +361,7 @@ fn answers_backward(
     let sources = [Source { values: inputs[0].get(), channels: geometry.in_channels }];
     let weight = inputs[1].get();
     let values = ConvValues { sources: &sources, weight, out: answers, grad: &grad };
-    let needed = [asked[0], asked[1] || asked[2]];
-    let found = conv2d_joined_backward(geometry, values, Activation::None, needed);
-    let mut grads = found.sources;
-    grads.resize(1, Vec::new());
-    grads.extend([found.weight, found.bias]);
-    wanted(grads, asked)
+    conv_gradients(geometry, values, Activation::None, asked)
 }
 
 /// Places of a deformable convolution's inputs; answers and flows come behind.
@@ -397,7 +403,6 @@ pub fn deform_conv(
     inputs.extend([Operand::of(conv.weight.clone()), Operand::of(conv.bias.clone())]);
     inputs.extend(of_answers);
     inputs.extend(guidance.flows.into_iter().map(Operand::of));
-    let again = convolved;
     let operation = Operation {
         forward: move |inputs: &[Values], _| {
             let flows: Vec<&[f32]> = inputs[flows_at..].iter().map(Values::get).collect();
@@ -411,7 +416,7 @@ pub fn deform_conv(
         backward: move |inputs: &[Values], (): &(), grad: &[f32], asked: &[bool]| {
             let flows: Vec<&[f32]> = inputs[flows_at..].iter().map(Values::get).collect();
             let of_answers = &inputs[GUIDE..flows_at];
-            let answers = answers(of_answers, again.as_ref());
+            let answers = answers(of_answers, convolved.as_ref());
             let guide = Guide { answers: &answers, flows: &flows, max_offset };
             let (x, weight) = (inputs[X].get(), inputs[WEIGHT].get());
             let of_guide = asked[GUIDE..].contains(&true);
@@ -423,7 +428,7 @@ pub fn deform_conv(
             };
             let asked_answers = &asked[GUIDE..flows_at];
             let both = (&*answers, guide.answers);
-            grads.extend(answers_backward(of_answers, again.as_ref(), both, asked_answers));
+            grads.extend(answers_backward(of_answers, convolved.as_ref(), both, asked_answers));
             grads.extend(wanted(guide.flows, &asked[flows_at..]));
             grads
         },

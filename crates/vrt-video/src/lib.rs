@@ -49,7 +49,7 @@ pub use prepare::{
     Form, Plan, PlannedClip, PlannedTree, PrepareError, PreparedTree, PublishedLayout,
 };
 pub use probe::{OtherStream, Probe, VideoStream, probe};
-pub use registration::{Registration, RegistrationError, fits, place_grey};
+pub use registration::{Registration, RegistrationError, fits_frames, place_grey};
 pub use resize::{one_aspect, resize_grey};
 pub use scene::SceneDetector;
 pub use simulate::{

@@ -221,7 +221,7 @@ impl Registration {
 /// # Errors
 ///
 /// As [`Registration::check`].
-pub fn fits(
+pub fn fits_frames(
     align: Option<&Registration>,
     picture: (usize, usize),
     frame: (usize, usize),

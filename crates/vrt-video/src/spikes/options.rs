@@ -11,7 +11,8 @@ pub struct SpikeSetOptions {
     pub frames: usize,
     /// Frames from the first of a mean to the first of the next.
     pub step: usize,
-    /// Instants of every frame that both cameras see; more than one are made by a [`Between`](super::Between).
+    /// Instants of every frame that both cameras see; more than one are made by a
+    /// [`Between`](super::Between).
     pub instants: usize,
     /// What a blurred frame is the mean of: samples as stored, or light.
     pub light: Light,

@@ -7,7 +7,7 @@ use vrt_spike::{Geometry, Method, SpikeStream, Stated};
 use super::DataError;
 use crate::layout::StarredTree;
 use crate::picture::Region;
-use crate::{Frame, Registration, RegistrationError, fits, place_grey};
+use crate::{Frame, Registration, RegistrationError, fits_frames, place_grey};
 
 /// The folder of a clip's streams in the public GoPro set.
 const INNER: &str = "spike";
@@ -98,7 +98,7 @@ impl SpikeTree {
     fn fits(&self, stream: &SpikeStream, key: &str, size: (usize, usize)) -> Result<(), DataError> {
         let g = stream.geometry();
         let got = (g.width(), g.height());
-        let fits = fits(self.align.as_ref(), got, size);
+        let fits = fits_frames(self.align.as_ref(), got, size);
         if fits.map_err(|source| self.misplaced(key, source))? {
             return Ok(());
         }

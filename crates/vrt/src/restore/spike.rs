@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use vrt_spike::{CEILING, Method, Stated};
 use vrt_video::{
-    FolderSource, Frame, FrameSource, PictureChannels, Registration, fits, place_grey,
+    FolderSource, Frame, FrameSource, PictureChannels, Registration, fits_frames, place_grey,
 };
 
 use super::error::{RestoreError, SpikeError};
@@ -122,7 +122,7 @@ impl SpikeChannels {
             Source::Long(stream) => (stream.size(), stream.given()),
         };
         let align = input.align.clone();
-        if !fits(align.as_ref(), spike, size).map_err(SpikeError::from)? {
+        if !fits_frames(align.as_ref(), spike, size).map_err(SpikeError::from)? {
             return Err(SpikeError::Aspect { path, spike, frame: size }.into());
         }
         Ok(Self { path, source, given, taken: 0, size, align })
