@@ -5,8 +5,8 @@ mod small;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, exit};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use burn::tensor::Device;
@@ -80,13 +80,13 @@ fn ranks(part: &str) -> Output {
     command.arg(program).env(PART, part).env(FOLDER, folder()).output().expect("mpirun starts")
 }
 
-/// Where runs are.
+/// Where runs are: as the process that starts ranks has it, and tells them.
+static COMMON: OnceLock<PathBuf> = OnceLock::new();
+
 fn folder() -> PathBuf {
     let given = std::env::var_os(FOLDER).map(PathBuf::from);
     given.or_else(|| COMMON.get().cloned()).expect("there is a folder for runs")
 }
-
-static COMMON: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
 
 /// Trains a small network on a batch of four clips, in so many parts.
 fn run(
@@ -124,6 +124,11 @@ fn losses(name: &str) -> Vec<f64> {
     lines.filter_map(|line| line["step"].as_u64().and(line["loss"].as_f64())).collect()
 }
 
+/// The weights that a run ends with.
+fn weights(name: &str) -> Vec<u8> {
+    std::fs::read(folder().join(name).join("models/10_G.pth")).expect("weights are saved")
+}
+
 /// Two ranks make the weights that one process makes of the same parts, and the losses of one with
 /// the whole batch.
 fn trains() {
@@ -131,9 +136,6 @@ fn trains() {
     for (name, parts) in [("parts", 2), ("whole", 1)] {
         run(name, parts, false, Arc::new(Single), &|_, _| ());
     }
-    let weights = |name: &str| {
-        std::fs::read(folder().join(name).join("models/10_G.pth")).expect("weights are saved")
-    };
     assert!(weights("together") == weights("parts"), "the weights differ");
     let (together, whole) = (losses("together"), losses("whole"));
     assert_eq!((together.len(), whole.len()), (STEPS as usize, STEPS as usize));
@@ -149,9 +151,6 @@ fn loses() {
     assert!(state.is_file(), "{state:?} was not saved");
     let summary = run("lost", 2, true, Arc::new(Single), &|_, _| ());
     assert_eq!(summary.step, STEPS);
-    let weights = |name: &str| {
-        std::fs::read(folder().join(name).join("models/10_G.pth")).expect("weights are saved")
-    };
     assert!(weights("lost") == weights("parts"), "the run that goes on is another one");
 }
 
