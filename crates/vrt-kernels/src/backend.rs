@@ -15,9 +15,11 @@ use crate::window_attention::WindowGeometry;
 
 mod autodiff;
 mod cpu;
+#[cfg(feature = "gpu")]
+mod gpu;
 
 /// Forward passes; shapes as in [`ops`](crate::ops).
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "gpu"), Autodiff)]
 pub trait VideoOps: Backend {
     /// See [`ops::warp`](crate::ops::warp).
     fn warp(x: FloatTensor<Self>, flow: FloatTensor<Self>, mode: WarpMode) -> FloatTensor<Self>;

@@ -27,6 +27,8 @@ mod exponential;
 #[cfg(feature = "burn")]
 pub mod fused;
 pub mod gate;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 mod level;
 pub mod linear;
 pub mod mlp;

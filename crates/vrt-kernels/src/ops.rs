@@ -21,6 +21,24 @@ pub(crate) fn on_cpu(device: &Device) -> bool {
     }
 }
 
+/// Whether the operation has a kernel for this device.
+fn has_kernel(device: &Device) -> bool {
+    match device.as_dispatch() {
+        DispatchDevice::Autodiff(inner) => is_served(inner),
+        device => is_served(device),
+    }
+}
+
+fn is_served(device: &DispatchDevice) -> bool {
+    match device {
+        DispatchDevice::Flex(_) => true,
+        #[cfg(feature = "gpu")]
+        DispatchDevice::Cube(_) => true,
+        #[allow(unreachable_patterns, reason = "other backends are features of Burn")]
+        _ => false,
+    }
+}
+
 /// Samples `x` at each pixel's place plus `flow`, pixel centres at whole numbers.
 ///
 /// # Shapes
@@ -29,7 +47,7 @@ pub(crate) fn on_cpu(device: &Device) -> bool {
 /// - `flow`: `[n, h, w, 2]`, along x then y, in pixels
 /// - output: `[n, h, w, c]`; for [`WarpMode::Nearest4`] `[n, h, w, 4·c]`
 pub fn warp(x: Tensor<4>, flow: Tensor<4>, mode: WarpMode) -> Tensor<4> {
-    if !on_cpu(&x.device()) {
+    if !has_kernel(&x.device()) {
         return composed::warp(x, flow, mode);
     }
     let (x, flow) = (x.into_dispatch(), flow.into_dispatch());
@@ -80,7 +98,7 @@ pub fn deform_conv(
         padding,
     };
     let Deformation { offset, mask, .. } = deformation;
-    if !on_cpu(&x.device()) {
+    if !has_kernel(&x.device()) {
         return composed::deform_conv(x, offset, mask, weight, bias, &geometry);
     }
     Tensor::from_dispatch(<Dispatch as VideoOps>::deform_conv(
@@ -106,7 +124,7 @@ pub fn deform_conv(
 ///
 /// Panics if the sizes do not fit each other.
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, padding: [usize; 2]) -> Tensor<4> {
-    if !on_cpu(&x.device()) {
+    if !has_kernel(&x.device()) {
         return composed::conv2d(x, weight, bias, padding);
     }
     let [batch, height, width, in_channels] = x.dims();
@@ -135,7 +153,7 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, padding: [usize;
 ///
 /// Panics if the sizes do not fit each other.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
-    if !on_cpu(&x.device()) {
+    if !has_kernel(&x.device()) {
         return composed::linear(x, weight, bias);
     }
     let ([rows, inputs], [outputs, _]) = (x.dims(), weight.dims());
@@ -154,7 +172,7 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
 ///
 /// Panics if the two differ in size.
 pub fn gated(gate: Tensor<2>, x: Tensor<2>) -> Tensor<2> {
-    if !on_cpu(&x.device()) {
+    if !has_kernel(&x.device()) {
         return composed::gated(gate, x);
     }
     let shape = x.dims();
@@ -174,7 +192,7 @@ pub fn gated(gate: Tensor<2>, x: Tensor<2>) -> Tensor<2> {
 ///
 /// Panics if the sizes are not those of `geometry`.
 pub fn window_attention(qkv: Tensor<5>, table: Tensor<2>, geometry: WindowGeometry) -> Tensor<5> {
-    if !on_cpu(&qkv.device()) {
+    if !has_kernel(&qkv.device()) {
         return composed::window_attention(qkv, table, &geometry);
     }
     let (qkv, table) = (qkv.into_dispatch(), table.into_dispatch());
@@ -192,7 +210,7 @@ pub fn window_attention(qkv: Tensor<5>, table: Tensor<2>, geometry: WindowGeomet
 ///
 /// Panics if the sizes are not those of `geometry` or a window does not hold two frames.
 pub fn mutual_attention(qkv: Tensor<5>, geometry: WindowGeometry) -> Tensor<5> {
-    if !on_cpu(&qkv.device()) {
+    if !has_kernel(&qkv.device()) {
         return composed::mutual_attention(qkv, &geometry);
     }
     Tensor::from_dispatch(<Dispatch as VideoOps>::mutual_attention(qkv.into_dispatch(), geometry))

@@ -1,5 +1,6 @@
 //! Every module and whole networks against golden tensors, outputs and gradients.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
@@ -22,20 +23,40 @@ const MODULE_GRADIENT: Tolerance = Tolerance::all(1e-4);
 /// that one such pixel moves their mean.
 const FLOW_GRADIENT: Tolerance = Tolerance::most(0.99, 1e-3).mean(4e-4);
 
-/// Checks what the fused operations make at every level that this processor has, and what is
-/// composed instead.
+thread_local! {
+    static DEVICE: RefCell<Device> = RefCell::new(Device::flex());
+}
+
+/// Checks what the fused operations make at every level that this processor has, what is composed
+/// instead, and what every GPU makes that this build can use.
 fn every_way(check: impl Fn()) {
     for level in Level::available() {
         eprintln!("at level {level}");
         level.scope(&check);
     }
     eprintln!("composed");
-    fused::without(check);
+    fused::without(&check);
+    for gpu in gpus() {
+        eprintln!("on {gpu:?}");
+        let processor = DEVICE.replace(gpu);
+        check();
+        DEVICE.set(processor);
+    }
+}
+
+#[cfg(feature = "gpu")]
+fn gpus() -> Vec<Device> {
+    vrt_kernels::gpu::all()
+}
+
+#[cfg(not(feature = "gpu"))]
+fn gpus() -> Vec<Device> {
+    Vec::new()
 }
 
 /// A device that records what gradients need.
 fn device() -> Device {
-    Device::flex().autodiff()
+    DEVICE.with_borrow(|device| device.clone().autodiff())
 }
 
 /// Parameters of a fixture, the flow network's from its own file where the fixture has none.

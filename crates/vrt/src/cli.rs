@@ -94,7 +94,7 @@ pub(crate) struct GlobalOptions {
     /// Threads to compute with [default: one per processor]
     #[arg(long, value_name = "N", global = true)]
     pub(crate) threads: Option<NonZeroUsize>,
-    /// Device to compute on: cpu, cuda[:n], vulkan[:n], metal[:n] or rocm[:n]
+    /// Device to compute on: cpu, cuda[:n], vulkan[:n], metal[:n], rocm[:n] or wgpu[:n]
     #[arg(long, value_name = "DEVICE", default_value = "cpu", global = true)]
     pub(crate) device: DeviceChoice,
     /// Folder of fetched networks [default: VRT_CACHE, else vrt in the user's cache folder]

@@ -1,10 +1,11 @@
 //! Where a network is computed: the processor, or a GPU that this build knows.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
 use burn::tensor::Device;
+#[cfg(feature = "gpu")]
+use burn::tensor::DeviceType;
 
 /// A kind of device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,11 +20,14 @@ pub enum DeviceKind {
     Metal,
     /// AMD GPUs through ROCm; feature `rocm`.
     Rocm,
+    /// GPUs through whatever the system has for them, Vulkan, Metal or Direct3D; feature `wgpu`.
+    Wgpu,
 }
 
 impl DeviceKind {
     /// Every kind, the processor first.
-    pub const ALL: [Self; 5] = [Self::Cpu, Self::Cuda, Self::Vulkan, Self::Metal, Self::Rocm];
+    pub const ALL: [Self; 6] =
+        [Self::Cpu, Self::Cuda, Self::Vulkan, Self::Metal, Self::Rocm, Self::Wgpu];
 
     /// Its name on the command line, which is also the name of its feature.
     pub fn name(self) -> &'static str {
@@ -33,6 +37,7 @@ impl DeviceKind {
             Self::Vulkan => "vulkan",
             Self::Metal => "metal",
             Self::Rocm => "rocm",
+            Self::Wgpu => "wgpu",
         }
     }
 
@@ -44,6 +49,7 @@ impl DeviceKind {
             Self::Vulkan => cfg!(feature = "vulkan"),
             Self::Metal => cfg!(feature = "metal"),
             Self::Rocm => cfg!(feature = "rocm"),
+            Self::Wgpu => cfg!(feature = "wgpu"),
         }
     }
 
@@ -52,7 +58,18 @@ impl DeviceKind {
     pub fn found(self) -> Vec<Device> {
         match self {
             Self::Cpu => vec![Device::flex()],
-            gpu => quietly(|| enumerate(gpu)).unwrap_or_default(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda => vrt_kernels::gpu::found(DeviceType::Cuda),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan => vrt_kernels::gpu::found(DeviceType::Vulkan),
+            #[cfg(feature = "metal")]
+            Self::Metal => vrt_kernels::gpu::found(DeviceType::Metal),
+            #[cfg(feature = "rocm")]
+            Self::Rocm => vrt_kernels::gpu::found(DeviceType::Rocm),
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => vrt_kernels::gpu::found(DeviceType::Wgpu),
+            #[allow(unreachable_patterns, reason = "kinds are features of this build")]
+            _ => Vec::new(),
         }
     }
 }
@@ -61,35 +78,6 @@ impl fmt::Display for DeviceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-/// The GPUs of a kind, in the driver's order.
-fn enumerate(kind: DeviceKind) -> Vec<Device> {
-    match kind {
-        #[cfg(feature = "cuda")]
-        DeviceKind::Cuda => Device::enumerate(burn::tensor::DeviceType::Cuda).into_iter().collect(),
-        #[cfg(feature = "vulkan")]
-        DeviceKind::Vulkan => {
-            Device::enumerate(burn::tensor::DeviceType::Vulkan).into_iter().collect()
-        }
-        #[cfg(feature = "metal")]
-        DeviceKind::Metal => {
-            Device::enumerate(burn::tensor::DeviceType::Metal).into_iter().collect()
-        }
-        #[cfg(feature = "rocm")]
-        DeviceKind::Rocm => Device::enumerate(burn::tensor::DeviceType::Rocm).into_iter().collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// Runs `look`; a panic of it is `None`, and is not printed. Drivers that are not installed panic
-/// in the libraries that load them.
-fn quietly<T>(look: impl FnOnce() -> T) -> Option<T> {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let seen = catch_unwind(AssertUnwindSafe(look)).ok();
-    std::panic::set_hook(hook);
-    seen
 }
 
 /// A device to compute on, as the command line names it: `cpu`, `cuda`, `cuda:1`, `vulkan:0` …
@@ -112,7 +100,7 @@ impl Default for DeviceChoice {
 #[non_exhaustive]
 pub enum DeviceError {
     /// The text names no device.
-    #[error("{0:?} is no device; devices are cpu, cuda[:n], vulkan[:n], metal[:n] and rocm[:n]")]
+    #[error("{0:?} is no device; devices are cpu, cuda[:n], vulkan[:n], metal[:n], rocm[:n] and wgpu[:n]")]
     Unknown(String),
     /// The build leaves the kind out.
     #[error(
@@ -192,6 +180,7 @@ mod tests {
             ("vulkan:12", DeviceKind::Vulkan, 12),
             ("metal:1", DeviceKind::Metal, 1),
             ("rocm:3", DeviceKind::Rocm, 3),
+            ("wgpu:0", DeviceKind::Wgpu, 0),
         ] {
             let choice = DeviceChoice { kind, index };
             assert_eq!(text.parse(), Ok(choice));
@@ -221,11 +210,5 @@ mod tests {
     fn a_device_beyond_the_last_is_an_error_that_counts() {
         let choice = DeviceChoice { kind: DeviceKind::Cpu, index: 1 };
         assert_eq!(choice.open().unwrap_err(), DeviceError::NotThere { choice, found: 1 });
-    }
-
-    #[test]
-    fn a_panic_while_looking_is_nothing_found() {
-        assert_eq!(quietly(|| panic!("no driver")), None::<()>);
-        assert_eq!(quietly(|| 7), Some(7));
     }
 }

@@ -1,0 +1,45 @@
+//! What every launch needs: tensors as buffers, new tensors, units of work.
+
+use burn::tensor::{DType, Shape};
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype, zeros_client};
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::calculate_cube_count_elemwise;
+use cubecl::prelude::*;
+
+/// Units of a cube where each does one thing by itself.
+const UNITS: u32 = 256;
+
+/// The same values, one behind the other in memory.
+pub(super) fn packed(tensor: CubeTensor) -> CubeTensor {
+    into_contiguous(tensor)
+}
+
+/// A new tensor beside `like`, of values that are not known.
+pub(super) fn empty(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
+    let (client, device) = (like.client.clone(), like.device.clone());
+    empty_device_contiguous_dtype(client, device, shape.into(), DType::F32)
+}
+
+/// A new tensor of zeros beside `like`.
+pub(super) fn zeros(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
+    zeros_client(like.client.clone(), like.device.clone(), shape.into(), DType::F32)
+}
+
+/// The values of a packed tensor, as a kernel takes them.
+pub(super) fn buffer(tensor: &CubeTensor) -> BufferArg {
+    tensor.clone().into_buffer_arg()
+}
+
+/// Cubes for so many units that have nothing to do with each other.
+pub(super) fn each(like: &CubeTensor, units: usize) -> (CubeCount, CubeDim) {
+    let dim = CubeDim::new_1d(UNITS);
+    (calculate_cube_count_elemwise(&like.client, units, dim), dim)
+}
+
+/// So many cubes of so many units that work together; more of them may run, from
+/// [`CUBE_POS`] = `count` on.
+pub(super) fn cubes(like: &CubeTensor, count: usize, units: usize) -> (CubeCount, CubeDim) {
+    let dim = CubeDim::new_1d(units as u32);
+    (calculate_cube_count_elemwise(&like.client, count * units, dim), dim)
+}

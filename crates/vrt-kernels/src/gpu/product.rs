@@ -1,0 +1,138 @@
+//! Matrix products whose left side is read where it lies: rows of a matrix, what the taps of a
+//! convolution see, or what those of a deformable one sample. Nothing is unfolded in memory.
+//!
+//! A cube makes a tile of the result. Its units bring a strip of either side to the cube's own
+//! memory together, and each sums a square of values in registers.
+
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+use super::launch::{buffer, cubes, empty, zeros};
+use super::sum::{Exchanged, Native, adds_floats};
+
+mod outer;
+mod source;
+mod tile;
+
+pub(super) use source::{Field, FieldArgs, Source, look};
+
+/// The left side of a product.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left<'a> {
+    pub(super) source: Source,
+    pub(super) field: Field,
+    pub(super) x: &'a CubeTensor,
+    /// Where samples are taken, and their factors: offsets and masks.
+    pub(super) places: Option<[&'a CubeTensor; 2]>,
+}
+
+impl<'a> Left<'a> {
+    /// The rows of a packed matrix.
+    pub(super) fn matrix(x: &'a CubeTensor, columns: usize) -> Self {
+        Self { source: Source::Rows, field: Field::of_rows(columns), x, places: None }
+    }
+
+    /// Of a packed matrix whose columns are those of groups, one group's behind the other's.
+    pub(super) fn grouped(x: &'a CubeTensor, columns: usize, of_group: usize) -> Self {
+        Self { field: Field::of_rows(columns).grouped(of_group), ..Self::matrix(x, columns) }
+    }
+
+    fn buffers(&self) -> [BufferArg; 3] {
+        let [offset, mask] = self.places.unwrap_or([self.x; 2]);
+        [buffer(self.x), buffer(offset), buffer(mask)]
+    }
+}
+
+/// Rows of a product, and the outputs and inputs of each of its groups.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// First row that is made.
+    pub(super) first: usize,
+    /// Rows that are made.
+    pub(super) rows: usize,
+    pub(super) outputs: usize,
+    pub(super) inputs: usize,
+    pub(super) groups: usize,
+}
+
+impl Sizes {
+    fn launch(&self) -> tile::SizesLaunch {
+        let Self { first, rows, outputs, inputs, groups } = *self;
+        tile::SizesLaunch::new(first, rows, outputs, inputs, groups)
+    }
+}
+
+/// `left · weightᵀ + bias`, `[rows, groups · outputs]`; the weight is `[groups · outputs, inputs]`.
+pub(super) fn product(
+    left: Left<'_>,
+    weight: &CubeTensor,
+    bias: Option<&CubeTensor>,
+    sizes: Sizes,
+) -> CubeTensor {
+    let out = empty(left.x, [sizes.rows, sizes.groups * sizes.outputs]);
+    let tiles = [sizes.rows, sizes.outputs].map(|len| len.div_ceil(tile::SIDE));
+    let count = tiles[0] * tiles[1] * sizes.groups;
+    let (count, cube) = cubes(left.x, count, tile::UNITS);
+    let [x, offset, mask] = left.buffers();
+    // SAFETY: a cube below the count makes a tile of the output. What lies beyond the rows, the
+    // outputs or the inputs is not read or written; sources read where their field says, which
+    // callers made of the shapes of these tensors.
+    unsafe {
+        tile::product::launch_unchecked(
+            &left.x.client,
+            count,
+            cube,
+            x,
+            offset,
+            mask,
+            buffer(weight),
+            buffer(bias.unwrap_or(weight)),
+            buffer(&out),
+            left.field.launch(),
+            sizes.launch(),
+            left.source,
+            bias.is_some(),
+        );
+    }
+    out
+}
+
+/// Cubes that a device has work with.
+const BUSY: usize = 512;
+
+/// `gradᵀ · left` and, as a last column, the sums of `grad`: `[groups · outputs, inputs + 1]`; the
+/// gradient of the output is `[rows, groups · outputs]`.
+pub(super) fn outer(left: Left<'_>, grad: &CubeTensor, sizes: Sizes) -> CubeTensor {
+    let out = zeros(left.x, [sizes.groups * sizes.outputs, sizes.inputs + 1]);
+    let tiles = [sizes.outputs, sizes.inputs + 1].map(|len| len.div_ceil(tile::SIDE));
+    let tiles = tiles[0] * tiles[1] * sizes.groups;
+    let steps = sizes.rows.div_ceil(tile::STRIP);
+    let parts = BUSY.div_ceil(tiles).clamp(1, steps.max(1));
+    let part_rows = steps.div_ceil(parts) * tile::STRIP;
+    let (count, cube) = cubes(left.x, tiles * parts, tile::UNITS);
+    let kernel = if adds_floats(left.x) {
+        outer::outer::launch_unchecked::<Native>
+    } else {
+        outer::outer::launch_unchecked::<Exchanged>
+    };
+    let [x, offset, mask] = left.buffers();
+    // SAFETY: as in `product`; cubes of one tile add to it.
+    unsafe {
+        kernel(
+            &left.x.client,
+            count,
+            cube,
+            x,
+            offset,
+            mask,
+            buffer(grad),
+            buffer(&out),
+            left.field.launch(),
+            sizes.launch(),
+            part_rows,
+            parts,
+            left.source,
+        );
+    }
+    out
+}

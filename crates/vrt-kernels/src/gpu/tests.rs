@@ -1,0 +1,183 @@
+//! Every operation on every GPU against the same operation on the processor, with gradients.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use vrt_testing::{Random, Tolerance, assert_close};
+
+use crate::ops;
+use crate::warp::WarpMode;
+use crate::window_attention::WindowGeometry;
+
+/// Values and gradients of sums of up to some thousands of products.
+const NEAR: Tolerance = Tolerance::all(1e-4);
+
+/// An input: its shape, and the largest value of what is drawn.
+type Input<'a> = (&'a [usize], f32);
+
+/// The output of `operation` on a device and the gradients of all inputs.
+fn run(
+    device: &Device,
+    inputs: &[Input<'_>],
+    operation: &dyn Fn(&[Tensor<1>]) -> Tensor<1>,
+) -> Vec<Vec<f32>> {
+    let mut random = Random::new(7);
+    let mut draw = |len: usize, scale: f32| {
+        let data = TensorData::new(random.values(len, scale), [len]);
+        Tensor::<1>::from_data(data, &device.clone().autodiff())
+    };
+    let inputs: Vec<_> = inputs
+        .iter()
+        .map(|(shape, scale)| draw(shape.iter().product(), *scale).require_grad())
+        .collect();
+    let out = operation(&inputs);
+    let probe = draw(out.dims()[0], 1.0);
+    let grads = (out.clone() * probe).sum().backward();
+    let values = |tensor: Tensor<1>| tensor.into_data().try_to_vec().expect("f32 values");
+    let gradients = inputs.iter().map(|input| values(input.grad(&grads).expect("a gradient")));
+    std::iter::once(values(out)).chain(gradients).collect()
+}
+
+/// Holds every GPU to the processor.
+fn agree(name: &str, inputs: &[Input<'_>], operation: impl Fn(&[Tensor<1>]) -> Tensor<1>) {
+    let expected = run(&Device::flex(), inputs, &operation);
+    for device in super::all() {
+        let found = run(&device, inputs, &operation);
+        for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            let part = if i == 0 { "output".to_owned() } else { format!("gradient {i}") };
+            assert_close(&format!("{name}, {part}, {device:?}"), found, expected, NEAR);
+        }
+    }
+}
+
+fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    let len: usize = tensor.dims().iter().product();
+    tensor.reshape([len])
+}
+
+#[test]
+fn warps() {
+    for mode in [WarpMode::BilinearZeros, WarpMode::BilinearBorder, WarpMode::Nearest4] {
+        for [n, h, w, c] in [[2, 5, 7, 3], [1, 1, 1, 8], [3, 9, 4, 20]] {
+            let inputs: [Input<'_>; 2] = [(&[n, h, w, c], 1.0), (&[n, h, w, 2], 4.0)];
+            agree(&format!("{mode:?} {n}×{h}×{w}×{c}"), &inputs, |inputs| {
+                let x = inputs[0].clone().reshape([n, h, w, c]);
+                let flow = inputs[1].clone().reshape([n, h, w, 2]);
+                flat(ops::warp(x, flow, mode))
+            });
+        }
+    }
+}
+
+/// Windows: whole, shifted, shrunken, of one frame, of more tokens than a cube has units, of heads
+/// with sizes that no vector divides.
+fn geometries() -> Vec<WindowGeometry> {
+    let geometry = |map, window, full_window, shift, [heads, channels]: [usize; 2]| {
+        WindowGeometry { batch: 2, map, window, full_window, shift, heads, channels }
+    };
+    vec![
+        geometry([2, 4, 6], [2, 2, 3], [2, 2, 3], [0, 0, 0], [2, 10]),
+        geometry([4, 4, 6], [2, 2, 3], [2, 2, 3], [1, 1, 1], [3, 12]),
+        geometry([2, 8, 8], [2, 4, 4], [6, 8, 8], [0, 2, 2], [1, 20]),
+        geometry([6, 16, 8], [6, 8, 8], [6, 8, 8], [0, 4, 0], [2, 40]),
+        geometry([2, 5, 5], [1, 5, 5], [1, 8, 8], [0, 0, 0], [1, 7]),
+    ]
+}
+
+#[test]
+fn attends_in_windows() {
+    for geometry in geometries() {
+        let [d, h, w] = geometry.map;
+        let (batch, channels, heads) = (geometry.batch, geometry.channels, geometry.heads);
+        let table = [geometry.table_rows(), heads];
+        let inputs: [Input<'_>; 2] = [(&[batch, d, h, w, 3 * channels], 2.0), (&table, 1.0)];
+        agree(&format!("{geometry:?}"), &inputs, |inputs| {
+            let qkv = inputs[0].clone().reshape([batch, d, h, w, 3 * channels]);
+            flat(ops::window_attention(qkv, inputs[1].clone().reshape(table), geometry))
+        });
+    }
+}
+
+#[test]
+fn attends_between_frames() {
+    for geometry in geometries().into_iter().filter(|geometry| geometry.window[0] == 2) {
+        let [d, h, w] = geometry.map;
+        let qkv = [geometry.batch, d, h, w, 3 * geometry.channels];
+        agree(&format!("{geometry:?}"), &[(&qkv, 2.0)], |inputs| {
+            flat(ops::mutual_attention(inputs[0].clone().reshape(qkv), geometry))
+        });
+    }
+}
+
+#[test]
+fn projects() {
+    for [rows, inputs, outputs] in [[1, 1, 1], [7, 5, 3], [70, 65, 130], [300, 20, 64]] {
+        let shapes: [Input<'_>; 3] =
+            [(&[rows, inputs], 1.0), (&[outputs, inputs], 1.0), (&[outputs], 1.0)];
+        agree(&format!("{rows}×{inputs} to {outputs}"), &shapes, |given| {
+            let x = given[0].clone().reshape([rows, inputs]);
+            let weight = given[1].clone().reshape([outputs, inputs]);
+            flat(ops::linear(x, weight, given[2].clone()))
+        });
+    }
+}
+
+#[test]
+fn gates() {
+    for shape in [[1, 1], [33, 17]] {
+        agree(&format!("{shape:?}"), &[(&shape, 4.0), (&shape, 1.0)], |given| {
+            let [gate, x] = [0, 1].map(|i| given[i].clone().reshape(shape));
+            flat(ops::gated(gate, x))
+        });
+    }
+}
+
+#[test]
+fn convolves() {
+    for ([n, h, w, c], outputs, kernel, padding) in [
+        ([1, 1, 1, 1], 1, [1, 1], [0, 0]),
+        ([2, 5, 7, 3], 4, [3, 3], [1, 1]),
+        ([1, 9, 8, 20], 70, [3, 3], [1, 1]),
+        ([1, 12, 9, 8], 5, [7, 7], [3, 3]),
+        ([2, 6, 8, 2], 3, [3, 5], [0, 2]),
+    ] {
+        let weight = [outputs, c, kernel[0], kernel[1]];
+        let shapes: [Input<'_>; 3] = [(&[n, h, w, c], 1.0), (&weight, 0.5), (&[outputs], 1.0)];
+        agree(&format!("{n}×{h}×{w}×{c}, {weight:?}, {padding:?}"), &shapes, |given| {
+            let x = given[0].clone().reshape([n, h, w, c]);
+            flat(ops::conv2d(x, given[1].clone().reshape(weight), given[2].clone(), padding))
+        });
+    }
+}
+
+#[test]
+fn convolves_at_places() {
+    for ([n, h, w, c], outputs, weight_groups, groups) in
+        [([2, 5, 6, 4], 4, 1, 2), ([1, 7, 5, 12], 6, 3, 6), ([1, 3, 3, 24], 24, 2, 3)]
+    {
+        let weight = [outputs, c / weight_groups, 3, 3];
+        let offset = [n, h, w, groups * 9 * 2];
+        let mask = [n, h, w, groups * 9];
+        let shapes: [Input<'_>; 5] = [
+            (&[n, h, w, c], 1.0),
+            (&offset, 3.0),
+            (&mask, 1.0),
+            (&weight, 0.5),
+            (&[outputs], 1.0),
+        ];
+        agree(&format!("{n}×{h}×{w}×{c}, {weight:?}, {groups} groups"), &shapes, |given| {
+            let deformation = ops::Deformation {
+                offset: given[1].clone().reshape(offset),
+                mask: given[2].clone().reshape(mask),
+                groups,
+            };
+            let x = given[0].clone().reshape([n, h, w, c]);
+            let weight = given[3].clone().reshape(weight);
+            flat(ops::deform_conv(x, deformation, weight, given[4].clone(), [1, 1]))
+        });
+    }
+}
+
+#[test]
+fn a_panic_while_looking_is_nothing_found() {
+    assert_eq!(super::quietly(|| panic!("no driver")), None::<()>);
+    assert_eq!(super::quietly(|| 7), Some(7));
+}
