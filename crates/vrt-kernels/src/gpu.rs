@@ -6,7 +6,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use burn::tensor::{Device, DeviceType};
+use burn::backend::DispatchDevice;
+use burn::tensor::{Device, DeviceType, Tensor, TensorData};
+
+use crate::ops;
 
 pub(crate) mod attention;
 mod bilinear;
@@ -23,8 +26,70 @@ mod tests;
 pub(crate) mod warp;
 
 /// The devices of a kind on this machine, in the driver's order; none if its driver is missing.
+///
+/// Programs that play a GPU are no devices of Vulkan: the ones there are misread or crash on shaders
+/// that Burn makes for it. They are among those of wgpu, whose shaders they run.
 pub fn found(kind: DeviceType) -> Vec<Device> {
-    quietly(|| Device::enumerate(kind).into_iter().collect()).unwrap_or_default()
+    let devices = quietly(|| Device::enumerate(kind).into_iter().collect::<Vec<_>>());
+    let mut devices = devices.unwrap_or_default();
+    #[cfg(feature = "vulkan")]
+    if matches!(kind, DeviceType::Vulkan) {
+        devices.retain(|device| !is_software(device));
+    }
+    devices
+}
+
+#[cfg(feature = "vulkan")]
+fn is_software(device: &Device) -> bool {
+    use cubecl::wgpu::WgpuDeviceKind;
+    match device.as_dispatch() {
+        DispatchDevice::Cube(cubecl::Device::Wgpu(device)) => device.kind == WgpuDeviceKind::Cpu,
+        _ => false,
+    }
+}
+
+/// What a device says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// Its name.
+    pub name: String,
+    /// Bytes of memory, where it tells.
+    pub memory: Option<u64>,
+}
+
+/// Asks a GPU what it is; `None` where it does not answer, or is none.
+pub fn describe(device: &Device) -> Option<Description> {
+    let DispatchDevice::Cube(device) = device.as_dispatch() else { return None };
+    quietly(|| {
+        let client = device.client();
+        let properties = client.properties();
+        let name = properties.identity.name.clone();
+        Description { name, memory: properties.memory.max_memory() }
+    })
+}
+
+/// Whether a device multiplies two small matrices rightly. A driver that does not would restore
+/// noise.
+pub fn multiplies(device: &Device) -> bool {
+    let matrix = |len: usize, shape: [usize; 2]| {
+        let values: Vec<f32> = (0..len).map(|i| (i * 7 % 11) as f32 - 5.0).collect();
+        (values.clone(), Tensor::<2>::from_data(TensorData::new(values, shape), device))
+    };
+    let [rows, inputs, outputs] = [70, 33, 5];
+    let found = quietly(|| {
+        let ((x, x_there), (w, w_there)) =
+            (matrix(rows * inputs, [rows, inputs]), matrix(outputs * inputs, [outputs, inputs]));
+        let bias = Tensor::<1>::zeros([outputs], device);
+        let y = ops::linear(x_there, w_there, bias).try_into_data().ok()?;
+        let y: Vec<f32> = y.try_to_vec().ok()?;
+        let product = |at: usize| -> f32 {
+            let (row, output) = (&x[at / outputs * inputs..], &w[at % outputs * inputs..]);
+            row.iter().zip(output).take(inputs).map(|(a, b)| a * b).sum()
+        };
+        // Whole numbers this small have no rounding.
+        Some(y.iter().enumerate().all(|(at, value)| *value == product(at)))
+    });
+    found.flatten() == Some(true)
 }
 
 /// Runs `look`; a panic of it is `None`, and is not printed. Drivers that are not installed panic

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use vrt_kernels::Precision;
+use vrt_kernels::{Precision, fused};
 
 use crate::checkpoint::{Checkpoint, CheckpointError, account};
 use crate::config::VrtConfig;
@@ -47,6 +47,12 @@ pub enum RestorerError {
         /// What the clip has.
         got: usize,
     },
+    /// The memory of the device is too small.
+    #[error(
+        "the memory of the device is too small for a tile: {0}; state smaller tiles (--tile) or \
+         less memory (--memory)"
+    )]
+    Memory(String),
     /// The device gave no values back.
     #[error("the device gave no picture back: {0}")]
     Device(String),
@@ -143,6 +149,19 @@ impl Restorer {
     }
 }
 
+/// What a device says when its memory is too small.
+const OUT_OF_MEMORY: [&str; 4] =
+    ["out of memory", "out-of-memory", "out of device memory", "OutOfMemory"];
+
+/// Why a device gave nothing back, in the first line of what it said.
+fn device_error(text: &str) -> RestorerError {
+    let first = text.lines().next().unwrap_or_default().to_owned();
+    match OUT_OF_MEMORY.iter().any(|words| text.contains(words)) {
+        true => RestorerError::Memory(first),
+        false => RestorerError::Device(first),
+    }
+}
+
 impl ClipModel for Restorer {
     type Error = RestorerError;
 
@@ -173,8 +192,16 @@ impl ClipModel for Restorer {
             return Ok(None);
         };
         let [_, d, h, w, c] = y.dims();
-        let samples =
-            y.into_data().try_to_vec().map_err(|e| RestorerError::Device(e.to_string()))?;
+        let data = y.try_into_data().map_err(|error| device_error(&error.to_string()))?;
+        let samples = data.try_to_vec().map_err(|e| RestorerError::Device(e.to_string()))?;
         Ok(Some(Volume::new([d, h, w, c], samples)?))
+    }
+
+    fn memory_may_lack(&self) -> bool {
+        !fused::serves(&self.device)
+    }
+
+    fn lacked_memory(error: &RestorerError) -> bool {
+        matches!(error, RestorerError::Memory(_))
     }
 }

@@ -77,6 +77,17 @@ pub trait ClipModel {
     ) -> Result<Option<Volume>, Self::Error> {
         self.restore(clip).map(Some)
     }
+
+    /// Whether a clip may turn out too large for the memory of a device. Who restores tiles then
+    /// keeps what they were cut from, to cut it smaller.
+    fn memory_may_lack(&self) -> bool {
+        false
+    }
+
+    /// Whether a clip could not be restored because that memory was too small for it.
+    fn lacked_memory(_error: &Self::Error) -> bool {
+        false
+    }
 }
 
 /// How tiles are placed and put together.
@@ -126,6 +137,9 @@ impl TileSpec {
     /// The whole clip at once. Memory then grows with the clip.
     pub const WHOLE: Self = Self { frames: 0, size: 0, overlap_frames: 0, overlap_size: 0 };
 
+    /// Fewest rows and columns that [`halved`](Self::halved) tiles have.
+    pub const SMALLEST: usize = 32;
+
     /// Tiles of `frames` frames (0: all) and `size` rows and columns (0: all), each neighbour
     /// sharing at least the overlap.
     ///
@@ -147,6 +161,17 @@ impl TileSpec {
             return Err(SpecError::Size { size, overlap });
         }
         Ok(Self { frames, size, overlap_frames, overlap_size })
+    }
+
+    /// Tiles of half as many rows and columns, for frames of this size; `None` where they would
+    /// have fewer than [`SMALLEST`](Self::SMALLEST).
+    #[must_use]
+    pub fn halved(&self, [height, width]: [usize; 2]) -> Option<Self> {
+        let longer = height.max(width);
+        let now = if self.size == 0 { longer } else { self.size.min(longer) };
+        let size = now / 2;
+        let overlap_size = self.overlap_size.min(size / 2);
+        (size >= Self::SMALLEST).then_some(Self { size, overlap_size, ..*self })
     }
 
     /// Frames of a tile; 0 is the whole scene.

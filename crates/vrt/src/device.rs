@@ -6,6 +6,7 @@ use std::str::FromStr;
 use burn::tensor::Device;
 #[cfg(feature = "gpu")]
 use burn::tensor::DeviceType;
+use serde::Serialize;
 
 /// A kind of device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +75,40 @@ impl DeviceKind {
     }
 }
 
+/// What a GPU says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gpu {
+    /// Its name.
+    pub name: String,
+    /// Bytes of its memory, where it tells.
+    pub memory: Option<u64>,
+}
+
+impl Gpu {
+    /// Asks a device; `None` where it is none, or does not answer.
+    pub fn of(device: &Device) -> Option<Self> {
+        #[cfg(feature = "gpu")]
+        {
+            let vrt_kernels::gpu::Description { name, memory } =
+                vrt_kernels::gpu::describe(device)?;
+            Some(Self { name, memory })
+        }
+        #[cfg(not(feature = "gpu"))]
+        {
+            let _ = device;
+            None
+        }
+    }
+
+    /// Bytes that tiles are planned for: the rest is the driver's, and what predictions miss.
+    pub fn usable(&self) -> Option<u64> {
+        Some(self.memory? / 100 * USABLE_PERCENT)
+    }
+}
+
+/// Share of a GPU's memory that is planned for.
+const USABLE_PERCENT: u64 = 80;
+
 impl fmt::Display for DeviceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -100,7 +135,9 @@ impl Default for DeviceChoice {
 #[non_exhaustive]
 pub enum DeviceError {
     /// The text names no device.
-    #[error("{0:?} is no device; devices are cpu, cuda[:n], vulkan[:n], metal[:n], rocm[:n] and wgpu[:n]")]
+    #[error(
+        "{0:?} is no device; devices are cpu, cuda[:n], vulkan[:n], metal[:n], rocm[:n] and wgpu[:n]"
+    )]
     Unknown(String),
     /// The build leaves the kind out.
     #[error(
@@ -118,6 +155,12 @@ pub enum DeviceError {
         /// Devices of its kind.
         found: usize,
     },
+    /// The device does not compute what it should.
+    #[error(
+        "{0} multiplied two small matrices wrongly, or not at all: its driver is not to be \
+         trusted; update it, or use --device cpu"
+    )]
+    Wrong(DeviceChoice),
 }
 
 fn found_in_words(kind: DeviceKind, found: usize) -> String {
@@ -133,14 +176,20 @@ impl DeviceChoice {
     ///
     /// # Errors
     ///
-    /// If this build or this machine does not have it.
+    /// If this build or this machine does not have it, or it does not multiply rightly.
     pub fn open(self) -> Result<Device, DeviceError> {
         if !self.kind.is_compiled_in() {
             return Err(DeviceError::NotCompiledIn(self.kind));
         }
         let devices = self.kind.found();
         let found = devices.len();
-        devices.into_iter().nth(self.index).ok_or(DeviceError::NotThere { choice: self, found })
+        let device = devices.into_iter().nth(self.index);
+        let device = device.ok_or(DeviceError::NotThere { choice: self, found })?;
+        #[cfg(feature = "gpu")]
+        if self.kind != DeviceKind::Cpu && !vrt_kernels::gpu::multiplies(&device) {
+            return Err(DeviceError::Wrong(self));
+        }
+        Ok(device)
     }
 }
 

@@ -45,11 +45,7 @@ impl VideoOps for CubeBackend {
         gpu::linear::forward([x, weight, bias], &geometry)
     }
 
-    fn gated(
-        gate: FloatTensor<Self>,
-        x: FloatTensor<Self>,
-        _: [usize; 2],
-    ) -> FloatTensor<Self> {
+    fn gated(gate: FloatTensor<Self>, x: FloatTensor<Self>, _: [usize; 2]) -> FloatTensor<Self> {
         gpu::gate::forward(gate, x)
     }
 

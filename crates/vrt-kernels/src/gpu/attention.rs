@@ -140,11 +140,7 @@ fn map(geometry: &WindowGeometry) -> MapLaunch {
     MapLaunch::new(d, h, w, shift_d, shift_h, shift_w, cubes)
 }
 
-fn checked(
-    qkv: &CubeTensor,
-    table: Option<&CubeTensor>,
-    geometry: &WindowGeometry,
-) -> Attention {
+fn checked(qkv: &CubeTensor, table: Option<&CubeTensor>, geometry: &WindowGeometry) -> Attention {
     geometry.check(qkv.meta.shape().num_elements(), geometry.out_len());
     if let Some(table) = table {
         let len = table.meta.shape().num_elements();

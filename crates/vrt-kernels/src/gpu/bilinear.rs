@@ -22,10 +22,8 @@ pub(super) struct Pixel {
 /// The corners around `(x, y)`; all of them outside where the place is far, or not a number.
 #[cube]
 pub(super) fn around(x: f32, y: f32, height: usize, width: usize) -> Corners {
-    let near = x >= -1.0f32
-        && x < f32::cast_from(width)
-        && y >= -1.0f32
-        && y < f32::cast_from(height);
+    let near =
+        x >= -1.0f32 && x < f32::cast_from(width) && y >= -1.0f32 && y < f32::cast_from(height);
     let x = select(near, x, -4.0f32);
     let y = select(near, y, -4.0f32);
     let (left, top) = (x.floor(), y.floor());

@@ -54,7 +54,13 @@ pub(crate) fn forward(gate: CubeTensor, x: CubeTensor) -> CubeTensor {
     // SAFETY: all three have `count` values; a unit below that is at its own.
     unsafe {
         values::launch_unchecked(
-            &x.client, cubes, cube, buffer(&gate), buffer(&x), buffer(&out), count,
+            &x.client,
+            cubes,
+            cube,
+            buffer(&gate),
+            buffer(&x),
+            buffer(&out),
+            count,
         );
     }
     out

@@ -13,10 +13,7 @@ fn sizes(geometry: &LinearGeometry) -> Sizes {
 }
 
 /// See [`ops::linear`](crate::ops::linear).
-pub(crate) fn forward(
-    [x, weight, bias]: [CubeTensor; 3],
-    geometry: &LinearGeometry,
-) -> CubeTensor {
+pub(crate) fn forward([x, weight, bias]: [CubeTensor; 3], geometry: &LinearGeometry) -> CubeTensor {
     let [x, weight, bias] = checked([x, weight, bias], geometry);
     product(Left::matrix(&x, geometry.inputs), &weight, Some(&bias), sizes(geometry))
 }

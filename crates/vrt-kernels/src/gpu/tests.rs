@@ -156,13 +156,8 @@ fn convolves_at_places() {
         let weight = [outputs, c / weight_groups, 3, 3];
         let offset = [n, h, w, groups * 9 * 2];
         let mask = [n, h, w, groups * 9];
-        let shapes: [Input<'_>; 5] = [
-            (&[n, h, w, c], 1.0),
-            (&offset, 3.0),
-            (&mask, 1.0),
-            (&weight, 0.5),
-            (&[outputs], 1.0),
-        ];
+        let shapes: [Input<'_>; 5] =
+            [(&[n, h, w, c], 1.0), (&offset, 3.0), (&mask, 1.0), (&weight, 0.5), (&[outputs], 1.0)];
         agree(&format!("{n}×{h}×{w}×{c}, {weight:?}, {groups} groups"), &shapes, |given| {
             let deformation = ops::Deformation {
                 offset: given[1].clone().reshape(offset),
@@ -180,4 +175,14 @@ fn convolves_at_places() {
 fn a_panic_while_looking_is_nothing_found() {
     assert_eq!(super::quietly(|| panic!("no driver")), None::<()>);
     assert_eq!(super::quietly(|| 7), Some(7));
+}
+
+#[test]
+fn devices_say_what_they_are_and_multiply() {
+    for device in super::all() {
+        let description = super::describe(&device).expect("a GPU");
+        assert!(!description.name.is_empty());
+        assert!(super::multiplies(&device), "{description:?}");
+    }
+    assert_eq!(super::describe(&Device::flex()), None);
 }

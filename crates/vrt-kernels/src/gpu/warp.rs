@@ -194,7 +194,15 @@ pub(crate) fn forward(x: CubeTensor, flow: CubeTensor, mode: WarpMode) -> CubeTe
     // moved into the map and the flow of its own pixel; all four are packed.
     unsafe {
         warp_values::launch_unchecked(
-            &x.client, cubes, cube, buffer(&x), buffer(&flow), buffer(&out), map, units, mode,
+            &x.client,
+            cubes,
+            cube,
+            buffer(&x),
+            buffer(&flow),
+            buffer(&out),
+            map,
+            units,
+            mode,
         );
     }
     out

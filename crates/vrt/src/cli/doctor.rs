@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use serde::Serialize;
-use vrt::device::{DeviceChoice, DeviceKind};
+use vrt::device::{DeviceChoice, DeviceKind, Gpu};
 use vrt::doctor::{DeviceReport, FfmpegReport, MemoryReport, ProcessorReport, Report, examine};
 use vrt_video::Programs;
 
@@ -55,12 +55,14 @@ pub(crate) fn run(_: &Arguments, global: &GlobalOptions) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Bytes that tiles are planned for: of the machine, or of a GPU, which cannot be asked.
+/// Bytes that tiles are planned for, of the machine or of a GPU.
 fn planned_for(report: &Report, device: DeviceChoice) -> Option<u64> {
-    match device.kind {
-        DeviceKind::Cpu => report.memory.map(|memory| memory.usable),
-        _ => Some(GPU_MEMORY),
+    if device.kind == DeviceKind::Cpu {
+        return report.memory.map(|memory| memory.usable);
     }
+    let of_kind = report.devices.iter().find(|report| report.kind == device.kind.name());
+    let gpu = of_kind.and_then(|report| report.gpus.get(device.index));
+    Some(gpu.and_then(Gpu::usable).unwrap_or(GPU_MEMORY))
 }
 
 /// The report as text.
@@ -71,6 +73,9 @@ fn text(in_use: &InUse) -> String {
     processor(&mut lines, &report.processor);
     for device in &report.devices {
         lines.add("device", &device_state(device));
+        for (i, gpu) in device.gpus.iter().enumerate() {
+            lines.add("", &gpu_in_words(device.kind, i, gpu));
+        }
     }
     match device_problem {
         None => lines.add("", &format!("{chosen} will be used; --device chooses another")),
@@ -101,13 +106,18 @@ fn processor(lines: &mut Lines, processor: &ProcessorReport) {
 }
 
 fn device_state(device: &DeviceReport) -> String {
-    let DeviceReport { kind, compiled_in, found } = device;
+    let DeviceReport { kind, compiled_in, found, .. } = device;
     match (compiled_in, found) {
         (false, _) => format!("{kind}: not in this build (build with `--features {kind}`)"),
         (true, 0) => format!("{kind}: no device or driver found"),
         (true, 1) => format!("{kind}: found"),
         (true, _) => format!("{kind}: {found} found, {kind}:0 to {kind}:{}", found - 1),
     }
+}
+
+fn gpu_in_words(kind: &str, index: usize, gpu: &Gpu) -> String {
+    let memory = gpu.memory.map_or_else(String::new, |memory| format!(", {}", bytes(memory)));
+    format!("{kind}:{index} is {}{memory}", gpu.name)
 }
 
 fn ffmpeg(lines: &mut Lines, ffmpeg: &FfmpegReport) {

@@ -118,6 +118,10 @@ impl Progress for Reporter {
         match event {
             Event::Planned(plan) => self.planned(plan),
             Event::Moved(status) => self.moved(status),
+            Event::Shrunk { size } => self.warn(&format!(
+                "the memory of the device is too small for the tiles: going on with tiles of \
+                 {size}×{size} pixels; state less with --memory to begin with them"
+            )),
         }
     }
 }

@@ -121,7 +121,7 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
     let recognised = Recognised { weights: &path, config: &config, preset };
     let mut options = arguments.options()?;
     let choice = &arguments.tile;
-    options.tile = choice.choose(&recognised, global.device, &mut |text| reporter.warn(text))?;
+    options.tile = choice.choose(&recognised, &device, &mut |text| reporter.warn(text))?;
     // What does not fit is said before a large network is built.
     options.check(&config).map_err(|error| Failure::Usage(error.to_string()))?;
     let restorer = Restorer::new(&config, &checkpoint, &device)?.with_precision(precision);

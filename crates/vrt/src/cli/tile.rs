@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use burn::tensor::Device;
 use clap::{Args, ValueEnum};
-use vrt::device::{DeviceChoice, DeviceKind};
+use vrt::device::Gpu;
 use vrt::restore::{Overlap, TileChoice};
 use vrt_model::VrtConfig;
 use vrt_model::presets::Preset;
@@ -62,7 +63,7 @@ impl TileOptions {
     pub(crate) fn choose(
         &self,
         network: &Recognised<'_>,
-        device: DeviceChoice,
+        device: &Device,
         warn: &mut dyn FnMut(&str),
     ) -> Result<TileChoice, Failure> {
         match (self.tile, self.tiling) {
@@ -98,17 +99,20 @@ impl TileOptions {
         }
     }
 
-    fn auto(&self, device: DeviceChoice, warn: &mut dyn FnMut(&str)) -> TileChoice {
+    fn auto(&self, device: &Device, warn: &mut dyn FnMut(&str)) -> TileChoice {
         let overlap = self.overlap.map(|FramesAndSize { frames, size }| Overlap { frames, size });
         let overlap = overlap.unwrap_or_else(|| self.usual_overlap(0));
         let memory = self.memory.map(|Bytes(bytes)| bytes);
-        if memory.is_none() && device.kind != DeviceKind::Cpu {
-            warn(
-                "how much memory the GPU has is not known: tiles are planned for 8 GiB; state \
-                  --memory to use more or less",
-            );
-            return TileChoice::Auto { memory: Some(GPU_MEMORY), overlap };
-        }
+        let memory = memory.or_else(|| {
+            let gpu = Gpu::of(device)?;
+            Some(gpu.usable().unwrap_or_else(|| {
+                warn(
+                    "the GPU does not say how much memory it has: tiles are planned for 8 GiB; \
+                     state --memory to use more or less",
+                );
+                GPU_MEMORY
+            }))
+        });
         TileChoice::Auto { memory, overlap }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::device::DeviceKind;
+use crate::device::{DeviceKind, Gpu};
 
 /// One kind of device.
 #[derive(Clone, Debug, Serialize)]
@@ -13,13 +13,16 @@ pub struct DeviceReport {
     pub compiled_in: bool,
     /// How many there are; 0 where this program was not built for them.
     pub found: usize,
+    /// What GPUs say of themselves, in their order.
+    pub gpus: Vec<Gpu>,
 }
 
 pub(super) fn examine() -> Vec<DeviceReport> {
     let report = |kind: DeviceKind| {
         let compiled_in = kind.is_compiled_in();
-        let found = if compiled_in { kind.found().len() } else { 0 };
-        DeviceReport { kind: kind.name(), compiled_in, found }
+        let devices = if compiled_in { kind.found() } else { Vec::new() };
+        let gpus = devices.iter().filter_map(Gpu::of).collect();
+        DeviceReport { kind: kind.name(), compiled_in, found: devices.len(), gpus }
     };
     DeviceKind::ALL.map(report).to_vec()
 }

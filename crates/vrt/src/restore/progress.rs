@@ -27,6 +27,12 @@ pub enum Event {
     Planned(Plan),
     /// It went on.
     Moved(Status),
+    /// A tile was too large for the memory of the device: from the window under way on, tiles have
+    /// so many rows and columns.
+    Shrunk {
+        /// Rows and columns of a tile.
+        size: usize,
+    },
 }
 
 /// Size and length of a stream.

@@ -178,7 +178,26 @@ impl<'a, M: ClipModel<Error: Send + Sync>> Middle<'a, M> {
         Ok(())
     }
 
+    /// Restores a window; where a tile of it is too large for the memory of a device, in smaller
+    /// ones from now on.
     fn restore_tiles(&mut self, clip: Volume) -> Result<Volume, TiledError<M::Error>> {
+        let kept = self.model.memory_may_lack().then(|| clip.clone());
+        let [height, width, _] = clip.frame_dims();
+        let error = match self.try_tiles(clip) {
+            Err(TiledError::Model(error)) if M::lacked_memory(&error) => error,
+            other => return other,
+        };
+        match (kept, self.spec.halved([height, width])) {
+            (Some(clip), Some(smaller)) => {
+                self.spec = smaller;
+                self.progress.on_event(&Event::Shrunk { size: smaller.size() });
+                self.restore_tiles(clip)
+            }
+            _ => Err(TiledError::Model(error)),
+        }
+    }
+
+    fn try_tiles(&mut self, clip: Volume) -> Result<Volume, TiledError<M::Error>> {
         // All frames taken so far, except those that the next window restores again.
         let after = (self.taken * self.frames_out) as f64;
         let before = self.status.frames as f64;

@@ -5,14 +5,15 @@ mod spikes;
 mod stand;
 
 use std::path::Path;
+use std::sync::Mutex;
 
 use vrt_model::config::{Reach, VrtConfig, VrtFields};
-use vrt_model::tiled::TileSpec;
+use vrt_model::tiled::{ClipModel, TileSpec};
 use vrt_model::volume::Volume;
 use vrt_video::Frame;
 
 use super::*;
-use stand::{Bench, HEIGHT, Stand, WIDTH, picture, rgb, tiles};
+use stand::{Bench, GivesUp, HEIGHT, Stand, WIDTH, picture, rgb, tiles};
 
 #[test]
 fn a_network_that_changes_nothing_gives_the_frames_back() {
@@ -221,7 +222,7 @@ fn progress_never_falls_and_ends_at_the_last_frame() {
         .iter()
         .map(|event| match event {
             Event::Moved(status) => *status,
-            Event::Planned(_) => panic!("planned twice"),
+            other => panic!("{other:?} on the way"),
         })
         .collect();
     assert!(moves.is_sorted_by(|a, b| a.frames <= b.frames), "{moves:?}");
@@ -266,4 +267,84 @@ fn an_overlap_shrinks_below_its_tile_only_where_it_must() {
     assert_eq!(usual.at_most_half_of(128), usual);
     assert_eq!(usual.at_most_half_of(64).size, 32);
     assert_eq!(usual.at_most_half_of(1).size, 0);
+}
+
+/// A device whose memory holds clips of so many values.
+struct SmallMemory {
+    most: usize,
+    clips: Mutex<Vec<[usize; 4]>>,
+}
+
+impl ClipModel for SmallMemory {
+    type Error = GivesUp;
+
+    fn scale(&self) -> usize {
+        1
+    }
+
+    fn window(&self) -> [usize; 3] {
+        [2, 8, 8]
+    }
+
+    fn restore(&self, clip: Volume) -> Result<Volume, GivesUp> {
+        self.clips.lock().unwrap().push(clip.dims());
+        if clip.dims().iter().product::<usize>() > self.most { Err(GivesUp) } else { Ok(clip) }
+    }
+
+    fn memory_may_lack(&self) -> bool {
+        true
+    }
+
+    fn lacked_memory(_: &GivesUp) -> bool {
+        true
+    }
+}
+
+/// Keeps the sizes that tiles shrank to.
+#[derive(Default)]
+struct Shrinks(Vec<usize>);
+
+impl Progress for Shrinks {
+    fn on_event(&mut self, event: &Event) {
+        if let Event::Shrunk { size } = event {
+            self.0.push(*size);
+        }
+    }
+}
+
+/// Runs four frames of 160×96 in windows of two on a device that holds `most` values.
+fn shrunk(most: usize, bench: &Bench) -> (Result<Summary, RestoreError>, Vec<usize>, SmallMemory) {
+    for i in 0..4 {
+        bench.write(&format!("in/f{i}.png"), &picture(i, 160, 96, 3));
+    }
+    let model = SmallMemory { most, clips: Mutex::default() };
+    let config = VrtConfig::new(rgb()).unwrap();
+    let (input, output, mut shrinks) = (bench.path("in"), bench.path("out"), Shrinks::default());
+    let options = tiles(2, 0);
+    let summary = restore_file(&input, &output, &model, &config, &options, &mut shrinks);
+    (summary, shrinks.0, model)
+}
+
+#[test]
+fn tiles_that_a_device_cannot_hold_are_cut_smaller_from_there_on() {
+    let bench = Bench::new(0);
+    let (summary, shrinks, model) = shrunk(2 * 40 * 40 * 3, &bench);
+    assert_eq!(summary.unwrap().frames(), 4);
+    assert_eq!(shrinks, [80, 40]);
+    for i in 0..4 {
+        let (from, to) =
+            (bench.read(&format!("in/f{i}.png")), bench.read(&format!("out/f{i}.png")));
+        let off = from.samples().iter().zip(to.samples()).map(|(a, b)| (a - b).abs());
+        assert!(off.fold(0.0, f32::max) <= 1.01 / 65535.0, "frame {i}");
+    }
+    let clips = model.clips.into_inner().unwrap();
+    let too_large = clips.iter().filter(|[_, h, w, _]| *h > 40 || *w > 40).count();
+    assert_eq!(too_large, 2, "{clips:?}");
+}
+
+#[test]
+fn a_device_that_holds_not_even_the_smallest_tile_fails_the_run() {
+    let (summary, shrinks, _) = shrunk(100, &Bench::new(0));
+    assert!(matches!(summary, Err(RestoreError::Model { first_frame: 0, .. })), "{summary:?}");
+    assert_eq!(shrinks, [80, 40]);
 }

@@ -102,7 +102,12 @@ impl Tile {
 
 /// A query, or a row of a gradient: the channels of a head.
 #[cube]
-pub(super) fn row(values: &[f32], start: usize, factor: f32, #[comptime] depth: usize) -> Array<f32> {
+pub(super) fn row(
+    values: &[f32],
+    start: usize,
+    factor: f32,
+    #[comptime] depth: usize,
+) -> Array<f32> {
     let mut row = Array::<f32>::new(depth);
     #[unroll]
     for channel in 0..depth {
@@ -181,8 +186,7 @@ pub(super) fn find(
     #[comptime] kind: Attention,
 ) -> Softmax {
     let depth = comptime!(kind.depth);
-    let mut found =
-        Softmax { largest: LEAST, sum: 0.0f32, values: Array::<f32>::new(depth) };
+    let mut found = Softmax { largest: LEAST, sum: 0.0f32, values: Array::<f32>::new(depth) };
     let mut logits = Array::<f32>::new(GROUP);
     for start in range_stepped(0, comptime!(kind.side()), TILE) {
         sync_cube();
@@ -221,12 +225,7 @@ pub(super) fn find(
 
 /// The query of a token of the output.
 #[cube]
-pub(super) fn query(
-    qkv: &[f32],
-    share: &Share,
-    map: &Map,
-    #[comptime] kind: Attention,
-) -> Query {
+pub(super) fn query(qkv: &[f32], share: &Share, map: &Map, #[comptime] kind: Attention) -> Query {
     let own = share.first + min(share.own, comptime!(kind.side() - 1));
     let asks = asking(own, kind);
     let token = token(asks, share.window, map, kind);
