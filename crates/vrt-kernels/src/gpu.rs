@@ -4,6 +4,13 @@
 //! products, half as wide; sums are `f32` everywhere. Gradients that many places add to are summed
 //! by atomics, so that their last bits depend on the order in which a device runs.
 
+#![allow(
+    clippy::too_many_arguments,
+    clippy::manual_div_ceil,
+    clippy::manual_is_multiple_of,
+    reason = "a kernel's arguments are its buffers; its language lacks the newer methods of numbers"
+)]
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::backend::DispatchDevice;
@@ -27,25 +34,25 @@ pub(crate) mod warp;
 
 /// The devices of a kind on this machine, in the driver's order; none if its driver is missing.
 ///
-/// Programs that play a GPU are no devices of Vulkan: the ones there are misread or crash on shaders
-/// that Burn makes for it. They are among those of wgpu, whose shaders they run.
+/// Where Vulkan is compiled in, Burn makes shaders for it that the programs which play a GPU misread
+/// or crash on, so that these are no devices then; they run the shaders of `wgpu` alone.
 pub fn found(kind: DeviceType) -> Vec<Device> {
     let devices = quietly(|| Device::enumerate(kind).into_iter().collect::<Vec<_>>());
-    let mut devices = devices.unwrap_or_default();
-    #[cfg(feature = "vulkan")]
-    if matches!(kind, DeviceType::Vulkan) {
-        devices.retain(|device| !is_software(device));
-    }
-    devices
+    devices.unwrap_or_default().into_iter().filter(runs_its_shaders).collect()
 }
 
 #[cfg(feature = "vulkan")]
-fn is_software(device: &Device) -> bool {
+fn runs_its_shaders(device: &Device) -> bool {
     use cubecl::wgpu::WgpuDeviceKind;
-    match device.as_dispatch() {
-        DispatchDevice::Cube(cubecl::Device::Wgpu(device)) => device.kind == WgpuDeviceKind::Cpu,
-        _ => false,
-    }
+    let DispatchDevice::Cube(cubecl::Device::Wgpu(device)) = device.as_dispatch() else {
+        return true;
+    };
+    device.kind != WgpuDeviceKind::Cpu
+}
+
+#[cfg(not(feature = "vulkan"))]
+fn runs_its_shaders(_: &Device) -> bool {
+    true
 }
 
 /// What a device says of itself.

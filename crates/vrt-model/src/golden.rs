@@ -27,15 +27,20 @@ thread_local! {
     static DEVICE: RefCell<Device> = RefCell::new(Device::flex());
 }
 
-/// Checks what the fused operations make at every level that this processor has, what is composed
-/// instead, and what every GPU makes that this build can use.
-fn every_way(check: impl Fn()) {
+/// Checks what the fused operations make at every level that this processor has, and what is
+/// composed instead.
+fn on_processors(check: impl Fn()) {
     for level in Level::available() {
         eprintln!("at level {level}");
         level.scope(&check);
     }
     eprintln!("composed");
-    fused::without(&check);
+    fused::without(check);
+}
+
+/// The same, and what every GPU makes that this build can use.
+fn every_way(check: impl Fn()) {
+    on_processors(&check);
     for gpu in gpus() {
         eprintln!("on {gpu:?}");
         let processor = DEVICE.replace(gpu);

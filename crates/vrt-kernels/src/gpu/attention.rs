@@ -7,7 +7,6 @@
 //! scaled.
 
 use burn_cubecl::tensor::CubeTensor;
-use cubecl::prelude::*;
 
 use super::launch::{buffer, cubes, empty, packed, zeros};
 use super::sum::{Exchanged, Native, adds_floats};

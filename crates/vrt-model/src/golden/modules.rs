@@ -6,7 +6,7 @@ use vrt_testing::{Fixture, assert_close};
 
 use super::{
     Check, FLOW_GRADIENT, MODULE, built, channels_first, channels_last, check_input,
-    check_input_within, every_way, frame_first, frame_last, input, tensor, values,
+    check_input_within, every_way, frame_first, frame_last, input, on_processors, tensor, values,
 };
 use crate::align::{Align, AlignShape, Neighbours};
 use crate::attention::{Attention, AttentionShape, Windows};
@@ -176,22 +176,22 @@ fn attention_between_two_frames() {
 
 #[test]
 fn masked_attention_among_all_tokens() {
-    every_way(|| attention_fixture("window_attention_self_mask", [6, 8, 8]));
+    on_processors(|| attention_fixture("window_attention_self_mask", [6, 8, 8]));
 }
 
 #[test]
 fn masked_attention_in_one_frame() {
-    every_way(|| attention_fixture("window_attention_frame_mask", [1, 8, 8]));
+    on_processors(|| attention_fixture("window_attention_frame_mask", [1, 8, 8]));
 }
 
 #[test]
 fn masked_attention_in_a_shrunken_window() {
-    every_way(|| attention_fixture("window_attention_self_short_mask", [4, 8, 8]));
+    on_processors(|| attention_fixture("window_attention_self_short_mask", [4, 8, 8]));
 }
 
 #[test]
 fn masked_attention_between_two_frames() {
-    every_way(|| attention_fixture("window_attention_mutual_mask", [2, 8, 8]));
+    on_processors(|| attention_fixture("window_attention_mutual_mask", [2, 8, 8]));
 }
 
 fn group_shape(attention: AttentionShape, depth: usize) -> GroupShape {

@@ -165,7 +165,7 @@ mod tests {
         let config = Preset::parse(preset).unwrap().config();
         let network = Recognised { weights: Path::new(file), config: &config, preset: None };
         let mut warnings = 0;
-        let choice = options.choose(&network, DeviceChoice::default(), &mut |_| warnings += 1);
+        let choice = options.choose(&network, &Device::flex(), &mut |_| warnings += 1);
         (choice.unwrap(), warnings)
     }
 
@@ -204,7 +204,7 @@ mod tests {
         let options = TileOptions { tile: Some(sizes), overlap, ..NOTHING };
         let config = Preset::parse("006").unwrap().config();
         let network = Recognised { weights: Path::new("a"), config: &config, preset: None };
-        let failure = options.choose(&network, DeviceChoice::default(), &mut |_| {}).unwrap_err();
+        let failure = options.choose(&network, &Device::flex(), &mut |_| {}).unwrap_err();
         assert!(matches!(failure, Failure::Usage(_)), "{failure}");
     }
 }
