@@ -8,7 +8,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
 
 use crate::conv::ConvGeometry;
-use crate::deform_conv::DeformGeometry;
+use crate::deform_conv::{DeformGeometry, GuidedGeometry};
 use crate::linear::LinearGeometry;
 use crate::warp::WarpMode;
 use crate::window_attention::WindowGeometry;
@@ -34,6 +34,16 @@ pub trait VideoOps: Backend {
         geometry: DeformGeometry,
     ) -> FloatTensor<Self>;
 
+    /// See [`ops::deform_conv_guided`](crate::ops::deform_conv_guided).
+    fn deform_conv_guided(
+        x: FloatTensor<Self>,
+        answers: FloatTensor<Self>,
+        flows: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: GuidedGeometry,
+    ) -> FloatTensor<Self>;
+
     /// See [`ops::conv2d`](crate::ops::conv2d).
     fn conv2d_channels_last(
         x: FloatTensor<Self>,
@@ -53,6 +63,14 @@ pub trait VideoOps: Backend {
     /// See [`ops::gated`](crate::ops::gated).
     fn gated(gate: FloatTensor<Self>, x: FloatTensor<Self>, shape: [usize; 2])
     -> FloatTensor<Self>;
+
+    /// See [`ops::norm`](crate::ops::norm).
+    fn norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        shape: [usize; 2],
+    ) -> FloatTensor<Self>;
 
     /// See [`ops::window_attention`](crate::ops::window_attention).
     fn window_attention(
@@ -89,6 +107,14 @@ pub trait VideoOpsBackward: Backend {
         wanted: Wanted<5>,
     ) -> Gradients<Self, 5>;
 
+    /// Of [`VideoOps::deform_conv_guided`]: x, answers, flows, weight, bias.
+    fn deform_conv_guided_backward(
+        inputs: [FloatTensor<Self>; 5],
+        grad: FloatTensor<Self>,
+        geometry: GuidedGeometry,
+        wanted: Wanted<5>,
+    ) -> Gradients<Self, 5>;
+
     /// Of [`VideoOps::conv2d_channels_last`]: x, weight, bias.
     fn conv2d_channels_last_backward(
         inputs: [FloatTensor<Self>; 3],
@@ -112,6 +138,14 @@ pub trait VideoOpsBackward: Backend {
         shape: [usize; 2],
         wanted: Wanted<2>,
     ) -> Gradients<Self, 2>;
+
+    /// Of [`VideoOps::norm`]: x, weight, bias.
+    fn norm_backward(
+        inputs: [FloatTensor<Self>; 3],
+        grad: FloatTensor<Self>,
+        shape: [usize; 2],
+        wanted: Wanted<3>,
+    ) -> Gradients<Self, 3>;
 
     /// Of [`VideoOps::window_attention`]: qkv, table.
     fn window_attention_backward(

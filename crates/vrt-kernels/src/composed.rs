@@ -7,12 +7,14 @@ mod conv;
 mod deform_conv;
 mod linear;
 mod sample;
+#[cfg(test)]
+mod tests;
 mod warp;
 mod window_attention;
 
 pub use conv::conv2d;
-pub use deform_conv::deform_conv;
-pub use linear::{gated, linear};
+pub use deform_conv::{deform_conv, deform_conv_guided};
+pub use linear::{gated, linear, norm};
 pub use warp::warp;
 pub use window_attention::{
     attend, mutual_attention, relative_bias, split_heads, window_attention,

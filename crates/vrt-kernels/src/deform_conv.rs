@@ -59,6 +59,19 @@ pub struct DeformGeometry {
     pub padding: [usize; 2],
 }
 
+/// The sizes of a deformable convolution at places around flows, on tensors; see [`Guide`], whose
+/// flows are one tensor here: `[flows, batch, height, width, 2]`.
+#[cfg(feature = "burn")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GuidedGeometry {
+    /// Of the convolution.
+    pub deform: DeformGeometry,
+    /// Neighbours.
+    pub flows: usize,
+    /// Pixels that an offset may lie from its flow.
+    pub max_offset: f32,
+}
+
 impl DeformGeometry {
     /// Taps of the kernel.
     pub fn taps(&self) -> usize {

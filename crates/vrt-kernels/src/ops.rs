@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use crate::backend::VideoOps;
 use crate::composed;
 use crate::conv::ConvGeometry;
-use crate::deform_conv::DeformGeometry;
+use crate::deform_conv::{DeformGeometry, GuidedGeometry};
 use crate::linear::LinearGeometry;
 use crate::warp::WarpMode;
 use crate::window_attention::WindowGeometry;
@@ -84,19 +84,7 @@ pub fn deform_conv(
     bias: Tensor<1>,
     padding: [usize; 2],
 ) -> Tensor<4> {
-    let [batch, height, width, in_channels] = x.dims();
-    let [out_channels, per_group, kh, kw] = weight.dims();
-    let geometry = DeformGeometry {
-        batch,
-        height,
-        width,
-        in_channels,
-        out_channels,
-        weight_groups: in_channels / per_group,
-        offset_groups: deformation.groups,
-        kernel: [kh, kw],
-        padding,
-    };
+    let geometry = deform_geometry(&x, &weight, deformation.groups, padding);
     let Deformation { offset, mask, .. } = deformation;
     if !has_kernel(&x.device()) {
         return composed::deform_conv(x, offset, mask, weight, bias, &geometry);
@@ -109,6 +97,74 @@ pub fn deform_conv(
         bias.into_dispatch(),
         geometry,
     ))
+}
+
+/// What guides a deformable convolution around flows; see [`Guide`](crate::deform_conv::Guide).
+#[derive(Clone, Debug)]
+pub struct Guidance {
+    /// `[n, h, w, 3 · taps · groups]`
+    pub answers: Tensor<4>,
+    /// `[n, h, w, 2]` each, nearest first.
+    pub flows: Vec<Tensor<4>>,
+    /// Pixels that an offset may lie from its flow.
+    pub max_offset: f32,
+    /// Groups of input channels that are sampled together.
+    pub groups: usize,
+}
+
+/// [`deform_conv`] at places around flows, from the raw answers of the offset layers (section 3.3
+/// of the paper): `offset = max_offset · tanh(answer) + flow`, `mask = sigmoid(answer)`.
+///
+/// # Shapes
+///
+/// As [`deform_conv`], whose output is as large as `x` here.
+///
+/// # Panics
+///
+/// Panics if the sizes do not fit each other, or there is no flow.
+pub fn deform_conv_guided(
+    x: Tensor<4>,
+    guidance: Guidance,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    padding: [usize; 2],
+) -> Tensor<4> {
+    if !has_kernel(&x.device()) {
+        return composed::deform_conv_guided(x, guidance, weight, bias, padding);
+    }
+    let Guidance { answers, flows, max_offset, groups } = guidance;
+    let deform = deform_geometry(&x, &weight, groups, padding);
+    let geometry = GuidedGeometry { deform, flows: flows.len(), max_offset };
+    let flows = Tensor::stack::<5>(flows, 0);
+    Tensor::from_dispatch(<Dispatch as VideoOps>::deform_conv_guided(
+        x.into_dispatch(),
+        answers.into_dispatch(),
+        flows.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        geometry,
+    ))
+}
+
+fn deform_geometry(
+    x: &Tensor<4>,
+    weight: &Tensor<4>,
+    offset_groups: usize,
+    padding: [usize; 2],
+) -> DeformGeometry {
+    let [batch, height, width, in_channels] = x.dims();
+    let [out_channels, per_group, kh, kw] = weight.dims();
+    DeformGeometry {
+        batch,
+        height,
+        width,
+        in_channels,
+        out_channels,
+        weight_groups: in_channels / per_group,
+        offset_groups,
+        kernel: [kh, kw],
+        padding,
+    }
 }
 
 /// Convolution of stride 1; outside `x` is zero.
@@ -178,6 +234,25 @@ pub fn gated(gate: Tensor<2>, x: Tensor<2>) -> Tensor<2> {
     let shape = x.dims();
     let (gate, x) = (gate.into_dispatch(), x.into_dispatch());
     Tensor::from_dispatch(<Dispatch as VideoOps>::gated(gate, x, shape))
+}
+
+/// Layer norm of each row, with what the published layers add to the variance.
+///
+/// # Shapes
+///
+/// - `x` and output: `[rows, channels]`
+/// - `weight`, `bias`: `[channels]`
+///
+/// # Panics
+///
+/// Panics if the sizes do not fit each other.
+pub fn norm(x: Tensor<2>, weight: Tensor<1>, bias: Tensor<1>) -> Tensor<2> {
+    if !has_kernel(&x.device()) {
+        return composed::norm(x, weight, bias);
+    }
+    let shape = x.dims();
+    let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as VideoOps>::norm(x, weight, bias, shape))
 }
 
 /// Attention inside shifted windows with a relative-position bias (section 3.2 of the paper).

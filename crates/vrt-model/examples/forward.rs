@@ -41,6 +41,9 @@ struct Arguments {
     /// Vector instructions, such as avx2; the largest there are by default.
     #[arg(long)]
     level: Option<String>,
+    /// Compute on a GPU: the number of one of those that this build can use.
+    #[arg(long)]
+    gpu: Option<usize>,
 }
 
 fn main() -> Result<(), String> {
@@ -53,7 +56,7 @@ fn main() -> Result<(), String> {
     let size: Result<Vec<usize>, _> = arguments.size.split('x').map(str::parse).collect();
     let [d, h, w] = size.ok().and_then(|size| size.try_into().ok()).ok_or("sizes are DxHxW")?;
     let preset = Preset::parse(&arguments.preset).map_err(|error| error.to_string())?;
-    let (config, device) = (preset.config(), Device::flex());
+    let (config, device) = (preset.config(), device(arguments.gpu)?);
     let network = Vrt::with_seed(&config, 1, &device).network;
     let x = Tensor::<5>::full([1, d, h, w, config.input_channels()], 0.5, &device);
     let precision = if arguments.bf16 { Precision::Bf16 } else { Precision::F32 };
@@ -67,12 +70,30 @@ fn main() -> Result<(), String> {
         pass();
     }
     let seconds: Vec<f64> = (0..arguments.runs).map(|_| pass()).collect();
-    let line = serde_json::json!({ "seconds": seconds, "peak_bytes": peak_bytes() });
+    let line = serde_json::json!({ "seconds": seconds, "peak_bytes": peak_bytes(&device) });
     serde_json::to_writer(std::io::stdout(), &line).map_err(|error| error.to_string())
 }
 
-/// The most memory that the process has had, where the system says so.
-fn peak_bytes() -> Option<u64> {
+#[cfg(feature = "gpu")]
+fn device(gpu: Option<usize>) -> Result<Device, String> {
+    let Some(index) = gpu else { return Ok(Device::flex()) };
+    vrt_kernels::gpu::all().into_iter().nth(index).ok_or_else(|| format!("there is no GPU {index}"))
+}
+
+#[cfg(not(feature = "gpu"))]
+fn device(gpu: Option<usize>) -> Result<Device, String> {
+    match gpu {
+        None => Ok(Device::flex()),
+        Some(_) => Err("built without GPUs: `--features cuda`, say".to_owned()),
+    }
+}
+
+/// The memory that a GPU's allocator holds, which it does not give back; on a processor the most
+/// that the process has had, where the system says so.
+fn peak_bytes(device: &Device) -> Option<u64> {
+    if let Some(usage) = device.memory_pool_usage() {
+        return Some(usage.bytes_reserved);
+    }
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;

@@ -1,7 +1,7 @@
 //! Flow-guided deformable alignment: neighbours' features brought to a frame (section 3.3).
 
 use burn::module::{Module, Param};
-use burn::tensor::{Tensor, activation::sigmoid};
+use burn::tensor::Tensor;
 use vrt_kernels::conv::Activation;
 use vrt_kernels::fused::{self, Answers};
 use vrt_kernels::{WarpMode, ops};
@@ -141,7 +141,7 @@ impl Align {
         current: Tensor<4>,
         pass: &mut Pass<'_>,
     ) -> Tensor<4> {
-        let AlignShape { reach, groups, max_offset, .. } = self.shape;
+        let AlignShape { groups, max_offset, .. } = self.shape;
         let [n, h, w, _] = current.dims();
         let Neighbours { features, mut warped, flows } = neighbours;
         warped.push(current);
@@ -165,15 +165,10 @@ impl Align {
         if let Some(listener) = pass.offsets() {
             listener.add(&seen, offsets, max_offset);
         }
-        let offset = seen.clone().narrow(3, 0, offsets).tanh() * max_offset;
-        let mask = sigmoid(seen.narrow(3, offsets, TAPS * groups));
-        // Part j of the offsets belongs to neighbour j; offsets are (dy, dx), flows are (x, y).
-        let flows = flows.into_iter().map(|flow| flow.flip([3]).reshape([n, h, w, 1, 1, 2]));
-        let flows: Tensor<6> = Tensor::cat(flows.collect(), 3);
-        let offset: Tensor<6> = offset.reshape([n, h, w, reach, offsets / (2 * reach), 2]);
-        let offset = (offset + flows).reshape([n, h, w, offsets]);
-        let deformation = ops::Deformation { offset, mask, groups };
-        ops::deform_conv(x, deformation, self.weight.val(), self.bias.val(), [KERNEL / 2; 2])
+        let max_offset = max_offset as f32;
+        let guidance = ops::Guidance { answers: seen, flows, max_offset, groups };
+        let padding = [KERNEL / 2; 2];
+        ops::deform_conv_guided(x, guidance, self.weight.val(), self.bias.val(), padding)
     }
 }
 

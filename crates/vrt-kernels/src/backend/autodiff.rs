@@ -10,7 +10,7 @@ use burn::backend::tensor::FloatTensor;
 
 use super::{Gradients, VideoOps, VideoOpsBackward, Wanted};
 use crate::conv::ConvGeometry;
-use crate::deform_conv::DeformGeometry;
+use crate::deform_conv::{DeformGeometry, GuidedGeometry};
 use crate::linear::LinearGeometry;
 use crate::warp::WarpMode;
 use crate::window_attention::WindowGeometry;
@@ -48,9 +48,11 @@ macro_rules! backward_node {
 
 backward_node!(WarpBackward, 2, WarpMode, warp_backward);
 backward_node!(DeformConvBackward, 5, DeformGeometry, deform_conv_backward);
+backward_node!(GuidedBackward, 5, GuidedGeometry, deform_conv_guided_backward);
 backward_node!(Conv2dBackward, 3, ConvGeometry, conv2d_channels_last_backward);
 backward_node!(LinearBackward, 3, LinearGeometry, linear_published_backward);
 backward_node!(GatedBackward, 2, [usize; 2], gated_backward);
+backward_node!(NormBackward, 3, [usize; 2], norm_backward);
 backward_node!(WindowAttentionBackward, 2, WindowGeometry, window_attention_backward);
 backward_node!(MutualAttentionBackward, 1, WindowGeometry, mutual_attention_backward);
 
@@ -86,6 +88,17 @@ impl<B: VideoOps + VideoOpsBackward, C: CheckpointStrategy> VideoOps for Autodif
         tracked!(DeformConvBackward, B::deform_conv, [x, offset, mask, weight, bias], geometry)
     }
 
+    fn deform_conv_guided(
+        x: FloatTensor<Self>,
+        answers: FloatTensor<Self>,
+        flows: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: GuidedGeometry,
+    ) -> FloatTensor<Self> {
+        tracked!(GuidedBackward, B::deform_conv_guided, [x, answers, flows, weight, bias], geometry)
+    }
+
     fn conv2d_channels_last(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -110,6 +123,15 @@ impl<B: VideoOps + VideoOpsBackward, C: CheckpointStrategy> VideoOps for Autodif
         shape: [usize; 2],
     ) -> FloatTensor<Self> {
         tracked!(GatedBackward, B::gated, [gate, x], shape)
+    }
+
+    fn norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        shape: [usize; 2],
+    ) -> FloatTensor<Self> {
+        tracked!(NormBackward, B::norm, [x, weight, bias], shape)
     }
 
     fn window_attention(

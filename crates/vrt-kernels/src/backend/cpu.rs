@@ -8,11 +8,14 @@ use burn_flex::FlexTensor;
 use super::{Gradients, VideoOps, VideoOpsBackward, Wanted};
 use crate::conv::{ConvGeometry, ConvGradients, ConvWeights, conv2d, conv2d_backward};
 use crate::deform_conv::{
-    DeformGeometry, DeformGradients, DeformInputs, deform_conv, deform_conv_backward,
+    DeformGeometry, DeformGradients, DeformInputs, Guide, GuidedGeometry, deform_conv,
+    deform_conv_backward, deform_conv_guided, deform_conv_guided_backward,
 };
 use crate::gate::{gated, gated_backward};
 use crate::linear::{LinearGeometry, LinearGradients, linear, linear_backward};
+use crate::mlp::Affine;
 use crate::parallel::zeros;
+use crate::tokens;
 use crate::warp::{WarpGeometry, WarpMode, warp, warp_backward};
 use crate::window_attention::{
     Attention, WindowGeometry, WindowGradients, window_attention, window_attention_backward,
@@ -70,6 +73,13 @@ fn deform_inputs([x, offset, mask, weight]: &[Input; 4]) -> DeformInputs<'_> {
     DeformInputs { x, offset, mask, weight }
 }
 
+/// Flows to neighbours, which lie one behind the other.
+fn parts<'a>(flows: &'a Input, geometry: &GuidedGeometry) -> Vec<&'a [f32]> {
+    let values = flows.values();
+    let len = values.len() / geometry.flows.max(1);
+    values.chunks_exact(len.max(1)).collect()
+}
+
 fn attended(qkv: FlexTensor, attention: Attention<'_>, geometry: &WindowGeometry) -> FlexTensor {
     let qkv = Input::new(qkv);
     let [d, h, w] = geometry.map;
@@ -108,6 +118,25 @@ impl VideoOps for Flex {
         filled(shape, |out| deform_conv(&geometry, deform_inputs(&inputs), bias.values(), out))
     }
 
+    fn deform_conv_guided(
+        x: FloatTensor<Self>,
+        answers: FloatTensor<Self>,
+        flows: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: GuidedGeometry,
+    ) -> FloatTensor<Self> {
+        let [x, answers, flows] = [x, answers, flows].map(Input::new);
+        let [weight, bias] = [weight, bias].map(Input::new);
+        let (g, max_offset) = (geometry.deform, geometry.max_offset);
+        let flows = parts(&flows, &geometry);
+        let guide = Guide { answers: answers.values(), flows: &flows, max_offset };
+        let layer = [weight.values(), bias.values()];
+        filled([g.batch, g.out_height(), g.out_width(), g.out_channels], |out| {
+            deform_conv_guided(&g, x.values(), guide, layer, out);
+        })
+    }
+
     fn conv2d_channels_last(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -142,6 +171,17 @@ impl VideoOps for Flex {
     ) -> FloatTensor<Self> {
         let [gate, x] = [gate, x].map(Input::new);
         filled(shape, |out| gated(gate.values(), x.values(), out))
+    }
+
+    fn norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        shape: [usize; 2],
+    ) -> FloatTensor<Self> {
+        let [x, weight, bias] = [x, weight, bias].map(Input::new);
+        let affine = Affine { weight: weight.values(), bias: bias.values() };
+        filled(shape, |out| tokens::norm(affine, x.values(), out))
     }
 
     fn window_attention(
@@ -195,6 +235,28 @@ impl VideoOpsBackward for Flex {
         tensors(all, found)
     }
 
+    fn deform_conv_guided_backward(
+        inputs: [FloatTensor<Self>; 5],
+        grad: FloatTensor<Self>,
+        geometry: GuidedGeometry,
+        wanted: Wanted<5>,
+    ) -> Gradients<Self, 5> {
+        let inputs = inputs.map(Input::new);
+        let grad = Input::new(grad);
+        let [x, answers, flows, weight, _] = &inputs;
+        let (answers, max_offset) = (answers.values(), geometry.max_offset);
+        let guide = Guide { answers, flows: &parts(flows, &geometry), max_offset };
+        let (x, weight, of_guide) = (x.values(), weight.values(), wanted[1] || wanted[2]);
+        let (g, grad) = (&geometry.deform, grad.values());
+        let found = deform_conv_guided_backward(g, x, guide, weight, grad, of_guide);
+        let (of_answers, of_flows) =
+            found.guide.map(|guide| (guide.answers, guide.flows.concat())).unzip();
+        let all = [Some(found.x), of_answers, of_flows, Some(found.weight), Some(found.bias)];
+        let mut wanted = wanted.into_iter();
+        let all = all.map(|found| found.filter(|_| wanted.next() == Some(true)));
+        tensors(inputs.each_ref(), all)
+    }
+
     fn conv2d_channels_last_backward(
         inputs: [FloatTensor<Self>; 3],
         grad: FloatTensor<Self>,
@@ -241,6 +303,21 @@ impl VideoOpsBackward for Flex {
         let [of_gate, of_x] = found.each_mut().map(Option::as_deref_mut);
         gated_backward(gate.values(), x.values(), grad.values(), of_gate, of_x);
         tensors([&gate, &x], found)
+    }
+
+    fn norm_backward(
+        inputs: [FloatTensor<Self>; 3],
+        grad: FloatTensor<Self>,
+        _shape: [usize; 2],
+        wanted: Wanted<3>,
+    ) -> Gradients<Self, 3> {
+        let inputs = inputs.map(Input::new);
+        let [x, weight, bias] = inputs.each_ref().map(Input::values);
+        let grad = Input::new(grad);
+        let found = tokens::norm_backward(Affine { weight, bias }, x, grad.values());
+        let mut wanted = wanted.into_iter();
+        let found = found.map(|found| (wanted.next() == Some(true)).then_some(found));
+        tensors(inputs.each_ref(), found)
     }
 
     fn window_attention_backward(

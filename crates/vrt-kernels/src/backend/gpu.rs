@@ -5,7 +5,7 @@ use burn_cubecl::CubeBackend;
 
 use super::{Gradients, VideoOps, VideoOpsBackward, Wanted};
 use crate::conv::ConvGeometry;
-use crate::deform_conv::DeformGeometry;
+use crate::deform_conv::{DeformGeometry, GuidedGeometry};
 use crate::gpu;
 use crate::linear::LinearGeometry;
 use crate::warp::WarpMode;
@@ -25,6 +25,17 @@ impl VideoOps for CubeBackend {
         geometry: DeformGeometry,
     ) -> FloatTensor<Self> {
         gpu::deform::forward([x, offset, mask], [weight, bias], &geometry)
+    }
+
+    fn deform_conv_guided(
+        x: FloatTensor<Self>,
+        answers: FloatTensor<Self>,
+        flows: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: GuidedGeometry,
+    ) -> FloatTensor<Self> {
+        gpu::guided::forward([x, answers, flows], [weight, bias], &geometry)
     }
 
     fn conv2d_channels_last(
@@ -47,6 +58,15 @@ impl VideoOps for CubeBackend {
 
     fn gated(gate: FloatTensor<Self>, x: FloatTensor<Self>, _: [usize; 2]) -> FloatTensor<Self> {
         gpu::gate::forward(gate, x)
+    }
+
+    fn norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        shape: [usize; 2],
+    ) -> FloatTensor<Self> {
+        gpu::norm::forward([x, weight, bias], shape)
     }
 
     fn window_attention(
@@ -81,6 +101,15 @@ impl VideoOpsBackward for CubeBackend {
         gpu::deform::backward(inputs, grad, &geometry, wanted)
     }
 
+    fn deform_conv_guided_backward(
+        inputs: [FloatTensor<Self>; 5],
+        grad: FloatTensor<Self>,
+        geometry: GuidedGeometry,
+        wanted: Wanted<5>,
+    ) -> Gradients<Self, 5> {
+        gpu::guided::backward(inputs, grad, &geometry, wanted)
+    }
+
     fn conv2d_channels_last_backward(
         inputs: [FloatTensor<Self>; 3],
         grad: FloatTensor<Self>,
@@ -106,6 +135,15 @@ impl VideoOpsBackward for CubeBackend {
         wanted: Wanted<2>,
     ) -> Gradients<Self, 2> {
         gpu::gate::backward(inputs, grad, wanted)
+    }
+
+    fn norm_backward(
+        inputs: [FloatTensor<Self>; 3],
+        grad: FloatTensor<Self>,
+        shape: [usize; 2],
+        wanted: Wanted<3>,
+    ) -> Gradients<Self, 3> {
+        gpu::norm::backward(inputs, grad, shape, wanted)
     }
 
     fn window_attention_backward(

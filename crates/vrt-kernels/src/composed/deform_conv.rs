@@ -1,9 +1,11 @@
 //! Modulated deformable convolution, composed: one sampled map and one product per tap.
 
+use burn::tensor::activation::sigmoid;
 use burn::tensor::{Int, Tensor};
 
 use super::sample::{Outside, Table};
 use crate::deform_conv::DeformGeometry;
+use crate::ops::{self, Deformation, Guidance};
 
 /// As [`ops::deform_conv`](crate::ops::deform_conv).
 pub fn deform_conv(
@@ -61,4 +63,25 @@ pub fn deform_conv(
         out = out + Tensor::cat(products, 1);
     }
     out.reshape([n, out_h, out_w, c_out])
+}
+
+/// As [`ops::deform_conv_guided`](crate::ops::deform_conv_guided).
+pub fn deform_conv_guided(
+    x: Tensor<4>,
+    guidance: Guidance,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    padding: [usize; 2],
+) -> Tensor<4> {
+    let Guidance { answers, flows, max_offset, groups } = guidance;
+    let [n, h, w, values] = answers.dims();
+    let (offsets, reach) = (values / 3 * 2, flows.len());
+    let offset = answers.clone().narrow(3, 0, offsets).tanh() * max_offset;
+    let mask = sigmoid(answers.narrow(3, offsets, offsets / 2));
+    // Part j of the offsets belongs to neighbour j; offsets are (dy, dx), flows are (x, y).
+    let flows = flows.into_iter().map(|flow| flow.flip([3]).reshape([n, h, w, 1, 1, 2]));
+    let flows: Tensor<6> = Tensor::cat(flows.collect(), 3);
+    let offset: Tensor<6> = offset.reshape([n, h, w, reach, offsets / (2 * reach), 2]);
+    let offset = (offset + flows).reshape([n, h, w, offsets]);
+    ops::deform_conv(x, Deformation { offset, mask, groups }, weight, bias, padding)
 }

@@ -121,6 +121,18 @@ fn projects() {
 }
 
 #[test]
+fn normalises() {
+    for [rows, channels] in [[1, 7], [9, 5], [300, 40], [600, 33]] {
+        let shapes: [Input<'_>; 3] =
+            [(&[rows, channels], 2.0), (&[channels], 1.0), (&[channels], 1.0)];
+        agree(&format!("{rows}×{channels}"), &shapes, |given| {
+            let x = given[0].clone().reshape([rows, channels]);
+            flat(ops::norm(x, given[1].clone(), given[2].clone()))
+        });
+    }
+}
+
+#[test]
 fn gates() {
     for shape in [[1, 1], [33, 17]] {
         agree(&format!("{shape:?}"), &[(&shape, 4.0), (&shape, 1.0)], |given| {
@@ -167,6 +179,24 @@ fn convolves_at_places() {
             let x = given[0].clone().reshape([n, h, w, c]);
             let weight = given[3].clone().reshape(weight);
             flat(ops::deform_conv(x, deformation, weight, given[4].clone(), [1, 1]))
+        });
+    }
+}
+
+#[test]
+fn convolves_around_flows() {
+    for ([n, h, w, c], reach, groups) in [([2, 5, 6, 8], 1, 4), ([1, 7, 5, 12], 3, 6)] {
+        let (weight, answers) = ([c, c / reach, 3, 3], [n, h, w, groups * 27]);
+        let mut shapes: Vec<Input<'_>> = vec![(&weight, 0.5), (&answers, 1.0)];
+        let (x, bias, flow) = ([n, h, w, c], [c], [n, h, w, 2]);
+        shapes.extend([(&x[..], 1.0), (&bias[..], 1.0)]);
+        shapes.extend(std::iter::repeat_n((&flow[..], 2.0), reach));
+        agree(&format!("{n}×{h}×{w}×{c}, reach {reach}"), &shapes, |given| {
+            let flows = given[4..].iter().map(|given| given.clone().reshape(flow)).collect();
+            let answers = given[1].clone().reshape(answers);
+            let guidance = ops::Guidance { answers, flows, max_offset: 3.0, groups };
+            let (x, weight) = (given[2].clone().reshape(x), given[0].clone().reshape(weight));
+            flat(ops::deform_conv_guided(x, guidance, weight, given[3].clone(), [1, 1]))
         });
     }
 }
