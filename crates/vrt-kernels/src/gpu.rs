@@ -1,6 +1,6 @@
 //! The kernels for GPUs, in CubeCL's language: one source for CUDA, Vulkan, Metal and ROCm.
 //!
-//! Every operation of [`ops`](crate::ops) is served, forward and backward. Values are `f32` or, in
+//! Every operation of [`ops`] is served, forward and backward. Values are `f32` or, in
 //! products, half as wide; sums are `f32` everywhere. Gradients that many places add to are summed
 //! by atomics, so that their last bits depend on the order in which a device runs.
 
@@ -15,6 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{Device, DeviceType, Tensor, TensorData};
+use cubecl::device::WgpuDeviceKind;
 
 use crate::ops;
 
@@ -43,18 +44,13 @@ pub fn found(kind: DeviceType) -> Vec<Device> {
     devices.unwrap_or_default().into_iter().filter(runs_its_shaders).collect()
 }
 
-#[cfg(feature = "vulkan")]
 fn runs_its_shaders(device: &Device) -> bool {
-    use cubecl::wgpu::WgpuDeviceKind;
-    let DispatchDevice::Cube(cubecl::Device::Wgpu(device)) = device.as_dispatch() else {
-        return true;
-    };
-    device.kind != WgpuDeviceKind::Cpu
-}
-
-#[cfg(not(feature = "vulkan"))]
-fn runs_its_shaders(_: &Device) -> bool {
-    true
+    match device.as_dispatch() {
+        DispatchDevice::Cube(cubecl::Device::Wgpu(device)) => {
+            !cfg!(feature = "vulkan") || device.kind != WgpuDeviceKind::Cpu
+        }
+        _ => true,
+    }
 }
 
 /// What a device says of itself.

@@ -37,7 +37,7 @@ fn check_weights(fixture: &Fixture, prefix: &str, path: &Path) {
     assert_eq!(compared, 5);
 }
 
-fn follow(name: &str) {
+fn follow(name: &str, device: &str) {
     let Some(fixture) = Fixture::try_load(&format!("training/{name}")) else { return };
     let bench = Bench::new();
     let start = bench.path("start.safetensors");
@@ -47,7 +47,7 @@ fn follow(name: &str) {
     Checkpoint::from_values(tensors).write_plain_safetensors(&start, Existing::Keep).unwrap();
     let batch = fixture_root(&format!("training/{name}.safetensors")).unwrap();
     bench.write(&trajectory_options(&fixture, &batch, &start));
-    bench.train(&["--run-dir", "run"]).succeeded();
+    bench.train(&["--run-dir", "run", "--device", device]).succeeded();
 
     let numbers =
         |key: &str| -> Vec<f64> { serde_json::from_value(fixture.metadata(key).clone()).unwrap() };
@@ -75,10 +75,23 @@ fn follow(name: &str) {
 
 #[test]
 fn a_golden_run_with_freezing_and_milestones() {
-    follow("multistep_freeze");
+    follow("multistep_freeze", "cpu");
 }
 
 #[test]
 fn a_golden_run_with_restarts_and_clipping() {
-    follow("cosine_clip");
+    follow("cosine_clip", "cpu");
+}
+
+/// On the first GPU there is of a kind that the program was built for.
+#[cfg(feature = "gpu")]
+#[test]
+#[ignore = "a GPU that is played by a program takes longer than all other tests together"]
+fn a_golden_run_on_a_gpu() {
+    use vrt::device::DeviceKind;
+    let mut gpus = DeviceKind::ALL.into_iter().filter(|kind| *kind != DeviceKind::Cpu);
+    match gpus.find(|kind| !kind.found().is_empty()) {
+        Some(kind) => follow("cosine_clip", kind.name()),
+        None => eprintln!("no GPU: not tested"),
+    }
 }
