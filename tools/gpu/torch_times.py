@@ -66,7 +66,7 @@ def measure(arguments, setting, device):
                 model(x).float().cpu()
             synchronize(device)
             seconds.append(time.perf_counter() - start)
-    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else None
+    peak = torch.cuda.max_memory_reserved() if device.type == "cuda" else None
     return {"setting": setting, "seconds": seconds[2:], "peak_bytes": peak}
 
 

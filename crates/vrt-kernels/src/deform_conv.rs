@@ -171,13 +171,20 @@ impl DeformGeometry {
         assert_eq!(inputs.mask.len(), mask, "deform_conv: the mask does not fit {self:?}");
     }
 
-    fn check_common(&self, x: &[f32], weight: &[f32], out: usize) {
+    /// # Panics
+    ///
+    /// Panics if the channels do not divide into the groups.
+    pub(crate) fn check_groups(&self) {
         let groups = [self.weight_groups, self.offset_groups];
         assert!(
             groups.iter().all(|groups| *groups > 0 && self.in_channels.is_multiple_of(*groups))
                 && self.out_channels.is_multiple_of(self.weight_groups),
             "deform_conv: the channels do not divide into the groups: {self:?}"
         );
+    }
+
+    fn check_common(&self, x: &[f32], weight: &[f32], out: usize) {
+        self.check_groups();
         assert_eq!(x.len(), self.x_len(), "deform_conv: the input does not fit {self:?}");
         let len = self.weight_len();
         assert_eq!(weight.len(), len, "deform_conv: the weight does not fit {self:?}");

@@ -1,7 +1,7 @@
 //! The kernels for GPUs, in CubeCL's language: one source for CUDA, Vulkan, Metal and ROCm.
 //!
-//! Every operation of [`ops`] is served, forward and backward. Values are `f32` or, in
-//! products, half as wide; sums are `f32` everywhere. Gradients that many places add to are summed
+//! Every operation of [`ops`] is served, forward and backward. Values are `f32`.
+//! Gradients that many places add to are summed
 //! by atomics, so that their last bits depend on the order in which a device runs.
 
 #![allow(
@@ -12,6 +12,7 @@
 )]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{Device, DeviceType, Tensor, TensorData};
@@ -100,6 +101,9 @@ pub fn multiplies(device: &Device) -> bool {
 /// Runs `look`; a panic of it is `None`, and is not printed. Drivers that are not installed panic
 /// in the libraries that load them.
 fn quietly<T>(look: impl FnOnce() -> T) -> Option<T> {
+    // The hook is the process's: two at a time would put each other's back.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let seen = catch_unwind(AssertUnwindSafe(look)).ok();
@@ -108,6 +112,10 @@ fn quietly<T>(look: impl FnOnce() -> T) -> Option<T> {
 }
 
 /// Every GPU that this build can use on this machine.
+///
+/// # Panics
+///
+/// Panics if there is none although `VRT_NEEDS_GPU` is set: tests of GPUs pass without one else.
 pub fn all() -> Vec<Device> {
     let kinds = [
         #[cfg(feature = "cuda")]
@@ -121,5 +129,8 @@ pub fn all() -> Vec<Device> {
         #[cfg(feature = "wgpu")]
         DeviceType::Wgpu,
     ];
-    kinds.into_iter().flat_map(found).collect()
+    let devices: Vec<_> = kinds.into_iter().flat_map(found).collect();
+    let needed = std::env::var_os("VRT_NEEDS_GPU").is_some();
+    assert!(!needed || !devices.is_empty(), "VRT_NEEDS_GPU is set and there is no GPU");
+    devices
 }

@@ -116,7 +116,9 @@ impl FramesBetween {
             let moved =
                 |frame: &Tensor<4>, flow| ops::warp(frame.clone(), flow, WarpMode::BilinearBorder);
             let mixed = moved(&first, to_first) * u + moved(&second, to_second) * t;
-            let samples = mixed.clamp(0.0, 1.0).into_data().try_to_vec();
+            let data = mixed.clamp(0.0, 1.0).try_into_data();
+            let data = data.map_err(|error| BetweenError::Device(error.to_string()))?;
+            let samples = data.try_to_vec();
             let samples = samples.map_err(|error| BetweenError::Device(error.to_string()))?;
             Ok(Volume::new([1, height, width, 3], samples)?)
         });

@@ -150,12 +150,21 @@ impl Restorer {
 }
 
 /// What a device says when its memory is too small.
-const OUT_OF_MEMORY: [&str; 4] =
-    ["out of memory", "out-of-memory", "out of device memory", "OutOfMemory"];
+const OUT_OF_MEMORY: [&str; 5] = [
+    "out of memory",
+    "out-of-memory",
+    "out of device memory",
+    "can't allocate buffer",
+    "Can't allocate",
+];
 
-/// Why a device gave nothing back, in the first line of what it said.
+/// Why a device gave nothing back, in the first line that says more than that it did not.
 fn device_error(text: &str) -> RestorerError {
-    let first = text.lines().next().unwrap_or_default().to_owned();
+    let says = |line: &&str| {
+        !line.is_empty() && !line.starts_with("Caused by") && !line.starts_with("An error happened")
+    };
+    let mut lines = text.lines().map(str::trim);
+    let first = lines.find(says).unwrap_or(text).to_owned();
     match OUT_OF_MEMORY.iter().any(|words| text.contains(words)) {
         true => RestorerError::Memory(first),
         false => RestorerError::Device(first),
@@ -203,5 +212,28 @@ impl ClipModel for Restorer {
 
     fn lacked_memory(error: &RestorerError) -> bool {
         matches!(error, RestorerError::Memory(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_device_says_is_told_and_lacking_memory_is_known() {
+        let wrapped = |reason: &str| {
+            format!("An error happened during execution\nCaused by:\n  {reason}\nBacktrace\n  0: a")
+        };
+        for reason in [
+            "out of device memory allocating 7 bytes",
+            "can't allocate buffer of size: 7",
+            "CUDA_ERROR_OUT_OF_MEMORY: out of memory",
+        ] {
+            let error = device_error(&wrapped(reason));
+            assert!(Restorer::lacked_memory(&error), "{error}");
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+        let error = device_error(&wrapped("the device was lost"));
+        assert!(matches!(&error, RestorerError::Device(why) if why == "the device was lost"));
     }
 }

@@ -75,6 +75,11 @@ impl DeviceKind {
     }
 }
 
+/// Whether a device is the processor.
+pub fn is_processor(device: &Device) -> bool {
+    vrt_kernels::fused::serves(device)
+}
+
 /// What a GPU says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gpu {
@@ -157,8 +162,8 @@ pub enum DeviceError {
     },
     /// The device does not compute what it should.
     #[error(
-        "{0} multiplied two small matrices wrongly, or not at all: its driver is not to be \
-         trusted; update it, or use --device cpu"
+        "{0} did not multiply two small matrices rightly, if at all: it may be in use, or its \
+         driver may be broken or too old; update that, or use --device cpu"
     )]
     Wrong(DeviceChoice),
 }

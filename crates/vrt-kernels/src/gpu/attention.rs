@@ -144,6 +144,9 @@ fn checked(qkv: &CubeTensor, table: Option<&CubeTensor>, geometry: &WindowGeomet
     if let Some(table) = table {
         let len = table.meta.shape().num_elements();
         assert_eq!(len, geometry.table_len(), "window_attention: the table does not fit");
+        geometry.check_bias();
+    } else {
+        assert_eq!(geometry.window[0], 2, "mutual attention is that of two frames: {geometry:?}");
     }
     Attention::new(geometry, table.is_none())
 }

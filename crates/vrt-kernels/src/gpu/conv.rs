@@ -56,6 +56,8 @@ fn input_gradient(weight: CubeTensor, grad: &CubeTensor, g: &ConvGeometry) -> Cu
 }
 
 fn checked(tensors: [CubeTensor; 3], g: &ConvGeometry) -> [CubeTensor; 3] {
+    let fits = g.kernel.iter().zip(g.padding).all(|(kernel, padding)| padding < *kernel);
+    assert!(fits, "conv2d: the padding is as large as the kernel: {g:?}");
     let lengths = tensors.each_ref().map(|tensor| tensor.meta.shape().num_elements());
     let expected = [g.x_len(), g.weight_len(), g.out_channels];
     assert_eq!(lengths, expected, "conv2d: the tensors do not have the sizes {g:?}");

@@ -244,6 +244,7 @@ fn checked(
     layer: [CubeTensor; 2],
     g: &DeformGeometry,
 ) -> (Inputs, [CubeTensor; 2]) {
+    g.check_groups();
     let len = |tensor: &CubeTensor| tensor.meta.shape().num_elements();
     let expected = [g.x_len(), g.offset_len(), g.mask_len()];
     assert_eq!(inputs.each_ref().map(len), expected, "deform_conv: inputs do not fit {g:?}");

@@ -217,6 +217,8 @@ fn flows_gradient(
 }
 
 fn checked(guide: [CubeTensor; 2], geometry: &GuidedGeometry) -> [CubeTensor; 2] {
+    geometry.deform.check_groups();
+    assert!(geometry.flows > 0, "deform_conv: there is no flow to be around");
     let [samples, pixels, of_flow] = sizes(geometry);
     assert_eq!(of_flow * geometry.flows, samples, "deform_conv: flows do not fit {geometry:?}");
     let lengths = guide.each_ref().map(|tensor| tensor.meta.shape().num_elements());

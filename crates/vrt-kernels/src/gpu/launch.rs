@@ -23,11 +23,25 @@ pub(super) fn empty(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
 
 /// A new tensor of zeros beside `like`.
 pub(super) fn zeros(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
-    zeros_client(like.client.clone(), like.device.clone(), shape.into(), DType::F32)
+    let shape = shape.into();
+    let (client, device) = (like.client.clone(), like.device.clone());
+    // In one row: rows of a tensor of zeros are padded on some devices.
+    let row = Shape::new([shape.num_elements()]);
+    let handle = zeros_client(client.clone(), device.clone(), row, DType::F32).handle;
+    CubeTensor::new_contiguous(client, device, shape, handle, DType::F32)
 }
 
 /// The values of a packed tensor, as a kernel takes them.
+///
+/// # Panics
+///
+/// Panics if the tensor is not what kernels expect without looking: packed, of `f32`, of no more
+/// values than their indices count.
 pub(super) fn buffer(tensor: &CubeTensor) -> BufferArg {
+    assert_eq!(tensor.dtype, DType::F32, "kernels for GPUs compute in f32");
+    assert!(tensor.is_contiguous(), "a tensor with gaps went to a kernel for GPUs");
+    let len = tensor.meta.shape().num_elements();
+    assert!(u32::try_from(len).is_ok(), "a tensor of {len} values is too large for a GPU");
     tensor.clone().into_buffer_arg()
 }
 

@@ -68,7 +68,7 @@ fn warps() {
 }
 
 /// Windows: whole, shifted, shrunken, of one frame, of more tokens than a cube has units, of heads
-/// with sizes that no vector divides.
+/// with sizes that no vector divides, of a table too large to be copied.
 fn geometries() -> Vec<WindowGeometry> {
     let geometry = |map, window, full_window, shift, [heads, channels]: [usize; 2]| {
         WindowGeometry { batch: 2, map, window, full_window, shift, heads, channels }
@@ -79,6 +79,7 @@ fn geometries() -> Vec<WindowGeometry> {
         geometry([2, 8, 8], [2, 4, 4], [6, 8, 8], [0, 2, 2], [1, 20]),
         geometry([6, 16, 8], [6, 8, 8], [6, 8, 8], [0, 4, 0], [2, 40]),
         geometry([2, 5, 5], [1, 5, 5], [1, 8, 8], [0, 0, 0], [1, 7]),
+        geometry([2, 4, 4], [2, 4, 4], [8, 20, 20], [0, 0, 0], [2, 6]),
     ]
 }
 
@@ -105,6 +106,16 @@ fn attends_between_frames() {
             flat(ops::mutual_attention(inputs[0].clone().reshape(qkv), geometry))
         });
     }
+}
+
+#[test]
+fn inputs_may_be_views() {
+    let inputs: [Input<'_>; 2] = [(&[5, 7, 2, 3], 1.0), (&[2, 5, 2, 7], 3.0)];
+    agree("permuted", &inputs, |given| {
+        let x = given[0].clone().reshape([5, 7, 2, 3]).permute([2, 0, 1, 3]);
+        let flow = given[1].clone().reshape([2, 5, 2, 7]).permute([0, 1, 3, 2]);
+        flat(ops::warp(x, flow, WarpMode::BilinearZeros))
+    });
 }
 
 #[test]

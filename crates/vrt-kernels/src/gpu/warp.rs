@@ -184,7 +184,7 @@ fn sizes(x: &CubeTensor) -> (MapLaunch, usize) {
 
 /// See [`ops::warp`](crate::ops::warp).
 pub(crate) fn forward(x: CubeTensor, flow: CubeTensor, mode: WarpMode) -> CubeTensor {
-    let (x, flow) = (packed(x), packed(flow));
+    let [x, flow] = checked([x, flow]);
     let [n, h, w, c] = x.meta.shape().dims();
     let out = empty(&x, [n, h, w, mode.samples() * c]);
     let (map, pixels) = sizes(&x);
@@ -210,12 +210,12 @@ pub(crate) fn forward(x: CubeTensor, flow: CubeTensor, mode: WarpMode) -> CubeTe
 
 /// Gradients of the map and the flow, where they are wanted.
 pub(crate) fn backward(
-    [x, flow]: [CubeTensor; 2],
+    inputs: [CubeTensor; 2],
     grad: CubeTensor,
     mode: WarpMode,
     [of_x, of_flow]: [bool; 2],
 ) -> [Option<CubeTensor>; 2] {
-    let (x, flow, grad) = (packed(x), packed(flow), packed(grad));
+    let ([x, flow], grad) = (checked(inputs), packed(grad));
     [
         of_x.then(|| backward_of_map(&x, &flow, &grad, mode)),
         of_flow.then(|| backward_of_flow(&x, &flow, &grad, mode)),
@@ -275,4 +275,11 @@ fn backward_of_flow(
         );
     }
     out
+}
+
+fn checked([x, flow]: [CubeTensor; 2]) -> [CubeTensor; 2] {
+    let [n, h, w, _]: [usize; 4] = x.meta.shape().dims();
+    let of_flow: [usize; 4] = flow.meta.shape().dims();
+    assert_eq!(of_flow, [n, h, w, 2], "warp: the flow does not fit the map");
+    [packed(x), packed(flow)]
 }

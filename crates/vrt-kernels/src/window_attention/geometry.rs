@@ -190,7 +190,7 @@ impl WindowGeometry {
         assert_eq!(out, self.out_len(), "window_attention: the output does not fit {self:?}");
     }
 
-    pub(super) fn check_bias(&self) {
+    pub(crate) fn check_bias(&self) {
         assert!(
             self.full_window.iter().zip(self.window).all(|(full, window)| *full >= window),
             "window_attention: the window is larger than the full one: {self:?}"

@@ -61,7 +61,7 @@ fn planned_for(report: &Report, device: DeviceChoice) -> Option<u64> {
         return report.memory.map(|memory| memory.usable);
     }
     let of_kind = report.devices.iter().find(|report| report.kind == device.kind.name());
-    let gpu = of_kind.and_then(|report| report.gpus.get(device.index));
+    let gpu = of_kind.and_then(|report| report.gpus.get(device.index)?.as_ref());
     Some(gpu.and_then(Gpu::usable).unwrap_or(GPU_MEMORY))
 }
 
@@ -74,7 +74,7 @@ fn text(in_use: &InUse) -> String {
     for device in &report.devices {
         lines.add("device", &device_state(device));
         for (i, gpu) in device.gpus.iter().enumerate() {
-            lines.add("", &gpu_in_words(device.kind, i, gpu));
+            lines.add("", &gpu_in_words(device.kind, i, gpu.as_ref()));
         }
     }
     match device_problem {
@@ -115,7 +115,8 @@ fn device_state(device: &DeviceReport) -> String {
     }
 }
 
-fn gpu_in_words(kind: &str, index: usize, gpu: &Gpu) -> String {
+fn gpu_in_words(kind: &str, index: usize, gpu: Option<&Gpu>) -> String {
+    let Some(gpu) = gpu else { return format!("{kind}:{index} does not say what it is") };
     let memory = gpu.memory.map_or_else(String::new, |memory| format!(", {}", bytes(memory)));
     format!("{kind}:{index} is {}{memory}", gpu.name)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
-use vrt::device::Gpu;
+use vrt::device::{Gpu, is_processor};
 use vrt::restore::{Overlap, TileChoice};
 use vrt_model::VrtConfig;
 use vrt_model::presets::Preset;
@@ -104,8 +104,11 @@ impl TileOptions {
         let overlap = overlap.unwrap_or_else(|| self.usual_overlap(0));
         let memory = self.memory.map(|Bytes(bytes)| bytes);
         let memory = memory.or_else(|| {
-            let gpu = Gpu::of(device)?;
-            Some(gpu.usable().unwrap_or_else(|| {
+            if is_processor(device) {
+                return None;
+            }
+            let usable = Gpu::of(device).and_then(|gpu| gpu.usable());
+            Some(usable.unwrap_or_else(|| {
                 warn(
                     "the GPU does not say how much memory it has: tiles are planned for 8 GiB; \
                      state --memory to use more or less",

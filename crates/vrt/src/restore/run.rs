@@ -187,8 +187,10 @@ impl<'a, M: ClipModel<Error: Send + Sync>> Middle<'a, M> {
             Err(TiledError::Model(error)) if M::lacked_memory(&error) => error,
             other => return other,
         };
+        // The numbers of published tiles are those of their sizes: other tiles are no answer.
+        let may_shrink = self.tiling == Tiling::Seamless;
         match (kept, self.spec.halved([height, width])) {
-            (Some(clip), Some(smaller)) => {
+            (Some(clip), Some(smaller)) if may_shrink => {
                 self.spec = smaller;
                 self.progress.on_event(&Event::Shrunk { size: smaller.size() });
                 self.restore_tiles(clip)

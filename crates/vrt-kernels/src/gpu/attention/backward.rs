@@ -5,7 +5,7 @@ use cubecl::prelude::*;
 
 use super::super::sum::Sum;
 use super::forward::{
-    LEAST, Share, TILE, Tile, add_row, asking, find, product, query, row, scale, share,
+    LEAST, Share, Tile, add_row, asking, find, product, query, row, scale, share,
 };
 use super::window::{Attention, Map, added, copy_bias, mask_region, token};
 
@@ -49,11 +49,11 @@ pub(super) fn of_queries(
         mean += grad[channel] * found.values[channel] / found.sum;
     }
     let mut of_query = Array::<f32>::new(depth);
-    for start in range_stepped(0, side, TILE) {
+    for start in range_stepped(0, side, comptime!(kind.tile)) {
         sync_cube();
         tile.read(qkv, &share, start, map, kind);
         sync_cube();
-        for i in 0..min(TILE, side - start) {
+        for i in 0..min(comptime!(kind.tile), side - start) {
             let logit = product(&query.channels, &tile.keys, i, depth)
                 + added(
                     table,
@@ -157,7 +157,7 @@ pub(super) fn of_keys(
     let (depth, side) = comptime!((kind.depth, kind.side()));
     let mut copy = Shared::<[f32]>::new_slice(comptime!(kind.copied()));
     copy_bias(table, &mut copy, share.head, kind);
-    let mut queries = Queries::new(TILE, kind);
+    let mut queries = Queries::new(kind.tile, kind);
     let number = share.first + min(share.own, comptime!(side - 1));
     let own = token(number, share.window, map, kind);
     let region = mask_region(number, share.window, map, kind);
@@ -166,11 +166,11 @@ pub(super) fn of_keys(
     let value = row(qkv, start + comptime!(2 * kind.heads * depth), 1.0f32, depth);
     let mut of_key = Array::<f32>::new(depth);
     let mut of_value = Array::<f32>::new(depth);
-    for first in range_stepped(0, side, TILE) {
+    for first in range_stepped(0, side, comptime!(kind.tile)) {
         sync_cube();
-        queries.read(qkv, grad, sums, &share, first, map, TILE, kind);
+        queries.read(qkv, grad, sums, &share, first, map, kind.tile, kind);
         sync_cube();
-        for i in 0..min(TILE, side - first) {
+        for i in 0..min(comptime!(kind.tile), side - first) {
             let logit = product(&key, &queries.channels, i, depth)
                 + added(
                     table,

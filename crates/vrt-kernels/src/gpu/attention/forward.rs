@@ -2,13 +2,10 @@
 
 use cubecl::prelude::*;
 
-use super::window::{Attention, Map, added, copy_bias, mask_region, token};
-
-/// Keys that a cube has in its own memory at a time.
-pub(super) const TILE: usize = 32;
+use super::window::{Attention, LEAST_TILE, Map, added, copy_bias, mask_region, token};
 
 /// Keys that a unit weighs at once.
-const GROUP: usize = 8;
+const GROUP: usize = LEAST_TILE;
 
 /// Smaller than any logit.
 pub(super) const LEAST: f32 = -1e30;
@@ -60,10 +57,10 @@ pub(super) struct Tile {
 impl Tile {
     pub(super) fn new(#[comptime] kind: Attention) -> Tile {
         Tile {
-            keys: Shared::new_slice(comptime!(TILE * kind.depth)),
-            values: Shared::new_slice(comptime!(TILE * kind.depth)),
-            codes: Shared::new_slice(TILE),
-            regions: Shared::new_slice(TILE),
+            keys: Shared::new_slice(comptime!(kind.tile * kind.depth)),
+            values: Shared::new_slice(comptime!(kind.tile * kind.depth)),
+            codes: Shared::new_slice(comptime!(kind.tile)),
+            regions: Shared::new_slice(comptime!(kind.tile)),
         }
     }
 
@@ -79,7 +76,7 @@ impl Tile {
     ) {
         let (depth, units) = comptime!((kind.depth, kind.units()));
         let unit = usize::cast_from(UNIT_POS);
-        for i in range_stepped(unit, comptime!(TILE * depth), units) {
+        for i in range_stepped(unit, comptime!(kind.tile * depth), units) {
             let (number, channel) = (start + i / depth, i % depth);
             let mut key = 0.0f32;
             let mut value = 0.0f32;
@@ -92,7 +89,7 @@ impl Tile {
             self.keys[i] = key;
             self.values[i] = value;
         }
-        for i in range_stepped(unit, TILE, units) {
+        for i in range_stepped(unit, comptime!(kind.tile), units) {
             let key = share.first + min(start + i, comptime!(kind.side() - 1));
             self.codes[i] = token(key, share.window, map, kind).code;
             self.regions[i] = mask_region(key, share.window, map, kind);
@@ -188,11 +185,11 @@ pub(super) fn find(
     let depth = comptime!(kind.depth);
     let mut found = Softmax { largest: LEAST, sum: 0.0f32, values: Array::<f32>::new(depth) };
     let mut logits = Array::<f32>::new(GROUP);
-    for start in range_stepped(0, comptime!(kind.side()), TILE) {
+    for start in range_stepped(0, comptime!(kind.side()), comptime!(kind.tile)) {
         sync_cube();
         tile.read(qkv, share, start, map, kind);
         sync_cube();
-        for group in 0..comptime!(TILE / GROUP) {
+        for group in 0..comptime!(kind.tile / GROUP) {
             let mut largest = found.largest;
             #[unroll]
             for i in 0..GROUP {

@@ -7,9 +7,11 @@ use crate::window_attention::{MASKED, WindowGeometry};
 /// Most units of a cube; each has a query or a key of its own.
 const UNITS: usize = 128;
 
-/// Largest table of a head that a cube copies to its own memory, of which a device has 32 KiB at
-/// least.
-const COPIED_ROWS: usize = 3072;
+/// Values that a cube may have in its own memory: 30 KiB, as GPUs have 32 at least.
+const SHARED: usize = 7680;
+
+/// Fewest tokens that a cube has there at a time: as many as a unit weighs at once.
+pub(super) const LEAST_TILE: usize = 8;
 
 /// Frames, rows and columns of a map, how far it is rolled, and windows of all clips.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
@@ -35,19 +37,25 @@ pub(super) struct Attention {
     pub(super) mutual: bool,
     /// Whether tokens of different regions meet.
     rolled: bool,
-    /// Whether a cube has a copy of its head's column of the table.
+    /// Tokens that a cube has in its own memory at a time.
+    pub(super) tile: usize,
+    /// Whether a cube has a copy of its head's column of the table there, too.
     copies: bool,
 }
 
 impl Attention {
     pub(super) fn new(geometry: &WindowGeometry, mutual: bool) -> Self {
+        let depth = geometry.channels / geometry.heads;
+        let tile = [32, 16, 8].into_iter().find(|tile| 2 * tile * (depth + 2) <= SHARED);
+        let tile = tile.unwrap_or(LEAST_TILE);
         let rows = geometry.table_rows();
         Self {
-            copies: !mutual && rows <= COPIED_ROWS,
+            tile,
+            copies: !mutual && rows + 2 * tile * (depth + 2) <= SHARED,
             window: geometry.window,
             full: geometry.full_window,
             heads: geometry.heads,
-            depth: geometry.channels / geometry.heads,
+            depth,
             mutual,
             rolled: geometry.shift != [0; 3],
         }
