@@ -8,6 +8,8 @@ use burn::tensor::Device;
 use burn::tensor::DeviceType;
 use serde::Serialize;
 
+use crate::memory::USABLE_PERCENT;
+
 /// A kind of device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeviceKind {
@@ -110,9 +112,6 @@ impl Gpu {
         Some(self.memory? / 100 * USABLE_PERCENT)
     }
 }
-
-/// Share of a GPU's memory that is planned for.
-const USABLE_PERCENT: u64 = 80;
 
 impl fmt::Display for DeviceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

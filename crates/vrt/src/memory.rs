@@ -2,9 +2,9 @@
 
 use sysinfo::{CGroupLimits, ProcessRefreshKind, ProcessesToUpdate, System};
 
-/// Share of the free memory that a plan uses: predictions are not exact, and other programs live
-/// here, too.
-const USABLE_PERCENT: u64 = 80;
+/// Share of the free memory that a plan uses, a GPU's too: predictions are not exact, and others
+/// live there.
+pub(crate) const USABLE_PERCENT: u64 = 80;
 
 /// Memory of this machine in bytes, now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

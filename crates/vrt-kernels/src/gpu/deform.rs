@@ -82,13 +82,13 @@ fn of_inputs(
         let sizes = Sizes { first, rows, outputs: all.inputs, inputs: all.outputs, ..all };
         let left = Left::grouped(grad, g.out_channels, all.outputs);
         let columns = product(left, &weight, None, sizes);
-        add_strip(inputs, &columns, g, [first, rows], &found);
+        add_columns(inputs, &columns, g, [first, rows], &found);
     }
     found
 }
 
 /// What the columns of some pixels say of the gradients.
-fn add_strip(
+fn add_columns(
     inputs: &Inputs,
     columns: &CubeTensor,
     g: &DeformGeometry,

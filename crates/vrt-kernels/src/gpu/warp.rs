@@ -3,7 +3,7 @@
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::bilinear::{Pixel, around, pixel};
+use super::bilinear::{Corners, Pixel, around, pixel};
 use super::launch::{buffer, each, empty, packed, zeros};
 use super::sum::{Exchanged, Native, Sum, adds_floats};
 use crate::warp::WarpMode;
@@ -49,6 +49,14 @@ fn free(x: f32, size: usize) -> f32 {
     select(inside, 1.0f32, 0.0f32)
 }
 
+/// The pixels around a place, of the map's nearest place if `border`.
+#[cube]
+fn corners(place: &Place, map: &Map, #[comptime] border: bool) -> Corners {
+    let to_x = if border { onto(place.x, map.width) } else { place.x };
+    let to_y = if border { onto(place.y, map.height) } else { place.y };
+    around(to_x, to_y, map.height, map.width)
+}
+
 /// Neighbour `part` of a place: the four of [`WarpMode::Nearest4`], in their order.
 #[cube]
 fn neighbour(place: &Place, part: usize, map: &Map) -> Pixel {
@@ -82,10 +90,7 @@ fn warp_values(
         let pixel = neighbour(&place, part, map);
         value = pixel.inside * x[(place.frame + pixel.at) * map.channels + channel];
     } else {
-        let border = comptime!(mode == WarpMode::BilinearBorder);
-        let to_x = if border { onto(place.x, map.width) } else { place.x };
-        let to_y = if border { onto(place.y, map.height) } else { place.y };
-        let corners = around(to_x, to_y, map.height, map.width);
+        let corners = corners(&place, map, comptime!(mode == WarpMode::BilinearBorder));
         #[unroll]
         for index in 0..4u32 {
             let pixel = corners.pixel(index, map.height, map.width);
@@ -111,9 +116,7 @@ fn flow_gradient(
         terminate!();
     }
     let place = place(ABSOLUTE_POS, flow, map);
-    let to_x = if border { onto(place.x, map.width) } else { place.x };
-    let to_y = if border { onto(place.y, map.height) } else { place.y };
-    let corners = around(to_x, to_y, map.height, map.width);
+    let corners = corners(&place, map, border);
     let mut along_x = 0.0f32;
     let mut along_y = 0.0f32;
     #[unroll]
@@ -161,10 +164,7 @@ fn map_gradient<S: Sum>(
             S::add(out, (place.frame + pixel.at) * map.channels + channel, grad);
         }
     } else {
-        let border = comptime!(mode == WarpMode::BilinearBorder);
-        let to_x = if border { onto(place.x, map.width) } else { place.x };
-        let to_y = if border { onto(place.y, map.height) } else { place.y };
-        let corners = around(to_x, to_y, map.height, map.width);
+        let corners = corners(&place, map, comptime!(mode == WarpMode::BilinearBorder));
         #[unroll]
         for index in 0..4u32 {
             let pixel = corners.pixel(index, map.height, map.width);
