@@ -145,7 +145,7 @@ impl Block<'_> {
     pub fn forward(&self, input: Input<'_>, out: &mut [f32], found: &mut [f32]) {
         let level = Level::current();
         match Precision::current() {
-            Precision::F32 => self.forward_at::<f32>(level, input, out, found),
+            Precision::F32 | Precision::F16 => self.forward_at::<f32>(level, input, out, found),
             Precision::Bf16 => self.forward_at::<Pair>(level, input, out, found),
         }
     }

@@ -273,7 +273,9 @@ pub fn deform_conv_guided(
     assert_eq!(bias.len(), channels, "deform_conv: the bias does not fit {geometry:?}");
     let (level, places) = (Level::current(), (x, Places::Guided(guide)));
     match Precision::current() {
-        Precision::F32 => forward::convolve::<f32>(level, geometry, places, [weight, bias], out),
+        Precision::F32 | Precision::F16 => {
+            forward::convolve::<f32>(level, geometry, places, [weight, bias], out)
+        }
         Precision::Bf16 => forward::convolve::<Pair>(level, geometry, places, [weight, bias], out),
     }
 }

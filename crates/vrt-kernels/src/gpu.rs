@@ -1,8 +1,9 @@
 //! The kernels for GPUs, in CubeCL's language: one source for CUDA, Vulkan, Metal and ROCm.
 //!
-//! Every operation of [`ops`] is served, forward and backward. Values are `f32`.
-//! Gradients that many places add to are summed
-//! by atomics, so that their last bits depend on the order in which a device runs.
+//! Every operation of [`ops`] is served, forward and backward. Tensors are `f32`; where a device has
+//! matrix units, products are of 16-bit floats if [`Precision::current`] says so, and summed in
+//! `f32`. Gradients that many places add to are summed by atomics, so that their last bits depend on
+//! the order in which a device runs.
 
 #![allow(
     clippy::too_many_arguments,
@@ -19,6 +20,7 @@ use burn::tensor::{Device, DeviceType, Tensor, TensorData};
 use cubecl::device::WgpuDeviceKind;
 
 use crate::ops;
+use crate::precision::Precision;
 
 pub(crate) mod attention;
 mod bilinear;
@@ -34,12 +36,16 @@ mod shape;
 mod sum;
 #[cfg(test)]
 mod tests;
+mod units;
 pub(crate) mod warp;
+
+use units::MatrixUnits;
 
 /// The devices of a kind on this machine, in the driver's order; none if its driver is missing.
 ///
-/// Where Vulkan is compiled in, Burn makes shaders for it that the programs which play a GPU misread
-/// or crash on, so that these are no devices then; they run the shaders of `wgpu` alone.
+/// Where Vulkan is compiled in, Burn makes shaders for it that older ones of the programs which play
+/// a GPU misread or crash on, so that these are no devices then; they run the shaders of `wgpu`
+/// alone. Mesa's llvmpipe is new enough where it multiplies matrices, as that of Mesa 26 does.
 pub fn found(kind: DeviceType) -> Vec<Device> {
     let devices = quietly(|| Device::enumerate(kind).into_iter().collect::<Vec<_>>());
     devices.unwrap_or_default().into_iter().filter(runs_its_shaders).collect()
@@ -47,11 +53,17 @@ pub fn found(kind: DeviceType) -> Vec<Device> {
 
 fn runs_its_shaders(device: &Device) -> bool {
     match device.as_dispatch() {
-        DispatchDevice::Cube(cubecl::Device::Wgpu(device)) => {
-            !cfg!(feature = "vulkan") || device.kind != WgpuDeviceKind::Cpu
+        DispatchDevice::Cube(cube @ cubecl::Device::Wgpu(device)) => {
+            let is_hardware = device.kind != WgpuDeviceKind::Cpu;
+            // Those that are new enough to multiply matrices have what Burn's shaders ask for.
+            !cfg!(feature = "vulkan") || is_hardware || multiplies_matrices(cube)
         }
         _ => true,
     }
+}
+
+fn multiplies_matrices(device: &cubecl::Device) -> bool {
+    quietly(|| !device.client().properties().features.matmul.cmma.is_empty()) == Some(true)
 }
 
 /// What a device says of itself.
@@ -96,6 +108,18 @@ pub fn multiplies(device: &Device) -> bool {
         Some(y.iter().enumerate().all(|(at, value)| *value == product(at)))
     });
     found.flatten() == Some(true)
+}
+
+/// The precisions that a device multiplies in, the one to prefer first: those that it has matrix
+/// units for, and `f32`.
+pub fn precisions(device: &Device) -> Vec<Precision> {
+    let DispatchDevice::Cube(device) = device.as_dispatch() else { return vec![Precision::F32] };
+    let rounded = quietly(|| {
+        let client = device.client();
+        let has = |precision: &_| MatrixUnits::of(client.properties(), *precision).is_some();
+        [Precision::Bf16, Precision::F16].into_iter().filter(has).collect::<Vec<_>>()
+    });
+    rounded.unwrap_or_default().into_iter().chain([Precision::F32]).collect()
 }
 
 /// Runs `look`; a panic of it is `None`, and is not printed. Drivers that are not installed panic

@@ -14,8 +14,12 @@ pub enum Precision {
     /// 24 bits, as published.
     #[default]
     F32,
-    /// 8 bits (bfloat16): twice as fast where the processor multiplies pairs of them.
+    /// 8 bits (bfloat16): twice as fast where the processor multiplies pairs of them, and many times
+    /// where a GPU's matrix units do.
     Bf16,
+    /// 11 bits, of numbers up to 65504: for the matrix units of GPUs. Processors, which have no
+    /// products of them, compute it as [`F32`](Self::F32).
+    F16,
 }
 
 thread_local! {
@@ -32,13 +36,13 @@ impl Drop for Restore {
 }
 
 impl Precision {
-    /// The precision of the fused operations that this thread calls.
+    /// The precision of the operations that this thread calls.
     pub fn current() -> Self {
         CURRENT.get()
     }
 
-    /// Calls `work`, whose fused operations have this precision; those of `ops`, which
-    /// other devices compose, stay `f32`.
+    /// Calls `work`, whose operations have this precision, and their backward passes whenever they
+    /// are taken. On processors these are the fused ones; those of `ops` alone stay `f32` there.
     pub fn scope<T>(self, work: impl FnOnce() -> T) -> T {
         let _restore = Restore(CURRENT.replace(self));
         work()
@@ -55,6 +59,7 @@ impl fmt::Display for Precision {
         f.write_str(match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+            Self::F16 => "f16",
         })
     }
 }

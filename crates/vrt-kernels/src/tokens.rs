@@ -38,7 +38,7 @@ pub struct Projection<'a> {
 pub fn project(projection: &Projection<'_>, x: &[f32], out: &mut [f32]) {
     let level = Level::current();
     match Precision::current() {
-        Precision::F32 => project_at::<f32>(level, projection, x, out),
+        Precision::F32 | Precision::F16 => project_at::<f32>(level, projection, x, out),
         Precision::Bf16 => project_at::<Pair>(level, projection, x, out),
     }
 }
@@ -121,7 +121,7 @@ pub fn norm(weights: Affine<'_>, x: &[f32], out: &mut [f32]) {
 pub fn gated_mlp(sources: &[Source<'_>], weights: &MlpWeights<'_>, out: &mut [f32]) {
     let level = Level::current();
     match Precision::current() {
-        Precision::F32 => gated_mlp_at::<f32>(level, sources, weights, out),
+        Precision::F32 | Precision::F16 => gated_mlp_at::<f32>(level, sources, weights, out),
         Precision::Bf16 => gated_mlp_at::<Pair>(level, sources, weights, out),
     }
 }

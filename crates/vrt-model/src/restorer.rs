@@ -19,6 +19,7 @@ pub struct Restorer {
     network: Vrt,
     device: Device,
     precision: Precision,
+    helpers: Vec<Self>,
 }
 
 /// Why a network could not be built or a clip not restored.
@@ -122,12 +123,27 @@ impl Restorer {
 
     /// A network on the device its parameters are on.
     pub fn of(network: Vrt, device: &Device) -> Self {
-        Self { network, device: device.clone(), precision: Precision::F32 }
+        let (device, helpers) = (device.clone(), Vec::new());
+        Self { network, device, precision: Precision::F32, helpers }
     }
 
-    /// The same with products in `precision`, on processors; other devices compute in `f32`.
+    /// The same with products in `precision`, for its helpers, too. A device that does not multiply
+    /// it computes in `f32`.
     pub fn with_precision(self, precision: Precision) -> Self {
-        Self { precision, ..self }
+        let helpers = self.helpers.into_iter().map(|helper| helper.with_precision(precision));
+        Self { precision, helpers: helpers.collect(), ..self }
+    }
+
+    /// The same with another one that takes part of the work: one of the same network on another
+    /// device, or on the same one, where that can restore two tiles at a time.
+    ///
+    /// # Panics
+    ///
+    /// Panics if that is another network.
+    pub fn with_helper(mut self, helper: Self) -> Self {
+        assert_eq!(self.config(), helper.config(), "a helper has the same network");
+        self.helpers.push(helper);
+        self
     }
 
     /// What the network is.
@@ -204,6 +220,10 @@ impl ClipModel for Restorer {
         let data = y.try_into_data().map_err(|error| device_error(&error.to_string()))?;
         let samples = data.try_to_vec().map_err(|e| RestorerError::Device(e.to_string()))?;
         Ok(Some(Volume::new([d, h, w, c], samples)?))
+    }
+
+    fn helpers(&self) -> &[Self] {
+        &self.helpers
     }
 
     fn memory_may_lack(&self) -> bool {

@@ -12,6 +12,7 @@
 
 mod axis;
 mod interpolation;
+mod lanes;
 mod plan;
 mod space;
 #[cfg(test)]
@@ -20,7 +21,7 @@ mod time;
 
 pub use interpolation::Interpolation;
 pub use plan::{ClipSize, PlanError, PlanLimits, plan};
-pub use space::restore_window;
+pub use space::{restore_window, restore_windows};
 pub use time::TemporalWindows;
 
 use std::ops::ControlFlow;
@@ -42,9 +43,9 @@ pub struct Done {
 }
 
 /// Something that restores a short clip of small frames.
-pub trait ClipModel {
+pub trait ClipModel: Sync + Sized {
     /// Why a clip could not be restored.
-    type Error: std::error::Error + 'static;
+    type Error: std::error::Error + Send + 'static;
 
     /// Output pixels per input pixel along each side; at least 1.
     fn scale(&self) -> usize;
@@ -76,6 +77,12 @@ pub trait ClipModel {
         _watch: &mut Watch<'_>,
     ) -> Result<Option<Volume>, Self::Error> {
         self.restore(clip).map(Some)
+    }
+
+    /// Models that restore the same, at the same time as this one: on other devices, say. Whoever
+    /// has several tiles gives each model the next one.
+    fn helpers(&self) -> &[Self] {
+        &[]
     }
 
     /// Whether a clip may turn out too large for the memory of a device. Who restores tiles then

@@ -1,4 +1,5 @@
-//! The operations under automatic differentiation: inputs are kept, the backward kernel is called.
+//! The operations under automatic differentiation: inputs are kept, the backward kernel is called, in
+//! the precision that the operation had.
 
 use burn::backend::Autodiff;
 use burn::backend::autodiff::NodeId;
@@ -12,6 +13,7 @@ use super::{Gradients, VideoOps, VideoOpsBackward, Wanted};
 use crate::conv::ConvGeometry;
 use crate::deform_conv::{DeformGeometry, GuidedGeometry};
 use crate::linear::LinearGeometry;
+use crate::precision::Precision;
 use crate::warp::WarpMode;
 use crate::window_attention::WindowGeometry;
 
@@ -22,7 +24,7 @@ macro_rules! backward_node {
         struct $node;
 
         impl<B: VideoOpsBackward> Backward<B, $n> for $node {
-            type State = ([NodeId; $n], $geometry);
+            type State = ([NodeId; $n], $geometry, Precision);
 
             fn backward(
                 self,
@@ -31,11 +33,12 @@ macro_rules! backward_node {
                 checkpointer: &mut Checkpointer,
             ) {
                 let grad = grads.consume::<B>(&ops.node);
-                let (inputs, geometry) = ops.state;
+                let (inputs, geometry, precision) = ops.state;
                 let inputs: [FloatTensor<B>; $n] =
                     inputs.map(|input| checkpointer.retrieve_node_output(input));
                 let wanted: Wanted<$n> = std::array::from_fn(|i| ops.parents[i].is_some());
-                let found: Gradients<B, $n> = B::$backward(inputs, grad, geometry, wanted);
+                let found: Gradients<B, $n> =
+                    precision.scope(|| B::$backward(inputs, grad, geometry, wanted));
                 for (parent, grad) in ops.parents.into_iter().zip(found) {
                     if let (Some(parent), Some(grad)) = (parent, grad) {
                         grads.register::<B>(parent.id, grad);
@@ -61,7 +64,8 @@ macro_rules! tracked {
     ($node:ident, $forward:path, [$($input:ident),+], $geometry:ident) => {
         match $node.prepare::<C>([$($input.node()),+]).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
-                let state = ([$(prep.checkpoint(&$input)),+], $geometry.clone());
+                let inputs = [$(prep.checkpoint(&$input)),+];
+                let state = (inputs, $geometry.clone(), Precision::current());
                 let out = $forward($($input.primitive().clone(),)+ $geometry);
                 prep.finish(state, out)
             }

@@ -55,7 +55,7 @@ impl Block<'_> {
     pub fn backward(&self, values: BlockValues<'_>, grad_x: &mut [f32]) -> Vec<Vec<f32>> {
         let level = Level::current();
         match Precision::current() {
-            Precision::F32 => self.backward_at::<f32>(level, values, grad_x),
+            Precision::F32 | Precision::F16 => self.backward_at::<f32>(level, values, grad_x),
             Precision::Bf16 => self.backward_at::<Pair>(level, values, grad_x),
         }
     }

@@ -4,16 +4,20 @@
 //! A unit owns a query (or, for the gradients of keys and values, a key); a cube's units read the
 //! keys of their window together, some at a time. The softmax is taken as the keys go by: the
 //! largest logit so far is what all are measured by, and what was summed by a smaller one is
-//! scaled.
+//! scaled. In 16 bits matrix units multiply, forward; the gradients are `f32` still, from logits that
+//! are not rounded.
 
+use burn::tensor::{bf16, f16};
 use burn_cubecl::tensor::CubeTensor;
 
 use super::launch::{buffer, cubes, empty, packed, zeros};
 use super::sum::{Exchanged, Native, adds_floats};
+use super::units::{Format, MatrixUnits};
 use crate::window_attention::WindowGeometry;
 
 mod backward;
 mod forward;
+mod matrix;
 mod window;
 
 use window::{Attention, MapLaunch};
@@ -29,6 +33,12 @@ pub(crate) fn forward(
     let kind = checked(&qkv, table.as_ref(), geometry);
     let [batch, d, h, w, _] = qkv.meta.shape().dims();
     let out = empty(&qkv, [batch, d, h, w, geometry.channels]);
+    if let Some((units, format)) = MatrixUnits::now(&qkv)
+        && let Some(shape) = matrix::Shape::new(units, &kind, qkv.client.properties())
+    {
+        by_matrices([&qkv, table.as_ref().unwrap_or(&qkv), &out], geometry, kind, (shape, format));
+        return out;
+    }
     let (count, cube) = cubes(&qkv, kind.query_cubes(geometry), kind.units());
     // SAFETY: the sizes were checked. A cube below the count belongs to one window and head; its
     // units read and write at places of tokens of that window, which lie in the map.
@@ -45,6 +55,33 @@ pub(crate) fn forward(
         );
     }
     out
+}
+
+fn by_matrices(
+    [qkv, table, out]: [&CubeTensor; 3],
+    geometry: &WindowGeometry,
+    kind: Attention,
+    (shape, format): (matrix::Shape, Format),
+) {
+    let (count, cube) = cubes(qkv, shape.cubes(&kind, geometry), shape.cube());
+    let kernel = match format {
+        Format::F16 => matrix::attend::launch_unchecked::<f16>,
+        Format::Bf16 => matrix::attend::launch_unchecked::<bf16>,
+    };
+    // SAFETY: as in `forward`.
+    unsafe {
+        kernel(
+            &qkv.client,
+            count,
+            cube,
+            buffer(qkv),
+            buffer(table),
+            buffer(out),
+            map(geometry),
+            kind,
+            shape,
+        );
+    }
 }
 
 /// Gradients of queries, keys and values and of the table, where they are wanted.

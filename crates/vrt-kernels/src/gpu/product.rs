@@ -2,14 +2,17 @@
 //! convolution see, or what those of a deformable one sample. Nothing is unfolded in memory.
 //!
 //! A cube makes a tile of the result. Its units bring a strip of either side to the cube's own
-//! memory together, and each sums a square of values in registers.
+//! memory together, and each sums a square of values in registers; in 16 bits, matrix units do.
 
+use burn::tensor::{bf16, f16};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::launch::{buffer, cubes, empty, zeros};
 use super::sum::{Exchanged, Native, adds_floats};
+use super::units::{Format, MatrixUnits};
 
+mod matrix;
 mod outer;
 mod source;
 mod tile;
@@ -70,6 +73,16 @@ pub(super) fn product(
     sizes: Sizes,
 ) -> CubeTensor {
     let out = empty(left.x, [sizes.rows, sizes.groups * sizes.outputs]);
+    if let Some(units) = MatrixUnits::now(left.x) {
+        product_of_matrices(
+            left,
+            [weight, bias.unwrap_or(weight), &out],
+            bias.is_some(),
+            sizes,
+            units,
+        );
+        return out;
+    }
     let tiles = [sizes.rows, sizes.outputs].map(|len| len.div_ceil(tile::SIDE));
     let count = tiles[0] * tiles[1] * sizes.groups;
     let (count, cube) = cubes(left.x, count, tile::UNITS);
@@ -97,18 +110,63 @@ pub(super) fn product(
     out
 }
 
+fn product_of_matrices(
+    left: Left<'_>,
+    [weight, bias, out]: [&CubeTensor; 3],
+    has_bias: bool,
+    sizes: Sizes,
+    (units, format): (MatrixUnits, Format),
+) {
+    let tiles = sizes.rows.div_ceil(matrix::LONG) * sizes.outputs.div_ceil(matrix::SHORT);
+    let (count, cube) = cubes(left.x, tiles * sizes.groups, matrix::units(&units));
+    let kernel = match format {
+        Format::F16 => matrix::product::launch_unchecked::<f16>,
+        Format::Bf16 => matrix::product::launch_unchecked::<bf16>,
+    };
+    let [x, offset, mask] = left.buffers();
+    // SAFETY: as for a product in `f32`.
+    unsafe {
+        kernel(
+            &left.x.client,
+            count,
+            cube,
+            x,
+            offset,
+            mask,
+            buffer(weight),
+            buffer(bias),
+            buffer(out),
+            left.field.launch(),
+            sizes.launch(),
+            left.source,
+            has_bias,
+            units,
+        );
+    }
+}
+
 /// Cubes that a device has work with.
 const BUSY: usize = 512;
+
+/// How the rows are shared where there are fewer tiles than a device has work with: rows of a
+/// part, and parts.
+fn parts(rows: usize, tiles: usize, strip: usize) -> (usize, usize) {
+    let steps = rows.div_ceil(strip);
+    let parts = BUSY.div_ceil(tiles).clamp(1, steps.max(1));
+    (steps.div_ceil(parts) * strip, parts)
+}
 
 /// `gradᵀ · left` and, as a last column, the sums of `grad`: `[groups · outputs, inputs + 1]`; the
 /// gradient of the output is `[rows, groups · outputs]`.
 pub(super) fn outer(left: Left<'_>, grad: &CubeTensor, sizes: Sizes) -> CubeTensor {
     let out = zeros(left.x, [sizes.groups * sizes.outputs, sizes.inputs + 1]);
+    if let Some(units) = MatrixUnits::now(left.x) {
+        outer_of_matrices(left, grad, &out, sizes, units);
+        return out;
+    }
     let tiles = [sizes.outputs, sizes.inputs + 1].map(|len| len.div_ceil(tile::SIDE));
     let tiles = tiles[0] * tiles[1] * sizes.groups;
-    let steps = sizes.rows.div_ceil(tile::STRIP);
-    let parts = BUSY.div_ceil(tiles).clamp(1, steps.max(1));
-    let part_rows = steps.div_ceil(parts) * tile::STRIP;
+    let (part_rows, parts) = parts(sizes.rows, tiles, tile::STRIP);
     let (count, cube) = cubes(left.x, tiles * parts, tile::UNITS);
     let kernel = if adds_floats(left.x) {
         outer::outer::launch_unchecked::<Native>
@@ -135,4 +193,43 @@ pub(super) fn outer(left: Left<'_>, grad: &CubeTensor, sizes: Sizes) -> CubeTens
         );
     }
     out
+}
+
+fn outer_of_matrices(
+    left: Left<'_>,
+    grad: &CubeTensor,
+    out: &CubeTensor,
+    sizes: Sizes,
+    (units, format): (MatrixUnits, Format),
+) {
+    let tiles = sizes.outputs.div_ceil(matrix::SHORT) * (sizes.inputs + 1).div_ceil(matrix::LONG);
+    let tiles = tiles * sizes.groups;
+    let (part_rows, parts) = parts(sizes.rows, tiles, matrix::STRIP);
+    let (count, cube) = cubes(left.x, tiles * parts, matrix::units(&units));
+    let kernel = match (format, adds_floats(left.x)) {
+        (Format::F16, true) => matrix::outer::launch_unchecked::<f16, Native>,
+        (Format::F16, false) => matrix::outer::launch_unchecked::<f16, Exchanged>,
+        (Format::Bf16, true) => matrix::outer::launch_unchecked::<bf16, Native>,
+        (Format::Bf16, false) => matrix::outer::launch_unchecked::<bf16, Exchanged>,
+    };
+    let [x, offset, mask] = left.buffers();
+    // SAFETY: as in `outer`.
+    unsafe {
+        kernel(
+            &left.x.client,
+            count,
+            cube,
+            x,
+            offset,
+            mask,
+            buffer(grad),
+            buffer(out),
+            left.field.launch(),
+            sizes.launch(),
+            part_rows,
+            parts,
+            left.source,
+            units,
+        );
+    }
 }

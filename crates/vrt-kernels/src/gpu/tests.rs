@@ -4,6 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use vrt_testing::{Random, Tolerance, assert_close};
 
 use crate::ops;
+use crate::precision::Precision;
 use crate::warp::WarpMode;
 use crate::window_attention::WindowGeometry;
 
@@ -36,14 +37,63 @@ fn run(
     std::iter::once(values(out)).chain(gradients).collect()
 }
 
-/// Holds every GPU to the processor.
+/// Holds every GPU to the processor, in every precision that it has.
 fn agree(name: &str, inputs: &[Input<'_>], operation: impl Fn(&[Tensor<1>]) -> Tensor<1>) {
     let expected = run(&Device::flex(), inputs, &operation);
     for device in super::all() {
-        let found = run(&device, inputs, &operation);
-        for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
-            let part = if i == 0 { "output".to_owned() } else { format!("gradient {i}") };
-            assert_close(&format!("{name}, {part}, {device:?}"), found, expected, NEAR);
+        for precision in super::precisions(&device) {
+            let found = precision.scope(|| run(&device, inputs, &operation));
+            for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                let part = if i == 0 { "output".to_owned() } else { format!("gradient {i}") };
+                let name = format!("{name}, {part}, {precision}, {device:?}");
+                match unit_of(precision) {
+                    Some(unit) => assert_near(&name, found, expected, 3.0 * unit),
+                    None => assert_close(&name, found, expected, NEAR),
+                }
+            }
+        }
+    }
+}
+
+/// The largest relative error of rounding a number; none where nothing is rounded.
+fn unit_of(precision: Precision) -> Option<f32> {
+    match precision {
+        Precision::F32 => None,
+        Precision::Bf16 => Some(2f32.powi(-8)),
+        Precision::F16 => Some(2f32.powi(-11)),
+    }
+}
+
+fn norm(values: impl Iterator<Item = f32>) -> f32 {
+    values.map(|value| value * value).sum::<f32>().sqrt()
+}
+
+/// Holds all values together to the expected ones.
+fn assert_near(name: &str, found: &[f32], expected: &[f32], most: f32) {
+    assert_eq!(found.len(), expected.len(), "{name}");
+    let distance = norm(found.iter().zip(expected).map(|(found, expected)| found - expected));
+    let allowed = most * norm(expected.iter().copied());
+    assert!(distance <= allowed, "{name}: they differ by {distance:e}, {allowed:e} is allowed");
+}
+
+#[test]
+fn matrix_units_round_what_they_multiply() {
+    let [rows, inputs, outputs] = [150, 70, 90];
+    let shapes: [Input<'_>; 3] =
+        [(&[rows, inputs], 1.0), (&[outputs, inputs], 1.0), (&[outputs], 1.0)];
+    let project = |given: &[Tensor<1>]| {
+        let x = given[0].clone().reshape([rows, inputs]);
+        flat(ops::linear(x, given[1].clone().reshape([outputs, inputs]), given[2].clone()))
+    };
+    for device in super::all() {
+        let exact = run(&device, &shapes, &project);
+        for precision in super::precisions(&device) {
+            let found = precision.scope(|| run(&device, &shapes, &project));
+            // Output, gradients of input and weight; that of the bias is a sum of what is rounded.
+            for part in 0..3 {
+                let rounded = found[part] != exact[part];
+                assert_eq!(rounded, precision != Precision::F32, "{precision}, {device:?}");
+            }
         }
     }
 }

@@ -73,7 +73,7 @@ pub fn project_backward(
 ) -> ProjectionGradients {
     let level = Level::current();
     match Precision::current() {
-        Precision::F32 => project_at::<f32>(level, projection, x, grad),
+        Precision::F32 | Precision::F16 => project_at::<f32>(level, projection, x, grad),
         Precision::Bf16 => project_at::<Pair>(level, projection, x, grad),
     }
 }
@@ -162,7 +162,7 @@ pub fn gated_mlp_backward(
 ) -> (Vec<Vec<f32>>, [Vec<f32>; 6]) {
     let level = Level::current();
     match Precision::current() {
-        Precision::F32 => gated_mlp_at::<f32>(level, sources, weights, grad),
+        Precision::F32 | Precision::F16 => gated_mlp_at::<f32>(level, sources, weights, grad),
         Precision::Bf16 => gated_mlp_at::<Pair>(level, sources, weights, grad),
     }
 }

@@ -1,24 +1,20 @@
 //! Tiles in space: one clip of large frames, restored in squares.
 
 use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
 
 use super::axis::{AxisCut, AxisTile};
+use super::lanes::restore_pieces;
 use super::{ClipModel, Done, TileSpec, TiledError, Tiling};
 use crate::volume::{Volume, VolumeError};
 
 /// Restores one clip, all its frames at once, in tiles of `spec.size()` rows and columns.
 ///
-/// `watch` hears how far it is, at least before the first tile and after each, and says whether to
-/// go on.
-///
-/// # Shapes
-///
-/// - `clip`: `[d, h, w, c]`
-/// - output: `[d', scale·h, scale·w, c']`, with the model's `d'` and `c'`
+/// See [`restore_windows`].
 ///
 /// # Errors
 ///
-/// If the model fails, its output does not fit, memory is short, or `watch` said to break off.
+/// As there.
 pub fn restore_window<M: ClipModel>(
     model: &M,
     clip: Volume,
@@ -26,83 +22,135 @@ pub fn restore_window<M: ClipModel>(
     tiling: Tiling,
     watch: &mut dyn FnMut(Done) -> ControlFlow<()>,
 ) -> Result<Volume, TiledError<M::Error>> {
-    if spec.size() == 0 {
-        return restore_whole(model, clip, tiling, &mut Tiles { done: 0, of: 1, watch });
-    }
-    let [_, height, width, _] = clip.dims();
-    let cut = |len| AxisCut {
-        len,
-        tile: spec.size(),
-        overlap: spec.overlap_size(),
-        scale: model.scale(),
-    };
-    let grid = Grid {
-        rows: cut(height).tiles(tiling),
-        columns: cut(width).tiles(tiling),
-        output: [height * model.scale(), width * model.scale()],
-    };
-    let of = grid.rows.len() * grid.columns.len();
-    grid.restore(model, clip, &mut Tiles { done: 0, of, watch })
+    let mut restored = restore_windows(model, vec![clip], spec, tiling, watch)?;
+    Ok(restored.pop().unwrap_or_else(|| unreachable!("one clip went in")))
 }
 
-/// Counts tiles for whoever watches.
-struct Tiles<'a> {
-    done: usize,
-    of: usize,
-    watch: &'a mut dyn FnMut(Done) -> ControlFlow<()>,
-}
-
-impl Tiles<'_> {
-    /// Tells that `share` of the tile under way is restored.
-    fn tell(&mut self, share: f32) -> ControlFlow<()> {
-        let Self { done: tiles, of, .. } = *self;
-        (self.watch)(Done { tiles, of, share: (tiles as f32 + share) / of as f32 })
-    }
-
-    /// Runs the model on the next tile and holds it to its scale.
-    fn restore<M: ClipModel>(
-        &mut self,
-        model: &M,
-        tile: Volume,
-    ) -> Result<Volume, TiledError<M::Error>> {
-        let (height, width) = (tile.height() * model.scale(), tile.width() * model.scale());
-        if self.tell(0.0).is_break() {
-            return Err(TiledError::Stopped);
-        }
-        let restored = model.restore_watched(tile, &mut |share| self.tell(share));
-        let restored = restored.map_err(TiledError::Model)?.ok_or(TiledError::Stopped)?;
-        let [frames, _, _, channels] = restored.dims();
-        check_dims([frames, height, width, channels], restored.dims())?;
-        self.done += 1;
-        // A tile that is done is kept; whether to go on is asked before the next one.
-        let _ = self.tell(0.0);
-        Ok(restored)
-    }
-}
-
-/// The frame as one tile; published tiling completes it to whole attention windows first.
-fn restore_whole<M: ClipModel>(
+/// Restores clips, all frames of each at once, in tiles of `spec.size()` rows and columns. The model
+/// and its [helpers](ClipModel::helpers) restore tiles of all clips side by side; the result does
+/// not depend on how many there are.
+///
+/// `watch` hears how far it is, at least before the first tile and after each, and says whether to
+/// go on.
+///
+/// # Shapes
+///
+/// - each clip: `[d, h, w, c]`
+/// - its output: `[d', scale·h, scale·w, c']`, with the model's `d'` and `c'`
+///
+/// # Errors
+///
+/// If a model fails, its output does not fit, memory is short, or `watch` said to break off.
+pub fn restore_windows<M: ClipModel>(
     model: &M,
-    clip: Volume,
+    clips: Vec<Volume>,
+    spec: &TileSpec,
     tiling: Tiling,
-    tiles: &mut Tiles<'_>,
-) -> Result<Volume, TiledError<M::Error>> {
-    let [_, height, width, _] = clip.dims();
-    let [_, window_rows, window_columns] = model.window();
-    let pad = match tiling {
-        Tiling::Published => [
-            0,
-            missing_to_multiple(height, window_rows),
-            missing_to_multiple(width, window_columns),
-        ],
-        Tiling::Seamless => [0; 3],
+    watch: &mut dyn FnMut(Done) -> ControlFlow<()>,
+) -> Result<Vec<Volume>, TiledError<M::Error>> {
+    let windows: Vec<_> = clips
+        .into_iter()
+        .map(|clip| Cut::new(model, clip, spec, tiling))
+        .collect::<Result<_, _>>()?;
+    let places = |(window, cut): (usize, &Cut)| (0..cut.pieces()).map(move |piece| (window, piece));
+    let pieces: Vec<_> = windows.iter().enumerate().flat_map(places).collect();
+    let mut sums: Vec<Option<Volume>> = windows.iter().map(|_| None).collect();
+    let mut put = |at: usize, tile: Volume| {
+        let (window, piece): (usize, usize) = pieces[at];
+        windows[window].put(piece, tile, &mut sums[window])
     };
-    let restored = tiles.restore(model, clip.mirror_end(pad)?)?;
-    let (rows, columns) = (height * model.scale(), width * model.scale());
-    if [restored.height(), restored.width()] == [rows, columns] {
-        return Ok(restored);
+    let cut = |at: usize| {
+        let (window, piece) = pieces[at];
+        windows[window].piece(piece)
+    };
+    restore_pieces(model, pieces.len(), &cut, &mut put, watch)?;
+    Ok(sums.into_iter().map(|sum| sum.expect("a clip has at least one tile")).collect())
+}
+
+/// How a clip is cut into tiles.
+enum Cut {
+    /// Not at all: the clip, taken when it is restored, and the height and width of its output.
+    Whole(Mutex<Option<Volume>>, [usize; 2]),
+    Tiles(Volume, Grid),
+}
+
+impl Cut {
+    fn new<M: ClipModel>(
+        model: &M,
+        clip: Volume,
+        spec: &TileSpec,
+        tiling: Tiling,
+    ) -> Result<Self, VolumeError> {
+        let [_, height, width, _] = clip.dims();
+        let output = [height * model.scale(), width * model.scale()];
+        if spec.size() == 0 {
+            let clip = clip.mirror_end(completed(model, [height, width], tiling))?;
+            return Ok(Self::Whole(Mutex::new(Some(clip)), output));
+        }
+        let cut = |len| {
+            let (tile, overlap) = (spec.size(), spec.overlap_size());
+            AxisCut { len, tile, overlap, scale: model.scale() }.tiles(tiling)
+        };
+        let grid = Grid { rows: cut(height), columns: cut(width), output };
+        Ok(match grid.len() {
+            1 => Self::Whole(Mutex::new(Some(clip)), output),
+            _ => Self::Tiles(clip, grid),
+        })
     }
-    Ok(restored.crop(0..restored.frames(), 0..rows, 0..columns))
+
+    fn pieces(&self) -> usize {
+        match self {
+            Self::Whole(..) => 1,
+            Self::Tiles(_, grid) => grid.len(),
+        }
+    }
+
+    /// What goes to a model.
+    fn piece(&self, piece: usize) -> Volume {
+        match self {
+            Self::Whole(clip, _) => {
+                let clip = clip.lock().unwrap_or_else(PoisonError::into_inner).take();
+                clip.unwrap_or_else(|| unreachable!("a piece is restored once"))
+            }
+            Self::Tiles(clip, grid) => {
+                let (row, column) = grid.at(piece);
+                clip.crop(
+                    0..clip.frames(),
+                    row.start..row.start + row.len,
+                    column.start..column.start + column.len,
+                )
+            }
+        }
+    }
+
+    /// Adds what came back to what is restored of the clip.
+    fn put<E: std::error::Error>(
+        &self,
+        piece: usize,
+        tile: Volume,
+        sum: &mut Option<Volume>,
+    ) -> Result<(), TiledError<E>> {
+        match self {
+            Self::Whole(_, [rows, columns]) => {
+                let fits = [tile.height(), tile.width()] == [*rows, *columns];
+                let frames = 0..tile.frames();
+                *sum = Some(if fits { tile } else { tile.crop(frames, 0..*rows, 0..*columns) });
+                Ok(())
+            }
+            Self::Tiles(_, grid) => grid.put(piece, &tile, sum),
+        }
+    }
+}
+
+/// What a whole frame is completed by: published tiling fills attention windows.
+fn completed<M: ClipModel>(model: &M, [height, width]: [usize; 2], tiling: Tiling) -> [usize; 3] {
+    let [_, rows, columns] = model.window();
+    match tiling {
+        Tiling::Published => {
+            [0, missing_to_multiple(height, rows), missing_to_multiple(width, columns)]
+        }
+        Tiling::Seamless => [0; 3],
+    }
 }
 
 /// What `len` lacks to the next multiple of `window`.
@@ -110,7 +158,7 @@ pub(super) fn missing_to_multiple(len: usize, window: usize) -> usize {
     len.next_multiple_of(window.max(1)) - len
 }
 
-fn check_dims<E: std::error::Error>(
+pub(super) fn check_dims<E: std::error::Error>(
     expected: [usize; 4],
     got: [usize; 4],
 ) -> Result<(), TiledError<E>> {
@@ -126,36 +174,31 @@ struct Grid {
 }
 
 impl Grid {
-    fn restore<M: ClipModel>(
+    fn len(&self) -> usize {
+        self.rows.len() * self.columns.len()
+    }
+
+    fn at(&self, piece: usize) -> (&AxisTile, &AxisTile) {
+        (&self.rows[piece / self.columns.len()], &self.columns[piece % self.columns.len()])
+    }
+
+    fn put<E: std::error::Error>(
         &self,
-        model: &M,
-        clip: Volume,
-        tiles: &mut Tiles<'_>,
-    ) -> Result<Volume, TiledError<M::Error>> {
-        if tiles.of == 1 {
-            return tiles.restore(model, clip);
-        }
-        let mut sum: Option<Volume> = None;
-        let pairs =
-            self.rows.iter().flat_map(|row| self.columns.iter().map(move |column| (row, column)));
-        for (row, column) in pairs {
-            let tile = clip.crop(
-                0..clip.frames(),
-                row.start..row.start + row.len,
-                column.start..column.start + column.len,
-            );
-            let tile = tiles.restore(model, tile)?;
-            let sum = match &mut sum {
-                Some(sum) => sum,
-                // The first tile tells the frames and channels of the output.
-                none => none.insert(self.empty_output(&tile)?),
-            };
-            let [_, height, width, _] = tile.dims();
-            let [frames, .., channels] = sum.dims();
-            check_dims([frames, height, width, channels], tile.dims())?;
-            add_weighted(sum, &tile, row, column);
-        }
-        Ok(sum.expect("an axis has at least one tile"))
+        piece: usize,
+        tile: &Volume,
+        sum: &mut Option<Volume>,
+    ) -> Result<(), TiledError<E>> {
+        let sum = match sum {
+            Some(sum) => sum,
+            // The first tile tells the frames and channels of the output.
+            none => none.insert(self.empty_output(tile)?),
+        };
+        let [_, height, width, _] = tile.dims();
+        let [frames, .., channels] = sum.dims();
+        check_dims([frames, height, width, channels], tile.dims())?;
+        let (row, column) = self.at(piece);
+        add_weighted(sum, tile, row, column);
+        Ok(())
     }
 
     fn empty_output(&self, tile: &Volume) -> Result<Volume, VolumeError> {

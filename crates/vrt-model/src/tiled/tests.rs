@@ -103,9 +103,9 @@ proptest! {
         let clip = noise(dims);
         let model = Stand::new(Rule::Place, scale);
         let tiled = restore_clip(&model, &clip, &spec, Tiling::Published).unwrap();
-        let shapes = model.seen.take();
+        let shapes = model.take_seen();
         let direct = published_directly(&model, &clip, &spec);
-        prop_assert_eq!(shapes, model.seen.take());
+        prop_assert_eq!(shapes, model.take_seen());
         // Values go to about 6000, and a few are summed.
         prop_assert!(largest_difference(&tiled, &direct) <= 4e-3);
     }
@@ -237,7 +237,7 @@ proptest! {
         for cut in &cuts[..cuts.len() - 1] {
             prop_assert_eq!(out.frame(2 * cut - 1), clip.frame(cut - 1), "the old scene is held");
         }
-        let windows = model.seen.take();
+        let windows = model.take_seen();
         prop_assert_eq!(windows.len(), total - lengths.len());
         prop_assert!(windows.iter().all(|dims| dims[0] == 4));
         prop_assert_eq!(stream.held_frames(), 1, "the last frame waits for a next scene");
@@ -310,7 +310,7 @@ fn a_whole_scene_is_completed_to_windows_only_when_published() {
         let restored = restore_clip(&model, &clip, &TileSpec::WHOLE, tiling).unwrap();
         assert_eq!(restored, clip);
         let sides = if tiling == Tiling::Published { [8, 16] } else { [5, 9] };
-        assert_eq!(model.seen.take(), [[sent, sides[0], sides[1], 1]]);
+        assert_eq!(model.take_seen(), [[sent, sides[0], sides[1], 1]]);
     }
 }
 
@@ -358,6 +358,49 @@ fn tiles_are_counted_as_they_are_done() {
 }
 
 #[test]
+fn helpers_take_part_and_change_nothing() {
+    let spec = TileSpec::new(0, 8, 0, 2).unwrap();
+    let clips = || (0..3).map(|i| noise([2, 14, 20 + i, 3])).collect::<Vec<_>>();
+    let watch = &mut |_| ControlFlow::Continue(());
+    let alone = Stand::new(Rule::Place, 2);
+    let expected = restore_windows(&alone, clips(), &spec, Tiling::Seamless, watch).unwrap();
+    let together = Stand::new(Rule::Place, 2).with_helpers(2);
+    let (mut counts, mut largest) = (Vec::new(), 0.0_f32);
+    let mut watch = |done: Done| {
+        counts.push(done.tiles);
+        largest = largest.max(done.share);
+        ControlFlow::Continue(())
+    };
+    let found = restore_windows(&together, clips(), &spec, Tiling::Seamless, &mut watch).unwrap();
+    assert_eq!(found, expected);
+    let tiles = alone.take_seen().len();
+    assert_eq!(together.take_seen().len(), tiles);
+    assert!(counts.is_sorted());
+    assert_eq!((counts.last(), largest), (Some(&tiles), 1.0));
+}
+
+#[test]
+fn helpers_stop_when_they_are_told_to() {
+    let spec = TileSpec::new(0, 8, 0, 2).unwrap();
+    let model = Stand::new(Rule::Add(0.0), 1).with_helpers(3);
+    let mut watch = |done: Done| match done.tiles {
+        0..3 => ControlFlow::Continue(()),
+        _ => ControlFlow::Break(()),
+    };
+    let clip = noise([1, 60, 80, 3]);
+    let stopped = restore_window(&model, clip, &spec, Tiling::Seamless, &mut watch);
+    assert!(matches!(stopped, Err(TiledError::Stopped)));
+}
+
+#[test]
+fn an_error_of_a_helper_ends_all() {
+    let spec = TileSpec::new(0, 4, 0, 0).unwrap();
+    let model = Liar { helpers: vec![Liar { helpers: Vec::new() }] };
+    let error = restore_clip(&model, &noise([1, 8, 8, 1]), &spec, Tiling::Seamless).unwrap_err();
+    assert!(matches!(error, TiledError::TileShape { .. }), "{error}");
+}
+
+#[test]
 fn a_spec_that_does_not_advance_is_an_error() {
     assert_eq!(TileSpec::new(6, 64, 6, 20), Err(SpecError::Frames { frames: 6, overlap: 6 }));
     let error = TileSpec::new(6, 64, 2, 64).unwrap_err();
@@ -398,10 +441,16 @@ fn a_window_that_came_back_wrong_may_come_again() {
 }
 
 /// Claims a scale it does not have.
-struct Liar;
+struct Liar {
+    helpers: Vec<Self>,
+}
 
 impl ClipModel for Liar {
     type Error = Infallible;
+
+    fn helpers(&self) -> &[Self] {
+        &self.helpers
+    }
 
     fn scale(&self) -> usize {
         2
@@ -420,7 +469,13 @@ impl ClipModel for Liar {
 fn a_model_that_belies_its_scale_is_an_error() {
     for size in [0, 4] {
         let spec = TileSpec::new(0, size, 0, 0).unwrap();
-        let error = restore_clip(&Liar, &noise([1, 8, 8, 1]), &spec, Tiling::Seamless).unwrap_err();
+        let error = restore_clip(
+            &Liar { helpers: Vec::new() },
+            &noise([1, 8, 8, 1]),
+            &spec,
+            Tiling::Seamless,
+        )
+        .unwrap_err();
         let side = if size == 0 { 8 } else { 4 };
         assert!(
             matches!(error, TiledError::TileShape { expected, got }

@@ -1,8 +1,8 @@
 //! Which frames a network sees and which are scored, with stand-ins for networks.
 
-use std::cell::RefCell;
 use std::convert::Infallible;
 use std::path::Path;
+use std::sync::Mutex;
 
 use tempfile::TempDir;
 use vrt_model::presets::Preset;
@@ -16,14 +16,14 @@ const SIDE: usize = 12;
 
 /// Keeps the clips it is given, and answers with frames that say which they are of.
 struct Recorder {
-    seen: RefCell<Vec<Volume>>,
+    seen: Mutex<Vec<Volume>>,
     /// Answers with the second of four frames, not with all.
     interpolates: bool,
 }
 
 impl Recorder {
     fn new(interpolates: bool) -> Self {
-        Self { seen: RefCell::default(), interpolates }
+        Self { seen: Mutex::default(), interpolates }
     }
 }
 
@@ -39,7 +39,7 @@ impl ClipModel for Recorder {
     }
 
     fn restore(&self, clip: Volume) -> Result<Volume, Infallible> {
-        self.seen.borrow_mut().push(clip.clone());
+        self.seen.lock().unwrap().push(clip.clone());
         let [frames, height, width, channels] = clip.dims();
         let pixels = clip.samples().chunks_exact(channels);
         let rgb = pixels.flat_map(|pixel| pixel[..3].iter().copied()).collect();
@@ -125,7 +125,7 @@ fn vimeo_repeats_the_last_of_seven_frames_and_scores_the_fourth() {
     write_clip(&input.path().join("00001/0266"), &[10, 20, 30, 40, 50, 60, 70]);
     let model = Recorder::new(false);
     let report = run(&model, "006", &truth, Some(&input), &options(Protocol::VimeoSr)).unwrap();
-    assert_eq!(codes(&model.seen.borrow()[0]), [10, 20, 30, 40, 50, 60, 70, 70]);
+    assert_eq!(codes(&model.seen.lock().unwrap()[0]), [10, 20, 30, 40, 50, 60, 70, 70]);
     assert_eq!(report.frames, 1);
     assert_eq!(report.set.clips[0].frames[0].name, "im4");
     assert!((report.set.mean.psnr - psnr(2.0)).abs() < 1e-9);
@@ -138,7 +138,7 @@ fn vimeo_interpolation_sees_every_second_frame_and_scores_the_middle() {
     let model = Recorder::new(true);
     let options = options(Protocol::VimeoInterpolation);
     let report = run(&model, "009", &truth, None, &options).unwrap();
-    assert_eq!(codes(&model.seen.borrow()[0]), [10, 30, 50, 70]);
+    assert_eq!(codes(&model.seen.lock().unwrap()[0]), [10, 30, 50, 70]);
     // The stand-in answers with frame 3, the truth is frame 4.
     assert!((report.set.mean.psnr - psnr(10.0)).abs() < 1e-9);
     assert_eq!(report.set.clips[0].frames[0].name, "im4");
@@ -151,7 +151,7 @@ fn a_vimeo_clip_of_other_length_is_an_error_that_names_it() {
     let model = Recorder::new(false);
     let error = run(&model, "006", &truth, Some(&truth), &options(Protocol::VimeoSr)).unwrap_err();
     assert!(error.to_string().contains("\"odd\" has 3 frames"), "{error}");
-    assert!(model.seen.borrow().is_empty());
+    assert!(model.seen.lock().unwrap().is_empty());
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn noise_is_added_to_the_truth_and_its_level_is_the_last_channel() {
     let model = Recorder::new(false);
     let sigma = 25.5;
     let report = run(&model, "008", &truth, None, &options(Protocol::Denoise { sigma })).unwrap();
-    let seen = model.seen.borrow();
+    let seen = model.seen.lock().unwrap();
     assert_eq!(seen[0].dims(), [2, SIDE, SIDE, 4]);
     assert_eq!(seen[0], seen[1], "every clip has the noise of one seed");
     let pixels = seen[0].samples().chunks_exact(4);

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use vrt_model::config::VrtConfig;
 use vrt_model::tiled::{
     ClipModel, Interpolation, TemporalWindows, TileSpec, TiledError, Tiling, Window, WindowStream,
-    restore_window,
+    restore_windows,
 };
 use vrt_model::volume::Volume;
 use vrt_video::{Frame, TimedFrame};
@@ -56,6 +56,8 @@ pub(super) struct Middle<'a, M> {
     spec: TileSpec,
     tiling: Tiling,
     stream: Box<dyn WindowStream>,
+    /// Windows that wait until there is one for each model.
+    waiting: Vec<Window>,
     labels: Labels,
     /// Restored frames for each frame that goes in: 1, or 2 in interpolation.
     frames_out: u64,
@@ -84,6 +86,7 @@ impl<'a, M: ClipModel<Error: Send + Sync>> Middle<'a, M> {
             spec,
             tiling,
             stream,
+            waiting: Vec::new(),
             labels: Labels::new(doubles),
             frames_out: if doubles { 2 } else { 1 },
             taken: 0,
@@ -115,7 +118,7 @@ impl<'a, M: ClipModel<Error: Send + Sync>> Middle<'a, M> {
                 Received::Failed(error) => break Some(error),
             }
         };
-        let ended = self.end_scene(&to_write);
+        let ended = self.end_scene(&to_write).and_then(|()| self.restore(&to_write));
         if let Some(error) = failed {
             return Err(Halt::Failed(error));
         }
@@ -148,24 +151,37 @@ impl<'a, M: ClipModel<Error: Send + Sync>> Middle<'a, M> {
         self.taken += 1;
         self.labels.push(frame.label);
         let window = self.stream.push(frame.picture)?;
-        self.restore(window, to_write)
+        self.queue(window, to_write)
     }
 
     fn end_scene(&mut self, to_write: &Sender<TimedFrame>) -> Result<(), Halt> {
         let window = self.stream.end_scene()?;
-        self.restore(window, to_write)
+        self.queue(window, to_write)
     }
 
-    /// Restores a window, if there is one, and hands out the frames that are finished then.
-    fn restore(
-        &mut self,
-        window: Option<Window>,
-        to_write: &Sender<TimedFrame>,
-    ) -> Result<(), Halt> {
-        if let Some(Window { first_frame, clip }) = window {
-            let restored = self.restore_tiles(clip).map_err(|error| halt(error, first_frame))?;
-            self.stream.put_back(restored)?;
+    /// Puts a window, if there is one, to those that wait; restores them once every model has one.
+    fn queue(&mut self, window: Option<Window>, to_write: &Sender<TimedFrame>) -> Result<(), Halt> {
+        self.waiting.extend(window);
+        match self.waiting.len() > self.model.helpers().len() {
+            true => self.restore(to_write),
+            false => self.hand_out(to_write),
         }
+    }
+
+    /// Restores the windows that wait, and hands out the frames that are finished then.
+    fn restore(&mut self, to_write: &Sender<TimedFrame>) -> Result<(), Halt> {
+        let windows = std::mem::take(&mut self.waiting);
+        if let Some(&Window { first_frame, .. }) = windows.first() {
+            let clips = windows.into_iter().map(|window| window.clip).collect();
+            let restored = self.restore_tiles(clips).map_err(|error| halt(error, first_frame))?;
+            for clip in restored {
+                self.stream.put_back(clip)?;
+            }
+        }
+        self.hand_out(to_write)
+    }
+
+    fn hand_out(&mut self, to_write: &Sender<TimedFrame>) -> Result<(), Halt> {
         let before = self.status.frames;
         while let Some(frame) = self.stream.pop() {
             let frame = timed(frame, &mut self.labels);
@@ -178,34 +194,34 @@ impl<'a, M: ClipModel<Error: Send + Sync>> Middle<'a, M> {
         Ok(())
     }
 
-    /// Restores a window; where a tile of it is too large for the memory of a device, in smaller
-    /// ones from now on.
-    fn restore_tiles(&mut self, clip: Volume) -> Result<Volume, TiledError<M::Error>> {
-        let kept = self.model.memory_may_lack().then(|| clip.clone());
-        let [height, width, _] = clip.frame_dims();
-        let error = match self.try_tiles(clip) {
+    /// Restores windows; where a tile is too large for the memory of a device, in smaller ones from
+    /// now on.
+    fn restore_tiles(&mut self, clips: Vec<Volume>) -> Result<Vec<Volume>, TiledError<M::Error>> {
+        let kept = self.model.memory_may_lack().then(|| clips.clone());
+        let size = clips.first().map(|clip| [clip.height(), clip.width()]);
+        let error = match self.try_tiles(clips) {
             Err(TiledError::Model(error)) if M::lacked_memory(&error) => error,
             other => return other,
         };
         // The numbers of published tiles are those of their sizes: other tiles are no answer.
         let may_shrink = self.tiling == Tiling::Seamless;
-        match (kept, self.spec.halved([height, width])) {
-            (Some(clip), Some(smaller)) if may_shrink => {
+        match (kept, size.and_then(|size| self.spec.halved(size))) {
+            (Some(clips), Some(smaller)) if may_shrink => {
                 self.spec = smaller;
                 self.progress.on_event(&Event::Shrunk { size: smaller.size() });
-                self.restore_tiles(clip)
+                self.restore_tiles(clips)
             }
             _ => Err(TiledError::Model(error)),
         }
     }
 
-    fn try_tiles(&mut self, clip: Volume) -> Result<Volume, TiledError<M::Error>> {
+    fn try_tiles(&mut self, clips: Vec<Volume>) -> Result<Vec<Volume>, TiledError<M::Error>> {
         // All frames taken so far, except those that the next window restores again.
         let after = (self.taken * self.frames_out) as f64;
         let before = self.status.frames as f64;
         let Self { model, stop, spec, tiling, status, progress, .. } = self;
         status.stage = Stage::Restoring;
-        restore_window(*model, clip, spec, *tiling, &mut |done| {
+        restore_windows(*model, clips, spec, *tiling, &mut |done| {
             status.estimate = before + f64::from(done.share) * (after - before).max(0.0);
             if let Some(total) = status.total {
                 status.estimate = status.estimate.min(total as f64);

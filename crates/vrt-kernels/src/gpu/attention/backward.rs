@@ -7,7 +7,7 @@ use super::super::sum::Sum;
 use super::forward::{
     LEAST, Share, Tile, add_row, asking, find, product, query, row, scale, share,
 };
-use super::window::{Attention, Map, added, copy_bias, mask_region, token};
+use super::window::{Attention, Map, added, added_by_table, copy_bias, mask_region, token};
 
 /// Queries, and keys, of a cube of pairs.
 pub(super) const PAIRS: usize = 16;
@@ -222,7 +222,6 @@ pub(super) fn of_table<S: Sum>(
     let mut keys = Shared::<[f32]>::new_slice(comptime!(PAIRS * depth));
     let mut values = Shared::<[f32]>::new_slice(comptime!(PAIRS * depth));
     let mut regions = Shared::<[u32]>::new_slice(PAIRS);
-    let copy = Shared::<[f32]>::new_slice(1usize);
     let there = first_query + i < tokens && first_key + j < tokens;
     let code = token(min(first_key + j, tokens - 1), 0, map, kind).code;
     let mut total = 0.0f32;
@@ -244,14 +243,8 @@ pub(super) fn of_table<S: Sum>(
         let mut logit = select(there, 0.0f32, LEAST);
         let mut found = 0.0f32;
         if there {
-            logit += added(
-                table,
-                &copy,
-                head,
-                (queries.codes[i], code),
-                (queries.regions[i], regions[j]),
-                comptime!(kind.without_copy()),
-            );
+            let codes = (queries.codes[i], code);
+            logit += added_by_table(table, head, codes, (queries.regions[i], regions[j]), kind);
             for channel in 0..depth {
                 logit += queries.channels[i * depth + channel] * keys[j * depth + channel];
                 found += queries.grads[i * depth + channel] * values[j * depth + channel];

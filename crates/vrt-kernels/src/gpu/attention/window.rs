@@ -105,11 +105,6 @@ impl Attention {
         if self.copies { self.rows() } else { 1 }
     }
 
-    /// The same for cubes that read the table as it is.
-    pub(super) fn without_copy(self) -> Self {
-        Self { copies: false, ..self }
-    }
-
     /// The row of the table between a token and itself.
     pub(super) fn centre(&self) -> usize {
         let [d, h, w] = self.full;
@@ -206,17 +201,39 @@ pub(super) fn added(
     regions: (u32, u32),
     #[comptime] kind: Attention,
 ) -> f32 {
-    let mut sum = 0.0f32;
-    if comptime!(!kind.mutual) {
-        let row = usize::cast_from(codes.0 + comptime!(kind.centre() as u32) - codes.1);
-        if comptime!(kind.copies) {
-            sum = copy[row];
-        } else {
-            sum = table[row * comptime!(kind.heads) + head];
-        }
+    if comptime!(kind.copies) {
+        copy[table_row(codes, kind)] + masked(regions, kind)
+    } else {
+        added_by_table(table, head, codes, regions, kind)
     }
-    if comptime!(kind.rolled) {
-        sum += select(regions.0 == regions.1, 0.0f32, MASKED);
+}
+
+/// The same where a cube has no copy of its column of the table.
+#[cube]
+pub(super) fn added_by_table(
+    table: &[f32],
+    head: usize,
+    codes: (u32, u32),
+    regions: (u32, u32),
+    #[comptime] kind: Attention,
+) -> f32 {
+    let mut sum = masked(regions, kind);
+    if comptime!(!kind.mutual) {
+        sum += table[table_row(codes, kind) * comptime!(kind.heads) + head];
     }
     sum
+}
+
+#[cube]
+fn table_row(codes: (u32, u32), #[comptime] kind: Attention) -> usize {
+    usize::cast_from(codes.0 + comptime!(kind.centre() as u32) - codes.1)
+}
+
+#[cube]
+fn masked(regions: (u32, u32), #[comptime] kind: Attention) -> f32 {
+    if comptime!(kind.rolled) {
+        select(regions.0 == regions.1, 0.0f32, MASKED)
+    } else {
+        0.0f32.runtime()
+    }
 }

@@ -2,7 +2,7 @@
 
 use cubecl::prelude::*;
 
-use super::source::{FieldArgs, Source, value};
+use super::source::{FieldArgs, Source, column, row, value};
 use super::tile::{ALONG, SIDE, SQUARE, STRIP, Sizes, UNITS, add_strip};
 use crate::gpu::sum::Sum;
 
@@ -39,17 +39,18 @@ pub(super) fn outer<S: Sum>(
         sync_cube();
         for at in range_stepped(unit, STRIP * SIDE, UNITS) {
             let (line, k) = (at % SIDE, at / SIDE);
-            let (row, output, input) = (start + k, first_output + line, first_input + line);
+            let (at_row, output, input) = (start + k, first_output + line, first_input + line);
             let mut slope = 0.0f32;
             let mut seen = 0.0f32;
-            if row < end {
+            if at_row < end {
                 if output < sizes.outputs {
-                    let of_row = (sizes.first + row) * (sizes.groups * sizes.outputs);
+                    let of_row = (sizes.first + at_row) * (sizes.groups * sizes.outputs);
                     slope = grad[of_row + group * sizes.outputs + output];
                 }
                 if input < sizes.inputs {
-                    let row = sizes.first + row;
-                    seen = value(x, offset, mask, row, input, group, field, source);
+                    let row = row(sizes.first + at_row, field, source);
+                    let column = column(input, group, field, source);
+                    seen = value(x, offset, mask, &row, &column, field, source);
                 } else if input == sizes.inputs {
                     seen = 1.0f32;
                 }

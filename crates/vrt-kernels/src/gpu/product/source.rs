@@ -120,40 +120,98 @@ pub(in crate::gpu) struct Look {
 
 #[cube]
 pub(in crate::gpu) fn look(at: usize, tap: usize, field: &FieldArgs) -> Look {
-    let frame = at / (field.out_height * field.out_width) * (field.height * field.width);
-    let row = at / field.out_width % field.out_height + tap / field.kernel_width;
-    let column = at % field.out_width + tap % field.kernel_width;
+    let first = first_look(at, field);
     Look {
-        frame,
-        column: i32::cast_from(column) - i32::cast_from(field.pad_x),
-        row: i32::cast_from(row) - i32::cast_from(field.pad_y),
+        frame: first.frame,
+        column: first.column + i32::cast_from(tap % field.kernel_width),
+        row: first.row + i32::cast_from(tap / field.kernel_width),
     }
 }
 
-/// Value `column` of row `at` of the left side, for a group of the product.
+/// Where the first tap of an output pixel looks.
+#[cube]
+fn first_look(at: usize, field: &FieldArgs) -> Look {
+    Look {
+        frame: at / (field.out_height * field.out_width) * (field.height * field.width),
+        column: i32::cast_from(at % field.out_width) - i32::cast_from(field.pad_x),
+        row: i32::cast_from(at / field.out_width % field.out_height) - i32::cast_from(field.pad_y),
+    }
+}
+
+/// A row of the left side, as far as it does not depend on the column.
+#[derive(CubeType, Clone, Copy)]
+pub(super) struct Row {
+    pub(super) at: usize,
+    pub(super) look: Look,
+}
+
+#[cube]
+pub(super) fn row(at: usize, field: &FieldArgs, #[comptime] source: Source) -> Row {
+    if comptime!(source == Source::Rows) {
+        Row { at, look: Look { frame: at, column: 0, row: 0 } }
+    } else {
+        Row { at, look: first_look(at, field) }
+    }
+}
+
+/// A column of the left side, as far as it does not depend on the row.
+#[derive(CubeType, Clone, Copy)]
+pub(super) struct Column {
+    channel: usize,
+    tap: usize,
+    /// What the tap adds to the first one's look.
+    right: i32,
+    down: i32,
+}
+
+/// Column `at` of a group of the product.
+#[cube]
+pub(super) fn column(
+    at: usize,
+    group: usize,
+    field: &FieldArgs,
+    #[comptime] source: Source,
+) -> Column {
+    let first = group * field.group_channels;
+    if comptime!(source == Source::Rows) {
+        Column { channel: first + at, tap: 0, right: 0, down: 0 }
+    } else {
+        let tap = at / field.group_channels;
+        Column {
+            channel: first + at % field.group_channels,
+            tap,
+            right: i32::cast_from(tap % field.kernel_width),
+            down: i32::cast_from(tap / field.kernel_width),
+        }
+    }
+}
+
+/// A value of the left side.
 #[cube]
 pub(super) fn value(
     x: &[f32],
     offset: &[f32],
     mask: &[f32],
-    at: usize,
-    column: usize,
-    group: usize,
+    row: &Row,
+    column: &Column,
     field: &FieldArgs,
     #[comptime] source: Source,
 ) -> f32 {
     if comptime!(source == Source::Rows) {
-        x[at * field.channels + group * field.group_channels + column]
+        x[row.at * field.channels + column.channel]
     } else {
-        let tap = column / field.group_channels;
-        let channel = group * field.group_channels + column % field.group_channels;
-        let look = look(at, tap, field);
+        let look = Look {
+            frame: row.look.frame,
+            column: row.look.column + column.right,
+            row: row.look.row + column.down,
+        };
         if comptime!(source == Source::Taps) {
             let pixel = pixel(look.column, look.row, field.height, field.width);
-            pixel.inside * x[(look.frame + pixel.at) * field.channels + channel]
+            pixel.inside * x[(look.frame + pixel.at) * field.channels + column.channel]
         } else {
             let groups = field.channels / field.sampled;
-            let place = (at * groups + channel / field.sampled) * field.taps + tap;
+            let place =
+                (row.at * groups + column.channel / field.sampled) * field.taps + column.tap;
             let to_y = f32::cast_from(look.row) + offset[2 * place];
             let to_x = f32::cast_from(look.column) + offset[2 * place + 1];
             let corners = around(to_x, to_y, field.height, field.width);
@@ -161,7 +219,7 @@ pub(super) fn value(
             #[unroll]
             for index in 0..4u32 {
                 let pixel = corners.pixel(index, field.height, field.width);
-                let there = x[(look.frame + pixel.at) * field.channels + channel];
+                let there = x[(look.frame + pixel.at) * field.channels + column.channel];
                 sum += corners.weight(index) * pixel.inside * there;
             }
             sum * mask[place]

@@ -2,7 +2,7 @@
 
 use cubecl::prelude::*;
 
-use super::source::{FieldArgs, Source, value};
+use super::source::{FieldArgs, Source, column, row, value};
 
 /// Rows, and columns, of a tile.
 pub(super) const SIDE: usize = 64;
@@ -77,13 +77,14 @@ pub(super) fn product(
         sync_cube();
         for at in range_stepped(unit, STRIP * SIDE, UNITS) {
             let (line, k) = (at / STRIP, at % STRIP);
-            let (row, output, input) = (first_row + line, first_output + line, start + k);
+            let (at_row, output, input) = (first_row + line, first_output + line, start + k);
             let mut seen = 0.0f32;
             let mut factor = 0.0f32;
             if input < sizes.inputs {
-                if row < sizes.rows {
-                    let row = sizes.first + row;
-                    seen = value(x, offset, mask, row, input, group, field, source);
+                if at_row < sizes.rows {
+                    let row = row(sizes.first + at_row, field, source);
+                    let column = column(input, group, field, source);
+                    seen = value(x, offset, mask, &row, &column, field, source);
                 }
                 if output < sizes.outputs {
                     factor = weight[(group * sizes.outputs + output) * sizes.inputs + input];

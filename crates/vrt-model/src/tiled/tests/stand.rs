@@ -1,7 +1,7 @@
 //! A stand-in for the network, and clips to give it.
 
-use std::cell::RefCell;
 use std::convert::Infallible;
+use std::sync::Mutex;
 
 use crate::tiled::ClipModel;
 use crate::volume::Volume;
@@ -24,12 +24,25 @@ pub(super) struct Stand {
     pub(super) scale: usize,
     pub(super) window: [usize; 3],
     /// Shapes of the clips that came.
-    pub(super) seen: RefCell<Vec<[usize; 4]>>,
+    pub(super) seen: Mutex<Vec<[usize; 4]>>,
+    pub(super) helpers: Vec<Self>,
 }
 
 impl Stand {
     pub(super) fn new(rule: Rule, scale: usize) -> Self {
-        Self { rule, scale, window: [4, 8, 8], seen: RefCell::default() }
+        Self { rule, scale, window: [4, 8, 8], seen: Mutex::default(), helpers: Vec::new() }
+    }
+
+    /// The same with so many helpers.
+    pub(super) fn with_helpers(self, helpers: usize) -> Self {
+        let helper = |_| Self { window: self.window, ..Self::new(self.rule, self.scale) };
+        Self { helpers: (0..helpers).map(helper).collect(), ..self }
+    }
+
+    /// Shapes of the clips that came since this was last asked, to this one and to helpers.
+    pub(super) fn take_seen(&self) -> Vec<[usize; 4]> {
+        let own = std::mem::take(&mut *self.seen.lock().unwrap());
+        own.into_iter().chain(self.helpers.iter().flat_map(Self::take_seen)).collect()
     }
 
     fn apply(&self, clip: &Volume, [frame, y, x, channel]: [usize; 4]) -> f32 {
@@ -67,8 +80,12 @@ impl ClipModel for Stand {
         self.window
     }
 
+    fn helpers(&self) -> &[Self] {
+        &self.helpers
+    }
+
     fn restore(&self, clip: Volume) -> Result<Volume, Infallible> {
-        self.seen.borrow_mut().push(clip.dims());
+        self.seen.lock().unwrap().push(clip.dims());
         let [frames, height, width, channels] = clip.dims();
         let frames = if matches!(self.rule, Rule::Middle) { 1 } else { frames };
         let dims = [frames, height * self.scale, width * self.scale, channels];

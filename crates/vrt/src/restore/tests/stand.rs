@@ -31,7 +31,7 @@ impl<F: Fn(Volume) -> Result<Volume, GivesUp>> Stand<F> {
     }
 }
 
-impl<F: Fn(Volume) -> Result<Volume, GivesUp>> ClipModel for Stand<F> {
+impl<F: Fn(Volume) -> Result<Volume, GivesUp> + Sync> ClipModel for Stand<F> {
     type Error = GivesUp;
 
     fn scale(&self) -> usize {

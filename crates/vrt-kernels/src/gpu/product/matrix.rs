@@ -1,0 +1,253 @@
+//! Products and the gradients of weights by matrix units.
+//!
+//! Both sides are rounded on their way into a cube's own memory; tensors stay `f32`.
+
+use cubecl::prelude::*;
+
+use super::source::{FieldArgs, Look, Row, Source, column, row, value};
+use super::tile::Sizes;
+use crate::gpu::sum::Sum;
+use crate::gpu::units::{
+    Block, MatrixUnits, Side, Small, add_products, first_value, no_sums, plane,
+};
+
+/// Lines of the longer side that a cube multiplies.
+pub(super) const LONG: usize = 128;
+/// Lines of the shorter side.
+pub(super) const SHORT: usize = 64;
+/// Planes of a cube: each has a part of the longer side, and all of the shorter one.
+const PLANES: usize = 4;
+/// Inputs, or rows, that a cube has of either side at a time.
+pub(super) const STRIP: usize = 32;
+/// Values behind a line, so that lines lie in different banks and at multiples of 16 bytes.
+const GAP: usize = 8;
+
+/// Units of a cube.
+pub(super) fn units(units: &MatrixUnits) -> usize {
+    PLANES * units.plane
+}
+
+/// A product: rows are the longer side.
+fn rows_and_outputs(units: MatrixUnits) -> Block {
+    let side = |lines| Side { stride: STRIP + GAP, by_lines: true, lines };
+    Block { units, left: side(LONG / PLANES), right: side(SHORT), inputs: STRIP }
+}
+
+/// The gradient of a weight: inputs are the longer side, and rows are what is summed over.
+fn outputs_and_inputs(units: MatrixUnits) -> Block {
+    let side = |stride, lines| Side { stride, by_lines: false, lines };
+    let (left, right) = (side(SHORT + GAP, SHORT), side(LONG + GAP, LONG / PLANES));
+    Block { units, left, right, inputs: STRIP }
+}
+
+/// Rows of the left side that are read now.
+#[derive(CubeType)]
+struct Rows {
+    frames: Shared<[u32]>,
+    rows: Shared<[i32]>,
+    columns: Shared<[i32]>,
+}
+
+#[cube]
+impl Rows {
+    fn new(#[comptime] len: usize) -> Rows {
+        Rows {
+            frames: Shared::new_slice(len),
+            rows: Shared::new_slice(len),
+            columns: Shared::new_slice(len),
+        }
+    }
+
+    /// Looks up `len` rows from `first` on; all units of a cube together.
+    fn read(
+        &mut self,
+        first: usize,
+        field: &FieldArgs,
+        #[comptime] len: usize,
+        #[comptime] source: Source,
+    ) {
+        let unit = usize::cast_from(UNIT_POS);
+        for i in range_stepped(unit, len, usize::cast_from(CUBE_DIM)) {
+            let look = row(first + i, field, source).look;
+            self.frames[i] = u32::cast_from(look.frame);
+            self.rows[i] = look.row;
+            self.columns[i] = look.column;
+        }
+    }
+
+    fn get(&self, first: usize, i: usize) -> Row {
+        let look = Look {
+            frame: usize::cast_from(self.frames[i]),
+            column: self.columns[i],
+            row: self.rows[i],
+        };
+        Row { at: first + i, look }
+    }
+}
+
+/// `left · weightᵀ + bias`
+#[cube(launch_unchecked)]
+pub(super) fn product<E: Float>(
+    x: &[f32],
+    offset: &[f32],
+    mask: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    out: &mut [f32],
+    field: &FieldArgs,
+    sizes: &Sizes,
+    #[comptime] source: Source,
+    #[comptime] has_bias: bool,
+    #[comptime] units: MatrixUnits,
+) {
+    let block = comptime!(rows_and_outputs(units));
+    let (left_stride, right_stride) = comptime!((block.left.stride, block.right.stride));
+    let across = (sizes.outputs + SHORT - 1) / SHORT;
+    let down = (sizes.rows + LONG - 1) / LONG;
+    let group = CUBE_POS / (across * down);
+    if group >= sizes.groups {
+        terminate!();
+    }
+    let first_output = CUBE_POS % across * SHORT;
+    let first_row = CUBE_POS / across % down * LONG;
+    let (unit, cube) = (usize::cast_from(UNIT_POS), usize::cast_from(CUBE_DIM));
+    let mut left = Shared::<[E]>::new_aligned_slice(comptime!(LONG * left_stride), 32usize);
+    let mut right = Shared::<[E]>::new_aligned_slice(comptime!(SHORT * right_stride), 32usize);
+    let mut rows = Rows::new(LONG);
+    rows.read(sizes.first + first_row, field, LONG, source);
+    let mut sums = no_sums(block);
+    for start in range_stepped(0, sizes.inputs, STRIP) {
+        sync_cube();
+        let input = start + unit % STRIP;
+        let column = column(input, group, field, source);
+        for line in range_stepped(unit / STRIP, LONG, cube / STRIP) {
+            let mut seen = 0.0f32;
+            if input < sizes.inputs && first_row + line < sizes.rows {
+                let row = rows.get(sizes.first + first_row, line);
+                seen = value(x, offset, mask, &row, &column, field, source);
+            }
+            left[line * left_stride + unit % STRIP] = E::cast_from(seen);
+        }
+        for line in range_stepped(unit / STRIP, SHORT, cube / STRIP) {
+            let output = first_output + line;
+            let mut factor = 0.0f32;
+            if input < sizes.inputs && output < sizes.outputs {
+                factor = weight[(group * sizes.outputs + output) * sizes.inputs + input];
+            }
+            right[line * right_stride + unit % STRIP] = E::cast_from(factor);
+        }
+        sync_cube();
+        if plane() < PLANES {
+            let first = plane() * comptime!(block.left.lines);
+            add_products(&mut sums, &left, &right, first, 0usize, block);
+        }
+    }
+    let mut small = Small::new(PLANES, block);
+    let (m, n) = comptime!((units.rows, units.columns));
+    #[unroll]
+    for i in 0..comptime!(block.down()) {
+        #[unroll]
+        for j in 0..comptime!(block.across()) {
+            small.put(sums.index(i * comptime!(block.across()) + j), PLANES, block);
+            let own = first_value(PLANES, block);
+            for at in range_stepped(own, comptime!(block.small()), usize::cast_from(PLANE_DIM)) {
+                let row = first_row + plane() * comptime!(block.left.lines) + i * m + at / n;
+                let output = first_output + j * n + at % n;
+                if row < sizes.rows && output < sizes.outputs {
+                    let column = group * sizes.outputs + output;
+                    let mut sum = small.get(at, block);
+                    if has_bias {
+                        sum += bias[column];
+                    }
+                    out[row * (sizes.groups * sizes.outputs) + column] = sum;
+                }
+            }
+        }
+    }
+}
+
+/// Adds `gradᵀ · left` of a part of the rows; the column behind the inputs is that of ones.
+#[cube(launch_unchecked)]
+pub(super) fn outer<E: Float, S: Sum>(
+    x: &[f32],
+    offset: &[f32],
+    mask: &[f32],
+    grad: &[f32],
+    out: &[Atomic<S::Cell>],
+    field: &FieldArgs,
+    sizes: &Sizes,
+    part_rows: usize,
+    parts: usize,
+    #[comptime] source: Source,
+    #[comptime] units: MatrixUnits,
+) {
+    let block = comptime!(outputs_and_inputs(units));
+    let (left_stride, right_stride) = comptime!((block.left.stride, block.right.stride));
+    let columns = sizes.inputs + 1;
+    let across = (columns + LONG - 1) / LONG;
+    let down = (sizes.outputs + SHORT - 1) / SHORT;
+    let part = CUBE_POS / (across * down * sizes.groups);
+    if part >= parts {
+        terminate!();
+    }
+    let group = CUBE_POS / (across * down) % sizes.groups;
+    let first_output = CUBE_POS / across % down * SHORT;
+    let first_input = CUBE_POS % across * LONG;
+    let (unit, cube) = (usize::cast_from(UNIT_POS), usize::cast_from(CUBE_DIM));
+    let mut left = Shared::<[E]>::new_aligned_slice(comptime!(STRIP * left_stride), 32usize);
+    let mut right = Shared::<[E]>::new_aligned_slice(comptime!(STRIP * right_stride), 32usize);
+    let mut rows = Rows::new(STRIP);
+    let mut sums = no_sums(block);
+    let end = min((part + 1) * part_rows, sizes.rows);
+    for start in range_stepped(part * part_rows, end, STRIP) {
+        sync_cube();
+        rows.read(sizes.first + start, field, STRIP, source);
+        for at in range_stepped(unit, comptime!(STRIP * SHORT), cube) {
+            let (line, output) = (at / SHORT, first_output + at % SHORT);
+            let mut slope = 0.0f32;
+            if start + line < end && output < sizes.outputs {
+                let of_row = (sizes.first + start + line) * (sizes.groups * sizes.outputs);
+                slope = grad[of_row + group * sizes.outputs + output];
+            }
+            left[line * left_stride + at % SHORT] = E::cast_from(slope);
+        }
+        sync_cube();
+        for at in range_stepped(unit, comptime!(STRIP * LONG), cube) {
+            let (line, input) = (at / LONG, first_input + at % LONG);
+            let mut seen = 0.0f32;
+            if start + line < end {
+                if input < sizes.inputs {
+                    let row = rows.get(sizes.first + start, line);
+                    let column = column(input, group, field, source);
+                    seen = value(x, offset, mask, &row, &column, field, source);
+                } else if input == sizes.inputs {
+                    seen = 1.0f32;
+                }
+            }
+            right[line * right_stride + at % LONG] = E::cast_from(seen);
+        }
+        sync_cube();
+        if plane() < PLANES {
+            let first = plane() * comptime!(block.right.lines);
+            add_products(&mut sums, &left, &right, 0usize, first, block);
+        }
+    }
+    let mut small = Small::new(PLANES, block);
+    let (m, n) = comptime!((units.rows, units.columns));
+    #[unroll]
+    for i in 0..comptime!(block.down()) {
+        #[unroll]
+        for j in 0..comptime!(block.across()) {
+            small.put(sums.index(i * comptime!(block.across()) + j), PLANES, block);
+            let own = first_value(PLANES, block);
+            for at in range_stepped(own, comptime!(block.small()), usize::cast_from(PLANE_DIM)) {
+                let output = first_output + i * m + at / n;
+                let input = first_input + plane() * comptime!(block.right.lines) + j * n + at % n;
+                if output < sizes.outputs && input < columns {
+                    let row = group * sizes.outputs + output;
+                    S::add(out, row * columns + input, small.get(at, block));
+                }
+            }
+        }
+    }
+}
