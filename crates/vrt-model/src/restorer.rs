@@ -104,6 +104,27 @@ impl Restorer {
         }
     }
 
+    /// The same on several devices, which share tiles: the first restores, the others help.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no device.
+    pub fn on_all(
+        config: &VrtConfig,
+        checkpoint: &Checkpoint,
+        devices: &[Device],
+    ) -> Result<Self, RestorerError> {
+        let (first, others) = devices.split_first().expect("at least one device");
+        let restorer = Self::new(config, checkpoint, first)?;
+        others.iter().try_fold(restorer, |restorer, device| {
+            Ok(restorer.with_helper(Self::new(config, checkpoint, device)?))
+        })
+    }
+
     /// The network of `config` with `values` for its parameters, on `device`.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use vrt::device::DeviceChoice;
+use vrt::device::Devices;
 
 pub(crate) use failure::Failure;
 
@@ -94,9 +94,10 @@ pub(crate) struct GlobalOptions {
     /// Threads to compute with [default: one per processor]
     #[arg(long, value_name = "N", global = true)]
     pub(crate) threads: Option<NonZeroUsize>,
-    /// Device to compute on: cpu, cuda[:n], vulkan[:n], metal[:n], rocm[:n] or wgpu[:n]
+    /// Device to compute on: cpu, cuda[:n], vulkan[:n], metal[:n], rocm[:n] or wgpu[:n]; several,
+    /// as in cuda:0,cuda:1, share the tiles
     #[arg(long, value_name = "DEVICE", default_value = "cpu", global = true)]
-    pub(crate) device: DeviceChoice,
+    pub(crate) device: Devices,
     /// Folder of fetched networks [default: VRT_CACHE, else vrt in the user's cache folder]
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) cache: Option<PathBuf>,

@@ -7,6 +7,7 @@ use burn::tensor::Device;
 #[cfg(feature = "gpu")]
 use burn::tensor::DeviceType;
 use serde::Serialize;
+use vrt_kernels::Precision;
 
 use crate::memory::USABLE_PERCENT;
 
@@ -82,6 +83,19 @@ pub fn is_processor(device: &Device) -> bool {
     vrt_kernels::fused::serves(device)
 }
 
+/// The precisions that a device multiplies in, the fastest first.
+pub fn precisions(device: &Device) -> Vec<Precision> {
+    #[cfg(feature = "gpu")]
+    if !is_processor(device) {
+        return vrt_kernels::gpu::precisions(device);
+    }
+    let _ = device;
+    match Precision::fastest() {
+        Precision::Bf16 => vec![Precision::Bf16, Precision::F32],
+        _ => vec![Precision::F32, Precision::Bf16],
+    }
+}
+
 /// What a GPU says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gpu {
@@ -89,6 +103,8 @@ pub struct Gpu {
     pub name: String,
     /// Bytes of its memory, where it tells.
     pub memory: Option<u64>,
+    /// Names of the precisions that it multiplies in, the fastest first.
+    pub precisions: Vec<String>,
 }
 
 impl Gpu {
@@ -98,7 +114,8 @@ impl Gpu {
         {
             let vrt_kernels::gpu::Description { name, memory } =
                 vrt_kernels::gpu::describe(device)?;
-            Some(Self { name, memory })
+            let precisions = precisions(device).iter().map(Precision::to_string).collect();
+            Some(Self { name, memory, precisions })
         }
         #[cfg(not(feature = "gpu"))]
         {
@@ -167,6 +184,24 @@ pub enum DeviceError {
     Wrong(DeviceChoice),
 }
 
+/// Why a list of devices is none to compute on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DevicesError {
+    /// One of them is none.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// They are of several kinds, on which the same numbers would come out differently.
+    #[error(
+        "{0} and {1} are of different kinds, and which of them restores what would change the \
+         result; name devices of one kind"
+    )]
+    Mixed(DeviceChoice, DeviceChoice),
+    /// The processor is there once.
+    #[error("the processor is one device; --threads says how much of it is used")]
+    Processors,
+}
+
 fn found_in_words(kind: DeviceKind, found: usize) -> String {
     match found {
         0 => format!("no {kind} device or driver was found"),
@@ -221,6 +256,79 @@ impl FromStr for DeviceChoice {
     }
 }
 
+/// Devices of one kind that share the work, as the command line names them: `cpu`, `cuda:1`,
+/// `cuda:0,cuda:1`. A GPU that is named twice restores two tiles at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Devices {
+    first: DeviceChoice,
+    others: Vec<DeviceChoice>,
+}
+
+impl Devices {
+    /// The first one.
+    pub fn first(&self) -> DeviceChoice {
+        self.first
+    }
+
+    /// All of them, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = DeviceChoice> + '_ {
+        std::iter::once(self.first).chain(self.others.iter().copied())
+    }
+
+    /// The device of one of several processes: they take them in turn.
+    pub fn of_rank(&self, rank: usize) -> DeviceChoice {
+        match rank % (1 + self.others.len()) {
+            0 => self.first,
+            n => self.others[n - 1],
+        }
+    }
+
+    /// Opens all.
+    ///
+    /// # Errors
+    ///
+    /// As [`DeviceChoice::open`].
+    pub fn open(&self) -> Result<Vec<Device>, DeviceError> {
+        self.iter().map(DeviceChoice::open).collect()
+    }
+
+    /// How often the one that is named most often is.
+    pub fn most_at_once(&self) -> usize {
+        let named = |choice| self.iter().filter(|other| *other == choice).count();
+        self.iter().map(named).max().unwrap_or(1)
+    }
+}
+
+impl Default for Devices {
+    fn default() -> Self {
+        Self { first: DeviceChoice::default(), others: Vec::new() }
+    }
+}
+
+impl fmt::Display for Devices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.first)?;
+        self.others.iter().try_for_each(|other| write!(f, ",{other}"))
+    }
+}
+
+impl FromStr for Devices {
+    type Err = DevicesError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut named = text.split(',').map(str::parse::<DeviceChoice>);
+        let first = named.next().unwrap_or_else(|| text.parse())?;
+        let others = named.collect::<Result<Vec<_>, _>>()?;
+        if let Some(other) = others.iter().find(|other| other.kind != first.kind) {
+            return Err(DevicesError::Mixed(first, *other));
+        }
+        match first.kind == DeviceKind::Cpu && !others.is_empty() {
+            true => Err(DevicesError::Processors),
+            false => Ok(Self { first, others }),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,5 +371,29 @@ mod tests {
     fn a_device_beyond_the_last_is_an_error_that_counts() {
         let choice = DeviceChoice { kind: DeviceKind::Cpu, index: 1 };
         assert_eq!(choice.open().unwrap_err(), DeviceError::NotThere { choice, found: 1 });
+    }
+
+    #[test]
+    fn several_devices_are_named_one_behind_the_other() {
+        let devices: Devices = "cuda:1,cuda,cuda:1".parse().unwrap();
+        assert_eq!(devices.to_string(), "cuda:1,cuda:0,cuda:1");
+        assert_eq!(devices.first().index, 1);
+        assert_eq!(devices.most_at_once(), 2);
+        let of_ranks: Vec<_> = (0..5).map(|rank| devices.of_rank(rank).index).collect();
+        assert_eq!(of_ranks, [1, 0, 1, 1, 0]);
+        assert_eq!("cpu".parse(), Ok(Devices::default()));
+        let [cuda, vulkan] = ["cuda:0", "vulkan:0"].map(|text| text.parse().unwrap());
+        assert_eq!("cuda,vulkan".parse::<Devices>(), Err(DevicesError::Mixed(cuda, vulkan)));
+        assert_eq!("cpu,cpu".parse::<Devices>(), Err(DevicesError::Processors));
+        for text in ["", "cuda,", ",cuda", "cuda,,cuda", "cuda, cuda:1"] {
+            assert!(matches!(text.parse::<Devices>(), Err(DevicesError::Device(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_processor_multiplies_in_two_precisions_and_the_fastest_comes_first() {
+        let found = precisions(&Device::flex());
+        assert_eq!(found[0], Precision::fastest());
+        assert!(found.len() == 2 && !found.contains(&Precision::F16));
     }
 }

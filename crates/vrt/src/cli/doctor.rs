@@ -8,6 +8,7 @@ use vrt::device::{DeviceChoice, DeviceKind, Gpu};
 use vrt::doctor::{DeviceReport, FfmpegReport, MemoryReport, ProcessorReport, Report, examine};
 use vrt_video::Programs;
 
+use super::precision::fastest;
 use super::table::bytes;
 use super::tile::GPU_MEMORY;
 use super::{Failure, GlobalOptions, output};
@@ -31,6 +32,8 @@ struct InUse {
     #[serde(flatten)]
     report: Report,
     device: String,
+    /// What `--precision auto` computes with there.
+    precision: Option<String>,
     /// Why that device cannot be used, if it cannot.
     device_problem: Option<String>,
     /// Bytes that tiles are planned for on that device when `--memory` does not say.
@@ -40,9 +43,12 @@ struct InUse {
 /// Runs the command.
 pub(crate) fn run(_: &Arguments, global: &GlobalOptions) -> Result<(), Failure> {
     let report = examine(&Programs::default());
-    let problem = global.device.open().err();
+    let opened = global.device.open();
+    let precision = opened.as_ref().ok().map(|devices| fastest(devices).to_string());
+    let problem = opened.err();
     let in_use = InUse {
-        planned_for: planned_for(&report, global.device).filter(|_| problem.is_none()),
+        planned_for: planned_for(&report, global.device.first()).filter(|_| problem.is_none()),
+        precision,
         device_problem: problem.map(|problem| problem.to_string()),
         device: global.device.to_string(),
         report,
@@ -67,7 +73,7 @@ fn planned_for(report: &Report, device: DeviceChoice) -> Option<u64> {
 
 /// The report as text.
 fn text(in_use: &InUse) -> String {
-    let InUse { report, device: chosen, device_problem, planned_for } = in_use;
+    let InUse { report, device: chosen, precision, device_problem, planned_for } = in_use;
     let mut lines = Lines::default();
     lines.add("vrt", report.version);
     processor(&mut lines, &report.processor);
@@ -80,6 +86,9 @@ fn text(in_use: &InUse) -> String {
     match device_problem {
         None => lines.add("", &format!("{chosen} will be used; --device chooses another")),
         Some(problem) => lines.add("", &format!("{chosen} cannot be used: {problem}")),
+    }
+    if let Some(precision) = precision {
+        lines.add("precision", &format!("{precision} will be used (--precision auto)"));
     }
     ffmpeg(&mut lines, &report.ffmpeg);
     memory(&mut lines, report.memory);
@@ -101,7 +110,6 @@ fn processor(lines: &mut Lines, processor: &ProcessorReport) {
         "kernels",
         &format!("{} will be used (this processor runs {levels})", processor.level),
     );
-    lines.add("precision", &format!("{} will be used (--precision auto)", processor.precision));
     lines.add("threads", &format!("{threads} will be used"));
 }
 
@@ -118,7 +126,7 @@ fn device_state(device: &DeviceReport) -> String {
 fn gpu_in_words(kind: &str, index: usize, gpu: Option<&Gpu>) -> String {
     let Some(gpu) = gpu else { return format!("{kind}:{index} does not say what it is") };
     let memory = gpu.memory.map_or_else(String::new, |memory| format!(", {}", bytes(memory)));
-    format!("{kind}:{index} is {}{memory}", gpu.name)
+    format!("{kind}:{index} is {}{memory}, multiplies in {}", gpu.name, gpu.precisions.join(", "))
 }
 
 fn ffmpeg(lines: &mut Lines, ffmpeg: &FfmpegReport) {

@@ -147,17 +147,17 @@ fn restore(
             output::message(&format!("warning: {text}"));
         }
     };
-    let device = global.device.open()?;
+    let devices = global.device.open()?;
     let options = EvalOptions {
         protocol,
-        tile: arguments.tile.choose(&network, &device, &mut warn)?,
+        tile: arguments.tile.choose(&network, global, &devices, &mut warn)?,
         tiling: arguments.tile.tiling(),
         spikes: arguments.spikes.tree()?,
         save: arguments.save.clone(),
         overwrite: arguments.overwrite,
     };
-    let precision = arguments.precision.choose(global.device, arguments.tile.tiling())?;
-    let restorer = Restorer::new(&config, &checkpoint, &device)?;
+    let precision = arguments.precision.choose(&devices, arguments.tile.tiling())?;
+    let restorer = Restorer::on_all(&config, &checkpoint, &devices)?;
     let restorer = restorer.with_precision(precision);
     Ok(evaluate(&restorer, &config, folders, &options, on_event)?)
 }

@@ -112,8 +112,8 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
             "--json and --output - both need standard output; write to a file".to_owned(),
         ));
     }
-    let precision = arguments.precision.choose(global.device, arguments.tile.tiling())?;
-    let device = global.device.open()?;
+    let devices = global.device.open()?;
+    let precision = arguments.precision.choose(&devices, arguments.tile.tiling())?;
     let mut reporter = Reporter::new(global, precision);
     let weights = arguments.weights(global)?;
     let (config, checkpoint) = arguments.network.load(&weights)?;
@@ -121,10 +121,10 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
     let recognised = Recognised { weights: &path, config: &config, preset };
     let mut options = arguments.options()?;
     let choice = &arguments.tile;
-    options.tile = choice.choose(&recognised, &device, &mut |text| reporter.warn(text))?;
+    options.tile = choice.choose(&recognised, global, &devices, &mut |text| reporter.warn(text))?;
     // What does not fit is said before a large network is built.
     options.check(&config).map_err(|error| Failure::Usage(error.to_string()))?;
-    let restorer = Restorer::new(&config, &checkpoint, &device)?.with_precision(precision);
+    let restorer = Restorer::on_all(&config, &checkpoint, &devices)?.with_precision(precision);
     drop(checkpoint);
     options.stop = stop_on_signals()?;
     let (input, output) = (&arguments.input, &arguments.output);

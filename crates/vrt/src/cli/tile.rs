@@ -10,8 +10,8 @@ use vrt_model::VrtConfig;
 use vrt_model::presets::Preset;
 use vrt_model::tiled::Tiling;
 
-use super::Failure;
 use super::values::{Bytes, FramesAndSize, Tile};
+use super::{Failure, GlobalOptions};
 
 /// Memory that is planned for on a GPU, whose free memory cannot be asked for.
 pub(super) const GPU_MEMORY: u64 = 8 << 30;
@@ -63,7 +63,8 @@ impl TileOptions {
     pub(crate) fn choose(
         &self,
         network: &Recognised<'_>,
-        device: &Device,
+        global: &GlobalOptions,
+        devices: &[Device],
         warn: &mut dyn FnMut(&str),
     ) -> Result<TileChoice, Failure> {
         match (self.tile, self.tiling) {
@@ -72,10 +73,10 @@ impl TileOptions {
                 Some(preset) => self.given(preset.tile.frames, preset.tile.size),
                 None => {
                     warn("the network is no published one: tiles are planned for the memory");
-                    Ok(self.auto(device, warn))
+                    Ok(self.auto(global, devices, warn))
                 }
             },
-            _ => Ok(self.auto(device, warn)),
+            _ => Ok(self.auto(global, devices, warn)),
         }
     }
 
@@ -99,22 +100,28 @@ impl TileOptions {
         }
     }
 
-    fn auto(&self, device: &Device, warn: &mut dyn FnMut(&str)) -> TileChoice {
+    fn auto(
+        &self,
+        global: &GlobalOptions,
+        devices: &[Device],
+        warn: &mut dyn FnMut(&str),
+    ) -> TileChoice {
         let overlap = self.overlap.map(|FramesAndSize { frames, size }| Overlap { frames, size });
         let overlap = overlap.unwrap_or_else(|| self.usual_overlap(0));
         let memory = self.memory.map(|Bytes(bytes)| bytes);
         let memory = memory.or_else(|| {
-            if is_processor(device) {
+            if devices.iter().all(is_processor) {
                 return None;
             }
-            let usable = Gpu::of(device).and_then(|gpu| gpu.usable());
-            Some(usable.unwrap_or_else(|| {
+            let smallest = devices.iter().map(|device| Gpu::of(device)?.usable()).min().flatten();
+            let smallest = smallest.unwrap_or_else(|| {
                 warn(
                     "the GPU does not say how much memory it has: tiles are planned for 8 GiB; \
                      state --memory to use more or less",
                 );
                 GPU_MEMORY
-            }))
+            });
+            Some(smallest / global.device.most_at_once() as u64)
         });
         TileChoice::Auto { memory, overlap }
     }

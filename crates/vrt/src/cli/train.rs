@@ -15,6 +15,7 @@ use vrt_train::ranks::{Collective, connect};
 use vrt_train::recipe::{Override, Parsed, Problem};
 use vrt_train::trainer::{RunOptions, Summary, train};
 
+use super::precision::check;
 use super::stop::stop_on_signals;
 use super::table::bytes;
 use super::{Failure, GlobalOptions, output};
@@ -115,7 +116,8 @@ fn train_as(
     arguments: &Arguments,
     global: &GlobalOptions,
 ) -> Result<(Summary, Recipe, PathBuf), Failure> {
-    let device = global.device.open()?;
+    let device = global.device.of_rank(ranks.rank()).open()?;
+    check(&device, recipe.train.precision)?;
     let first = ranks.rank() == 0;
     let mut reporter = Reporter::new(global, recipe.train.print_every, first);
     reporter.options(&recipe.resolved());

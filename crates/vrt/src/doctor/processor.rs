@@ -21,7 +21,7 @@ pub struct ProcessorReport {
     pub levels: Vec<String>,
     /// The level that the kernels use.
     pub level: String,
-    /// What `--precision auto` computes with.
+    /// What `--precision auto` computes with on it.
     pub precision: String,
     /// Threads that a run computes with.
     pub threads: usize,

@@ -125,7 +125,7 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
         part: arguments.part.clone(),
         seed: arguments.seed,
     };
-    let mut between = AlongMotion::new(&global.device.open()?)?;
+    let mut between = AlongMotion::new(&global.device.first().open()?)?;
     let Arguments { source, destination, .. } = arguments;
     let on_clip = &mut |clip: &str| global.tell(clip);
     let set = simulate_spikes(source, destination, &options, &mut between, on_clip);
