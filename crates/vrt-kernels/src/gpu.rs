@@ -122,6 +122,12 @@ pub fn precisions(device: &Device) -> Vec<Precision> {
     rounded.unwrap_or_default().into_iter().chain([Precision::F32]).collect()
 }
 
+/// Whether a device sends tensors to others of its kind without the host.
+pub(crate) fn has_link(device: &Device) -> bool {
+    let DispatchDevice::Cube(device) = device.as_dispatch() else { return false };
+    quietly(|| device.client().has_device_transport()) == Some(true)
+}
+
 /// Runs `look`; a panic of it is `None`, and is not printed. Drivers that are not installed panic
 /// in the libraries that load them.
 fn quietly<T>(look: impl FnOnce() -> T) -> Option<T> {

@@ -31,6 +31,8 @@ pub mod gate;
 pub mod gpu;
 mod level;
 pub mod linear;
+#[cfg(feature = "burn")]
+mod links;
 pub mod mlp;
 mod norm;
 #[cfg(feature = "burn")]
@@ -48,6 +50,8 @@ mod weights;
 pub mod window_attention;
 
 pub use level::Level;
+#[cfg(feature = "burn")]
+pub use links::are_linked;
 pub use precision::Precision;
 pub use warp::WarpMode;
 pub use window_attention::WindowGeometry;

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use burn::tensor::distributed::{ReduceOperation, all_reduce};
 use burn::tensor::{Device, Tensor, TensorData};
 use vrt_model::{Named, Offsets, Pass, Vrt};
 
@@ -80,10 +81,8 @@ impl BatchGradients {
         sum: impl FnOnce(&mut [f32]) -> Result<(), E>,
     ) -> Result<(), ExchangeError<E>> {
         let list = parameters.list();
-        // Loss, offsets and flags first, so that all ranks send as many numbers whatever they have.
-        let mut numbers = vec![self.loss as f32];
-        numbers.extend(self.offsets.iter().map(|mean| *mean as f32));
-        numbers.extend(self.values.iter().map(|value| f32::from(u8::from(value.is_some()))));
+        let mut numbers = self.summary();
+        let summary = numbers.len();
         for (parameter, value) in list.iter().zip(&self.values) {
             match value {
                 None => numbers.resize(numbers.len() + parameter.len(), 0.0),
@@ -98,19 +97,60 @@ impl BatchGradients {
             }
         }
         sum(&mut numbers).map_err(ExchangeError::Sum)?;
-        self.loss = f64::from(numbers[0]);
-        let (offsets, numbers) = numbers[1..].split_at(self.offsets.len());
-        self.offsets = offsets.iter().copied().map(f64::from).collect();
-        let (flags, mut rest) = numbers.split_at(list.len());
-        for ((parameter, value), flag) in list.iter().zip(&mut self.values).zip(flags) {
+        let (summary, mut rest) = numbers.split_at(summary);
+        let has_gradient = self.take_summary(summary);
+        for ((parameter, value), has) in list.iter().zip(&mut self.values).zip(has_gradient) {
             let (numbers, behind) = rest.split_at(parameter.len());
             rest = behind;
-            *value = (*flag > 0.0).then(|| {
+            *value = has.then(|| {
                 let data = TensorData::new(numbers.to_vec(), [numbers.len()]);
                 Tensor::from_data(data, device)
             });
         }
         Ok(())
+    }
+
+    /// The same where the devices of all ranks are [linked](vrt_kernels::are_linked): gradients are
+    /// added up between them, in an order of their own, and the few other numbers by `sum`.
+    ///
+    /// # Errors
+    ///
+    /// If the sum fails.
+    pub fn exchange_linked<E: std::error::Error + 'static>(
+        &mut self,
+        parameters: &Parameters,
+        device: &Device,
+        linked: &[Device],
+        sum: impl FnOnce(&mut [f32]) -> Result<(), E>,
+    ) -> Result<(), ExchangeError<E>> {
+        let mut summary = self.summary();
+        sum(&mut summary).map_err(ExchangeError::Sum)?;
+        let has_gradient = self.take_summary(&summary);
+        let list = parameters.list().iter().zip(std::mem::take(&mut self.values));
+        let sums: Vec<_> = list
+            .zip(has_gradient)
+            .map(|((parameter, value), has)| {
+                let own = || value.unwrap_or_else(|| Tensor::zeros([parameter.len()], device));
+                has.then(|| all_reduce(own(), ReduceOperation::Sum, linked.to_vec()))
+            })
+            .collect();
+        self.values = sums.into_iter().map(|sum| Some(sum?.resolve())).collect();
+        Ok(())
+    }
+
+    /// The loss, the offsets, and which parameters have a gradient: as many numbers on all ranks.
+    fn summary(&self) -> Vec<f32> {
+        let flags = self.values.iter().map(|value| f32::from(u8::from(value.is_some())));
+        let offsets = self.offsets.iter().map(|mean| *mean as f32);
+        std::iter::once(self.loss as f32).chain(offsets).chain(flags).collect()
+    }
+
+    /// Takes the sums of all ranks' summaries: which parameters have a gradient on any of them.
+    fn take_summary(&mut self, summary: &[f32]) -> Vec<bool> {
+        self.loss = f64::from(summary[0]);
+        let (offsets, flags) = summary[1..].split_at(self.offsets.len());
+        self.offsets = offsets.iter().copied().map(f64::from).collect();
+        flags.iter().map(|count| *count > 0.0).collect()
     }
 }
 

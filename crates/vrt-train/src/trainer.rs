@@ -2,6 +2,7 @@
 
 mod error;
 mod setup;
+mod together;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use vrt_model::{Restorer, Vrt};
 use vrt_video::SetScore;
 
 pub use error::TrainError;
+pub use together::train_on_all;
 
 use crate::checkpoint;
 use crate::journal::{Journal, tells};
@@ -45,6 +47,9 @@ pub struct RunOptions {
     /// This process among those that train together. Rank 0 writes the folder, which all of them
     /// read.
     pub ranks: Arc<dyn Collective>,
+    /// The devices of all ranks, in their order, where these add up gradients between them; see
+    /// [`are_linked`](vrt_kernels::are_linked). Empty where the ranks do.
+    pub linked: Vec<Device>,
 }
 
 /// What happens in a run.
@@ -230,7 +235,11 @@ impl Run<'_> {
         };
         if ranks.size() > 1 {
             let (parameters, device) = (self.learner.parameters(), &self.options.device);
-            gradients.exchange(parameters, device, |numbers| ranks.sum(numbers))?;
+            let sum = |numbers: &mut [f32]| ranks.sum(numbers);
+            match &*self.options.linked {
+                [] => gradients.exchange(parameters, device, sum)?,
+                linked => gradients.exchange_linked(parameters, device, linked, sum)?,
+            }
         }
         state.position += self.recipe.data.batch as u64;
         let (state, report) = match self.learner.update(state, gradients) {

@@ -107,7 +107,7 @@ fn run(
     let rank = ranks.rank();
     let (folder, device) = (folder().join(name), Device::flex());
     let stop = Arc::new(AtomicBool::new(false));
-    let options = RunOptions { folder, resume, device, stop, ranks };
+    let options = RunOptions { folder, resume, device, stop, ranks, linked: Vec::new() };
     let summary = train(&recipe.expect("a recipe").recipe, &options, &mut |event| {
         if let Event::Step { report, .. } = event {
             on_step(rank, report.step);

@@ -23,7 +23,7 @@ use vrt_train::Recipe;
 use vrt_train::ranks::{Single, local};
 use vrt_train::recipe::Override;
 use vrt_train::step::{StepReport, Trouble};
-use vrt_train::trainer::{Event, RunOptions, Summary, TrainError, train};
+use vrt_train::trainer::{Event, RunOptions, Summary, TrainError, train, train_on_all};
 use vrt_video::SetScore;
 
 /// What happened, as far as tests ask.
@@ -65,6 +65,7 @@ impl Bench {
             device: Device::flex(),
             stop: Arc::clone(&stop),
             ranks: Arc::new(Single),
+            linked: Vec::new(),
         };
         let mut seen = Seen::default();
         let summary = train(&recipe, &options, &mut |event| match event {
@@ -251,6 +252,7 @@ fn together(
             device: Device::flex(),
             stop: Arc::clone(&stop),
             ranks: Arc::new(rank),
+            linked: Vec::new(),
         };
         let mut seen = Seen::default();
         let summary = train(&recipe, &options, &mut |event| match event {
@@ -299,6 +301,38 @@ fn ranks_train_together_as_one_does_alone() {
         let off = (together.loss - whole.loss).abs() / whole.loss;
         assert!(off <= 1e-5, "step {}: {} {}", whole.step, together.loss, whole.loss);
     }
+}
+
+#[test]
+fn devices_of_a_process_train_together_as_ranks_do() {
+    let bench = Bench::new();
+    let mut options = small(&bench.batch(8, &[]), 4);
+    options["datasets"]["train"]["dataloader_batch_size"] = 4.into();
+    let ranks = together(&bench, &options, 2);
+    let recipe = Recipe::parse(Path::new("options.json"), &options.to_string(), &[]);
+    let recipe = recipe.unwrap_or_else(|error| panic!("{error}")).recipe;
+    let run = |devices: &[Device]| {
+        let options = RunOptions {
+            folder: bench.path(&format!("on {}", devices.len())),
+            resume: false,
+            device: Device::flex(),
+            stop: Arc::new(AtomicBool::new(false)),
+            ranks: Arc::new(Single),
+            linked: Vec::new(),
+        };
+        let mut steps = Vec::new();
+        let summary = train_on_all(&recipe, &options, devices, &mut |event| {
+            if let Event::Step { report, .. } = event {
+                steps.push(report.clone());
+            }
+        });
+        (summary, steps)
+    };
+    let (summary, steps) = run(&[Device::flex(), Device::flex()]);
+    assert_eq!(summary.unwrap().step, 4);
+    assert_eq!(steps, ranks[0].1.steps);
+    let error = run(&[Device::flex(), Device::flex(), Device::flex()]).0.unwrap_err();
+    assert!(matches!(error, TrainError::Share { ranks: 3, .. }), "{error}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use vrt_train::plan::Plan;
 use vrt_train::ranks::launch::detect;
 use vrt_train::ranks::{Collective, connect};
 use vrt_train::recipe::{Override, Parsed, Problem};
-use vrt_train::trainer::{RunOptions, Summary, train};
+use vrt_train::trainer::{Event, RunOptions, Summary, train, train_on_all};
 
 use super::precision::check;
 use super::stop::stop_on_signals;
@@ -116,17 +116,30 @@ fn train_as(
     arguments: &Arguments,
     global: &GlobalOptions,
 ) -> Result<(Summary, Recipe, PathBuf), Failure> {
-    let device = global.device.of_rank(ranks.rank()).open()?;
-    check(&device, recipe.train.precision)?;
+    let devices = match ranks.size() {
+        1 => global.device.open()?,
+        _ => vec![global.device.of_rank(ranks.rank()).open()?],
+    };
+    devices.iter().try_for_each(|device| check(device, recipe.train.precision))?;
     let first = ranks.rank() == 0;
     let mut reporter = Reporter::new(global, recipe.train.print_every, first);
     reporter.options(&recipe.resolved());
     notes.iter().for_each(|note| reporter.message(&note.to_string()));
     let folder = arguments.run_dir.clone().unwrap_or_else(|| recipe.default_run_dir());
     let (stop, ranks) = (stop_on_signals()?, Arc::clone(ranks));
-    let options =
-        RunOptions { folder: folder.clone(), resume: arguments.resume, device, stop, ranks };
-    let summary = train(&recipe, &options, &mut |event| reporter.on_event(&event));
+    let options = RunOptions {
+        folder: folder.clone(),
+        resume: arguments.resume,
+        device: devices[0].clone(),
+        stop,
+        ranks,
+        linked: Vec::new(),
+    };
+    let mut on_event = |event: Event<'_>| reporter.on_event(&event);
+    let summary = match &*devices {
+        [_] => train(&recipe, &options, &mut on_event),
+        devices => train_on_all(&recipe, &options, devices, &mut on_event),
+    };
     reporter.finish();
     Ok((summary?, recipe, folder))
 }
