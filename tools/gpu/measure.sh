@@ -22,21 +22,48 @@ git log -1 --format="commit %h"
 export VRT_NEEDS_GPU=1
 
 echo "== build"
-cargo build --release --workspace --features "vrt/$kind" --bin vrt --example forward
-target/release/vrt doctor --device "$kind"
+cargo build --release --workspace --features "vrt/$kind" --bin vrt --example forward \
+    --example train_step
+target/release/vrt doctor --device "$kind" | tee /tmp/vrt-doctor.txt
 
 echo "== check: kernels against those of processors, golden tensors with gradients"
 cargo test --release --workspace --lib --features "vrt/$kind" -- gpu:: golden::
 
-echo "== time"
+# What the GPU multiplies beside f32.
+halves=$(grep -o "multiplies in .*" /tmp/vrt-doctor.txt | head -n 1 | grep -oE "bf16|\bf16" || true)
+
+echo "== time: restoring"
 for case in "006 6 64 64" "006 6 192 192" "006 6 256 256" "001 6 64 64" "001 16 64 64"; do
     read -r preset frames height width <<<"$case"
-    echo "-- $preset at ${frames}x${height}x${width}"
-    target/release/examples/forward --gpu 0 --preset "$preset" \
-        --size "${frames}x${height}x${width}" --runs 5 || true
-    echo
+    for precision in f32 $halves; do
+        flag=""
+        [ "$precision" = f32 ] || flag=--$precision
+        echo "-- $preset at ${frames}x${height}x${width} in $precision"
+        target/release/examples/forward --gpu 0 --preset "$preset" \
+            --size "${frames}x${height}x${width}" --runs 5 $flag || true
+        echo
+    done
     if [ -n "$python" ]; then
         PYTHONPATH=tools/peer "$python" tools/gpu/torch_times.py --preset "$preset" \
             --size "$frames" "$height" "$width" --runs 5
     fi
 done
+
+echo "== time: a step of training"
+for flag in "" $(case $halves in *bf16*) echo --bf16 ;; esac); do
+    echo "-- 006 at 6x64x64 ${flag:---f32}"
+    target/release/examples/train_step --gpu 0 --preset 006 --size 6x64x64 --runs 5 $flag || true
+    echo
+done
+if [ -n "$python" ]; then
+    PYTHONPATH=tools/peer "$python" tools/gpu/torch_times.py --preset 006 --size 6 64 64 \
+        --runs 5 --train --settings eager-f32 eager-tf32 eager-bf16
+fi
+
+if command -v ffmpeg >/dev/null; then
+    echo "== time: a clip of 1280x720 from end to end, in the built-in network"
+    clip=$(mktemp --suffix=.mp4)
+    ffmpeg -v error -y -f lavfi -i testsrc2=size=1280x720:rate=24 -frames:v 48 "$clip"
+    target/release/vrt restore "$clip" --device "$kind" --output "${clip%.mp4}-restored.mp4"
+    rm -f "$clip" "${clip%.mp4}-restored.mp4"
+fi

@@ -1,4 +1,4 @@
-"""Times the network in PyTorch on a GPU: one JSON line for each setting.
+"""Times the network, or its training, in PyTorch on a GPU: one JSON line for each setting.
 
 Run by measure.sh, with tools/peer on the path. With --device cpu it runs where there is no GPU, to
 try the script itself.
@@ -7,7 +7,6 @@ try the script itself.
 import argparse
 import json
 import time
-from contextlib import nullcontext
 
 import torch
 
@@ -51,6 +50,21 @@ def network(arguments, setting, device):
     return model.to(device), x.to(device)
 
 
+def work(model, x, optimizer, autocast):
+    """A pass whose output comes back to the host or, with an optimizer, a step of training."""
+    if optimizer is None:
+        with torch.no_grad(), autocast:
+            model(x).float().cpu()
+        return
+    optimizer.zero_grad()
+    with autocast:
+        y = model(x)
+    loss = ((y.float() - 0.5).square() + 1e-9).sqrt().mean()
+    loss.backward()
+    optimizer.step()
+    loss.item()
+
+
 def measure(arguments, setting, device):
     """Seconds of each pass behind two that are not timed, and the most memory."""
     model, x = network(arguments, setting, device)
@@ -58,14 +72,13 @@ def measure(arguments, setting, device):
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     seconds = []
-    with torch.no_grad():
-        for _ in range(arguments.runs + 2):
-            synchronize(device)
-            start = time.perf_counter()
-            with torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext():
-                model(x).float().cpu()
-            synchronize(device)
-            seconds.append(time.perf_counter() - start)
+    optimizer = torch.optim.Adam(model.parameters(), 4e-4) if arguments.train else None
+    for _ in range(arguments.runs + 2):
+        synchronize(device)
+        start = time.perf_counter()
+        work(model, x, optimizer, torch.autocast(device.type, torch.bfloat16, enabled=bf16))
+        synchronize(device)
+        seconds.append(time.perf_counter() - start)
     peak = torch.cuda.max_memory_reserved() if device.type == "cuda" else None
     return {"setting": setting, "seconds": seconds[2:], "peak_bytes": peak}
 
@@ -78,6 +91,7 @@ def main():
     parser.add_argument("--size", nargs=3, type=int, default=(6, 64, 64))
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--train", action="store_true", help="time steps, not passes")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     for setting in arguments.settings:

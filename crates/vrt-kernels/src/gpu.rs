@@ -110,16 +110,15 @@ pub fn multiplies(device: &Device) -> bool {
     found.flatten() == Some(true)
 }
 
-/// The precisions that a device multiplies in, the one to prefer first: those that it has matrix
-/// units for, and `f32`.
-pub fn precisions(device: &Device) -> Vec<Precision> {
-    let DispatchDevice::Cube(device) = device.as_dispatch() else { return vec![Precision::F32] };
+/// The precisions that a GPU multiplies in, the one to prefer first; `None` for other devices.
+pub(crate) fn precisions(device: &Device) -> Option<Vec<Precision>> {
+    let DispatchDevice::Cube(device) = device.as_dispatch() else { return None };
     let rounded = quietly(|| {
         let client = device.client();
         let has = |precision: &_| MatrixUnits::of(client.properties(), *precision).is_some();
         [Precision::Bf16, Precision::F16].into_iter().filter(has).collect::<Vec<_>>()
     });
-    rounded.unwrap_or_default().into_iter().chain([Precision::F32]).collect()
+    Some(rounded.unwrap_or_default().into_iter().chain([Precision::F32]).collect())
 }
 
 /// Whether a device sends tensors to others of its kind without the host.
@@ -141,12 +140,8 @@ fn quietly<T>(look: impl FnOnce() -> T) -> Option<T> {
     seen
 }
 
-/// Every GPU that this build can use on this machine.
-///
-/// # Panics
-///
-/// Panics if there is none although `VRT_NEEDS_GPU` is set: tests of GPUs pass without one else.
-pub fn all() -> Vec<Device> {
+/// See [`gpus`](crate::gpus).
+pub(crate) fn all() -> Vec<Device> {
     let kinds = [
         #[cfg(feature = "cuda")]
         DeviceType::Cuda,

@@ -22,6 +22,8 @@ pub mod block;
 pub mod composed;
 pub mod conv;
 pub mod deform_conv;
+#[cfg(feature = "burn")]
+mod devices;
 mod element;
 mod exponential;
 #[cfg(feature = "burn")]
@@ -31,8 +33,6 @@ pub mod gate;
 pub mod gpu;
 mod level;
 pub mod linear;
-#[cfg(feature = "burn")]
-mod links;
 pub mod mlp;
 mod norm;
 #[cfg(feature = "burn")]
@@ -49,9 +49,9 @@ pub mod warp;
 mod weights;
 pub mod window_attention;
 
-pub use level::Level;
 #[cfg(feature = "burn")]
-pub use links::are_linked;
+pub use devices::{are_linked, gpus, precisions};
+pub use level::Level;
 pub use precision::Precision;
 pub use warp::WarpMode;
 pub use window_attention::WindowGeometry;

@@ -38,6 +38,9 @@ struct Arguments {
     /// Compute in bf16 instead of f32.
     #[arg(long)]
     bf16: bool,
+    /// Compute in f16 instead of f32: on GPUs.
+    #[arg(long, conflicts_with = "bf16")]
+    f16: bool,
     /// Vector instructions, such as avx2; the largest there are by default.
     #[arg(long)]
     level: Option<String>,
@@ -59,7 +62,11 @@ fn main() -> Result<(), String> {
     let (config, device) = (preset.config(), device(arguments.gpu)?);
     let network = Vrt::with_seed(&config, 1, &device).network;
     let x = Tensor::<5>::full([1, d, h, w, config.input_channels()], 0.5, &device);
-    let precision = if arguments.bf16 { Precision::Bf16 } else { Precision::F32 };
+    let precision = match (arguments.bf16, arguments.f16) {
+        (true, _) => Precision::Bf16,
+        (_, true) => Precision::F16,
+        _ => Precision::F32,
+    };
     let pass = || {
         let start = Instant::now();
         let y = precision.scope(|| network.forward(x.clone(), &mut Pass::Restore)).into_data();
@@ -74,18 +81,10 @@ fn main() -> Result<(), String> {
     serde_json::to_writer(std::io::stdout(), &line).map_err(|error| error.to_string())
 }
 
-#[cfg(feature = "gpu")]
 fn device(gpu: Option<usize>) -> Result<Device, String> {
     let Some(index) = gpu else { return Ok(Device::flex()) };
-    vrt_kernels::gpu::all().into_iter().nth(index).ok_or_else(|| format!("there is no GPU {index}"))
-}
-
-#[cfg(not(feature = "gpu"))]
-fn device(gpu: Option<usize>) -> Result<Device, String> {
-    match gpu {
-        None => Ok(Device::flex()),
-        Some(_) => Err("built without GPUs: `--features cuda`, say".to_owned()),
-    }
+    let found = vrt_kernels::gpus().into_iter().nth(index);
+    found.ok_or_else(|| format!("there is no GPU {index} that this build knows"))
 }
 
 /// The memory that a GPU's allocator holds, which it does not give back; on a processor the most

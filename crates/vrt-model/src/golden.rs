@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
-use vrt_kernels::{Level, fused};
+use vrt_kernels::{Level, fused, gpus};
 use vrt_testing::{Fixture, Golden, Tolerance, assert_close};
 
 use crate::parameters::{Builder, Values};
@@ -41,22 +41,17 @@ fn on_processors(check: impl Fn()) {
 /// The same, and what every GPU makes that this build can use.
 fn every_way(check: impl Fn()) {
     on_processors(&check);
+    on_gpus(check);
+}
+
+/// Checks what every GPU makes that this build can use.
+fn on_gpus(check: impl Fn()) {
     for gpu in gpus() {
         eprintln!("on {gpu:?}");
         let processor = DEVICE.replace(gpu);
         check();
         DEVICE.set(processor);
     }
-}
-
-#[cfg(feature = "gpu")]
-fn gpus() -> Vec<Device> {
-    vrt_kernels::gpu::all()
-}
-
-#[cfg(not(feature = "gpu"))]
-fn gpus() -> Vec<Device> {
-    Vec::new()
 }
 
 /// A device that records what gradients need.

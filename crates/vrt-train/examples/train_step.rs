@@ -58,6 +58,9 @@ struct Arguments {
     /// Chance that the last block's branches are dropped, and not computed; 0.2 as published.
     #[arg(long, value_name = "RATE", default_value_t = 0.0)]
     drop_path: f64,
+    /// Compute on a GPU: the number of one of those that this build can use.
+    #[arg(long)]
+    gpu: Option<usize>,
 }
 
 fn main() -> Result<(), String> {
@@ -69,9 +72,9 @@ fn main() -> Result<(), String> {
     }
     let recipe = recipe(&arguments)?;
     let batch = batch(&arguments, &recipe)?;
-    let device = Device::flex().autodiff();
-    let started = start(&recipe, &device).map_err(|error| error.to_string())?;
-    let learner = Learner::new(&recipe, &started.named, &device, 1);
+    let device = device(arguments.gpu)?;
+    let started = start(&recipe, &device.clone().autodiff()).map_err(|error| error.to_string())?;
+    let learner = Learner::new(&recipe, &started.named, &device.clone().autodiff(), 1);
     let mut state = State::new(started.named.network, learner.parameters(), None);
     let stop = AtomicBool::new(false);
     let step = |state: State| {
@@ -91,7 +94,7 @@ fn main() -> Result<(), String> {
         };
         seconds.push(taken);
     }
-    let line = json!({ "seconds": seconds[1..], "peak_bytes": peak_bytes() });
+    let line = json!({ "seconds": seconds[1..], "peak_bytes": peak_bytes(&device) });
     serde_json::to_writer(std::io::stdout(), &line).map_err(|error| error.to_string())
 }
 
@@ -141,8 +144,18 @@ fn batch(arguments: &Arguments, recipe: &Recipe) -> Result<Batch, String> {
     Batch::new(vec![sample], network).map_err(|error| error.to_string())
 }
 
-/// The most memory that the process has had, where the system says so.
-fn peak_bytes() -> Option<u64> {
+fn device(gpu: Option<usize>) -> Result<Device, String> {
+    let Some(index) = gpu else { return Ok(Device::flex()) };
+    let found = vrt_kernels::gpus().into_iter().nth(index);
+    found.ok_or_else(|| format!("there is no GPU {index} that this build knows"))
+}
+
+/// The memory that a GPU's allocator holds, which it does not give back; on a processor the most
+/// that the process has had, where the system says so.
+fn peak_bytes(device: &Device) -> Option<u64> {
+    if let Some(usage) = device.memory_pool_usage() {
+        return Some(usage.bytes_reserved);
+    }
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;

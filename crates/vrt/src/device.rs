@@ -7,7 +7,8 @@ use burn::tensor::Device;
 #[cfg(feature = "gpu")]
 use burn::tensor::DeviceType;
 use serde::Serialize;
-use vrt_kernels::Precision;
+#[cfg(feature = "gpu")]
+use vrt_kernels::{Precision, precisions};
 
 use crate::memory::USABLE_PERCENT;
 
@@ -81,19 +82,6 @@ impl DeviceKind {
 /// Whether a device is the processor.
 pub fn is_processor(device: &Device) -> bool {
     vrt_kernels::fused::serves(device)
-}
-
-/// The precisions that a device multiplies in, the fastest first.
-pub fn precisions(device: &Device) -> Vec<Precision> {
-    #[cfg(feature = "gpu")]
-    if !is_processor(device) {
-        return vrt_kernels::gpu::precisions(device);
-    }
-    let _ = device;
-    match Precision::fastest() {
-        Precision::Bf16 => vec![Precision::Bf16, Precision::F32],
-        _ => vec![Precision::F32, Precision::Bf16],
-    }
 }
 
 /// What a GPU says of itself.
@@ -388,12 +376,5 @@ mod tests {
         for text in ["", "cuda,", ",cuda", "cuda,,cuda", "cuda, cuda:1"] {
             assert!(matches!(text.parse::<Devices>(), Err(DevicesError::Device(_))), "{text}");
         }
-    }
-
-    #[test]
-    fn the_processor_multiplies_in_two_precisions_and_the_fastest_comes_first() {
-        let found = precisions(&Device::flex());
-        assert_eq!(found[0], Precision::fastest());
-        assert!(found.len() == 2 && !found.contains(&Precision::F16));
     }
 }

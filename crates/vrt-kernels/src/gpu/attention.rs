@@ -33,10 +33,10 @@ pub(crate) fn forward(
     let kind = checked(&qkv, table.as_ref(), geometry);
     let [batch, d, h, w, _] = qkv.meta.shape().dims();
     let out = empty(&qkv, [batch, d, h, w, geometry.channels]);
-    if let Some((units, format)) = MatrixUnits::now(&qkv)
+    if let Some(units) = MatrixUnits::now(&qkv)
         && let Some(shape) = matrix::Shape::new(units, &kind, qkv.client.properties())
     {
-        by_matrices([&qkv, table.as_ref().unwrap_or(&qkv), &out], geometry, kind, (shape, format));
+        by_matrices([&qkv, table.as_ref().unwrap_or(&qkv), &out], geometry, kind, shape);
         return out;
     }
     let (count, cube) = cubes(&qkv, kind.query_cubes(geometry), kind.units());
@@ -61,10 +61,10 @@ fn by_matrices(
     [qkv, table, out]: [&CubeTensor; 3],
     geometry: &WindowGeometry,
     kind: Attention,
-    (shape, format): (matrix::Shape, Format),
+    shape: matrix::Shape,
 ) {
     let (count, cube) = cubes(qkv, shape.cubes(&kind, geometry), shape.cube());
-    let kernel = match format {
+    let kernel = match shape.format() {
         Format::F16 => matrix::attend::launch_unchecked::<f16>,
         Format::Bf16 => matrix::attend::launch_unchecked::<bf16>,
     };

@@ -4,13 +4,13 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::bilinear::{Corners, around};
-use super::launch::{buffer, each, empty, packed, zeros};
+use super::launch::{buffer, each, empty, most_values, packed, zeros};
 use super::product::{Field, FieldArgs, Left, Sizes, Source, look, outer, product};
 use super::shape::{by_inputs, by_taps, reshaped, split, transposed_groups};
 use super::sum::{Exchanged, Native, Sum, adds_floats};
 use crate::deform_conv::DeformGeometry;
 
-/// Values of columns' gradients that are in memory at a time: 256 MiB.
+/// Most values of columns' gradients that are in memory at a time: 256 MiB.
 const COLUMNS: usize = 1 << 26;
 
 /// What is convolved, and where: input, offsets, masks.
@@ -76,7 +76,7 @@ fn of_inputs(
     ];
     let weight = transposed_groups(by_taps(weight), g.weight_groups);
     let all = sizes(g);
-    let most = (COLUMNS / (all.inputs * all.groups)).max(1);
+    let most = (COLUMNS.min(most_values(grad)) / (all.inputs * all.groups)).max(1);
     for first in (0..all.rows).step_by(most) {
         let rows = most.min(all.rows - first);
         let sizes = Sizes { first, rows, outputs: all.inputs, inputs: all.outputs, ..all };

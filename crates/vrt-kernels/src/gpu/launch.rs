@@ -31,6 +31,12 @@ pub(super) fn zeros(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
     CubeTensor::new_contiguous(client, device, shape, handle, DType::F32)
 }
 
+/// Most values that a tensor beside `like` may have: some devices have no larger pieces of memory,
+/// whatever is free.
+pub(super) fn most_values(like: &CubeTensor) -> usize {
+    like.client.properties().memory.max_page_size as usize / size_of::<f32>()
+}
+
 /// The values of a packed tensor, as a kernel takes them.
 ///
 /// # Panics

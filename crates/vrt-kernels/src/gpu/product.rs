@@ -115,11 +115,11 @@ fn product_of_matrices(
     [weight, bias, out]: [&CubeTensor; 3],
     has_bias: bool,
     sizes: Sizes,
-    (units, format): (MatrixUnits, Format),
+    units: MatrixUnits,
 ) {
     let tiles = sizes.rows.div_ceil(matrix::LONG) * sizes.outputs.div_ceil(matrix::SHORT);
     let (count, cube) = cubes(left.x, tiles * sizes.groups, matrix::units(&units));
-    let kernel = match format {
+    let kernel = match units.format {
         Format::F16 => matrix::product::launch_unchecked::<f16>,
         Format::Bf16 => matrix::product::launch_unchecked::<bf16>,
     };
@@ -200,13 +200,13 @@ fn outer_of_matrices(
     grad: &CubeTensor,
     out: &CubeTensor,
     sizes: Sizes,
-    (units, format): (MatrixUnits, Format),
+    units: MatrixUnits,
 ) {
     let tiles = sizes.outputs.div_ceil(matrix::SHORT) * (sizes.inputs + 1).div_ceil(matrix::LONG);
     let tiles = tiles * sizes.groups;
     let (part_rows, parts) = parts(sizes.rows, tiles, matrix::STRIP);
     let (count, cube) = cubes(left.x, tiles * parts, matrix::units(&units));
-    let kernel = match (format, adds_floats(left.x)) {
+    let kernel = match (units.format, adds_floats(left.x)) {
         (Format::F16, true) => matrix::outer::launch_unchecked::<f16, Native>,
         (Format::F16, false) => matrix::outer::launch_unchecked::<f16, Exchanged>,
         (Format::Bf16, true) => matrix::outer::launch_unchecked::<bf16, Native>,

@@ -41,7 +41,7 @@ fn run(
 fn agree(name: &str, inputs: &[Input<'_>], operation: impl Fn(&[Tensor<1>]) -> Tensor<1>) {
     let expected = run(&Device::flex(), inputs, &operation);
     for device in super::all() {
-        for precision in super::precisions(&device) {
+        for precision in crate::precisions(&device) {
             let found = precision.scope(|| run(&device, inputs, &operation));
             for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
                 let part = if i == 0 { "output".to_owned() } else { format!("gradient {i}") };
@@ -87,7 +87,7 @@ fn matrix_units_round_what_they_multiply() {
     };
     for device in super::all() {
         let exact = run(&device, &shapes, &project);
-        for precision in super::precisions(&device) {
+        for precision in crate::precisions(&device) {
             let found = precision.scope(|| run(&device, &shapes, &project));
             // Output, gradients of input and weight; that of the bias is a sum of what is rounded.
             for part in 0..3 {

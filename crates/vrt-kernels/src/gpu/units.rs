@@ -12,6 +12,7 @@ pub(super) const LARGEST: usize = 16;
 /// The small matrices that a plane, the units that step together, multiplies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct MatrixUnits {
+    pub(super) format: Format,
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) inputs: usize,
@@ -23,40 +24,56 @@ impl MatrixUnits {
     /// Those that multiply numbers of a precision; none for `f32`, or where a device has none that
     /// kernels are written for.
     pub(super) fn of(properties: &DeviceProperties, precision: Precision) -> Option<Self> {
-        let kind = match precision {
+        let format = match precision {
             Precision::F32 => return None,
-            Precision::F16 => FloatKind::F16,
-            Precision::Bf16 => FloatKind::BF16,
+            Precision::F16 => Format::F16,
+            Precision::Bf16 => Format::Bf16,
         };
-        let (factor, sum) = (ElemType::Float(kind), ElemType::Float(FloatKind::F32));
+        let (factor, sum) = (ElemType::Float(format.kind()), ElemType::Float(FloatKind::F32));
         let plane = properties.hardware.plane_size_max as usize;
         let fitting = properties.features.matmul.cmma.iter().filter_map(|config| {
             let types = [config.a_type, config.b_type, config.cd_type] == [factor, factor, sum];
             let sizes = [config.m, config.n, config.k].map(|size| size as usize);
             let known = sizes.iter().all(|size| [8, LARGEST].contains(size));
             let [rows, columns, inputs] = sizes;
-            (types && known).then_some(Self { rows, columns, inputs, plane })
+            (types && known).then_some(Self { format, rows, columns, inputs, plane })
         });
         fitting.max_by_key(|units| units.rows * units.columns * units.inputs)
     }
 
     /// Those that multiply numbers of the precision of now on the device of a tensor.
-    pub(super) fn now(like: &CubeTensor) -> Option<(Self, Format)> {
-        let precision = Precision::current();
-        let format = match precision {
-            Precision::F32 => return None,
-            Precision::F16 => Format::F16,
-            Precision::Bf16 => Format::Bf16,
-        };
-        Self::of(like.client.properties(), precision).map(|units| (units, format))
+    pub(super) fn now(like: &CubeTensor) -> Option<Self> {
+        Self::of(like.client.properties(), Precision::current())
     }
 }
 
 /// The numbers that matrix units multiply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Format {
     F16,
     Bf16,
+}
+
+impl Format {
+    fn kind(self) -> FloatKind {
+        match self {
+            Self::F16 => FloatKind::F16,
+            Self::Bf16 => FloatKind::BF16,
+        }
+    }
+}
+
+/// The largest number of f16.
+const LARGEST_HALF: f32 = 65504.0;
+
+/// The nearest number of a format; beyond f16's last one that, not infinity.
+#[cube]
+pub(super) fn rounded<E: Float>(value: f32, #[comptime] format: Format) -> E {
+    if comptime!(format == Format::F16) {
+        E::cast_from(min(max(value, -LARGEST_HALF), LARGEST_HALF))
+    } else {
+        E::cast_from(value)
+    }
 }
 
 /// The plane that this unit belongs to.

@@ -54,7 +54,7 @@ impl ClipFlows {
 /// which 8 bits are too few: they are `f32` whatever the precision of the pass.
 fn between(spynet: &SpyNet, reference: Tensor<4>, other: Tensor<4>) -> [Tensor<4>; SCALES] {
     if !fused::serves(&reference.device()) {
-        return spynet.forward(reference, other);
+        return Precision::F32.scope(|| spynet.forward(reference, other));
     }
     let mut scales: [Vec<Tensor<4>>; SCALES] = Default::default();
     for pair in 0..reference.dims()[0] {

@@ -2,8 +2,7 @@
 
 use burn::tensor::Device;
 use clap::ValueEnum;
-use vrt::device::precisions;
-use vrt_kernels::Precision;
+use vrt_kernels::{Precision, precisions};
 use vrt_model::tiled::Tiling;
 
 use super::Failure;

@@ -10,7 +10,8 @@ use cubecl::prelude::*;
 use super::forward::{LEAST, asking, scale};
 use super::window::{Attention, Map, added_by_table, mask_region, token};
 use crate::gpu::units::{
-    Block, MatrixUnits, Side, add_products, load_sums, no_sums, plane, store_sums,
+    Block, Format, LARGEST, MatrixUnits, Side, add_products, load_sums, no_sums, plane, rounded,
+    store_sums,
 };
 use crate::window_attention::WindowGeometry;
 
@@ -39,7 +40,7 @@ impl Shape {
         kind: &Attention,
         properties: &DeviceProperties,
     ) -> Option<Self> {
-        let depth = (kind.depth + 1).next_multiple_of(crate::gpu::units::LARGEST);
+        let depth = (kind.depth + 1).next_multiple_of(LARGEST);
         let most = MEMORY.min(properties.hardware.max_shared_memory_size);
         let shapes = [32, 16].map(|keys| Self { units, depth, keys });
         shapes.into_iter().find(|shape| shape.bytes() <= most)
@@ -81,6 +82,10 @@ impl Shape {
         let left = Side { stride: self.weights(), by_lines: true, lines: QUERIES / PLANES };
         let right = Side { stride: self.row(), by_lines: false, lines: self.depth };
         Block { units: self.units, left, right, inputs: self.keys }
+    }
+
+    pub(super) fn format(&self) -> Format {
+        self.units.format
     }
 
     /// Units of a cube.
@@ -181,7 +186,7 @@ pub(super) fn attend<E: Float>(
             let at = usize::cast_from(asking_tokens.places[line]);
             asks = qkv[at * comptime!(3 * heads * depth) + head * depth + channel] * scale(kind);
         }
-        queries[line * row + channel] = E::cast_from(asks);
+        queries[line * row + channel] = rounded::<E>(asks, comptime!(shape.units.format));
     }
 
     let part = plane() * comptime!(QUERIES / PLANES);
@@ -200,8 +205,8 @@ pub(super) fn attend<E: Float>(
                 answer = qkv[at + comptime!(heads * depth) + head * depth + channel];
                 says = qkv[at + comptime!(2 * heads * depth) + head * depth + channel];
             }
-            key[line * row + channel] = E::cast_from(answer);
-            value[line * row + channel] = E::cast_from(says);
+            key[line * row + channel] = rounded::<E>(answer, comptime!(shape.units.format));
+            value[line * row + channel] = rounded::<E>(says, comptime!(shape.units.format));
         }
         sync_cube();
         if plane() < PLANES {
@@ -233,7 +238,7 @@ pub(super) fn attend<E: Float>(
         for i in range_stepped(unit, comptime!(QUERIES * keys), cube) {
             let (line, k) = (i / keys, i % keys);
             let weight = (logits[line * of_logits + k] - largest[line]).exp();
-            weights[line * of_weights + k] = E::cast_from(weight);
+            weights[line * of_weights + k] = rounded::<E>(weight, comptime!(shape.units.format));
         }
         for i in range_stepped(unit, comptime!(QUERIES * wide), cube) {
             let (line, channel) = (i / wide, i % wide);

@@ -8,7 +8,7 @@ use super::source::{FieldArgs, Look, Row, Source, column, row, value};
 use super::tile::Sizes;
 use crate::gpu::sum::Sum;
 use crate::gpu::units::{
-    Block, MatrixUnits, Side, Small, add_products, first_value, no_sums, plane,
+    Block, MatrixUnits, Side, Small, add_products, first_value, no_sums, plane, rounded,
 };
 
 /// Lines of the longer side that a cube multiplies.
@@ -126,7 +126,7 @@ pub(super) fn product<E: Float>(
                 let row = rows.get(sizes.first + first_row, line);
                 seen = value(x, offset, mask, &row, &column, field, source);
             }
-            left[line * left_stride + unit % STRIP] = E::cast_from(seen);
+            left[line * left_stride + unit % STRIP] = rounded::<E>(seen, units.format);
         }
         for line in range_stepped(unit / STRIP, SHORT, cube / STRIP) {
             let output = first_output + line;
@@ -134,7 +134,7 @@ pub(super) fn product<E: Float>(
             if input < sizes.inputs && output < sizes.outputs {
                 factor = weight[(group * sizes.outputs + output) * sizes.inputs + input];
             }
-            right[line * right_stride + unit % STRIP] = E::cast_from(factor);
+            right[line * right_stride + unit % STRIP] = rounded::<E>(factor, units.format);
         }
         sync_cube();
         if plane() < PLANES {
@@ -209,7 +209,7 @@ pub(super) fn outer<E: Float, S: Sum>(
                 let of_row = (sizes.first + start + line) * (sizes.groups * sizes.outputs);
                 slope = grad[of_row + group * sizes.outputs + output];
             }
-            left[line * left_stride + at % SHORT] = E::cast_from(slope);
+            left[line * left_stride + at % SHORT] = rounded::<E>(slope, units.format);
         }
         sync_cube();
         for at in range_stepped(unit, comptime!(STRIP * LONG), cube) {
@@ -224,7 +224,7 @@ pub(super) fn outer<E: Float, S: Sum>(
                     seen = 1.0f32;
                 }
             }
-            right[line * right_stride + at % LONG] = E::cast_from(seen);
+            right[line * right_stride + at % LONG] = rounded::<E>(seen, units.format);
         }
         sync_cube();
         if plane() < PLANES {
