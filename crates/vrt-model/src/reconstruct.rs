@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use vrt_kernels::conv::Activation;
+use vrt_kernels::fused;
 
 use crate::config::RGB_CHANNELS;
 use crate::layers::{Conv, ConvShape, FrameConv, clips, frames};
@@ -183,7 +184,20 @@ impl Folded {
 }
 
 impl Larger {
+    /// On GPUs a frame at a time: features of full size are the network's largest maps there, and
+    /// some devices have no room for one of all frames.
     fn forward(&self, x: Tensor<5>, pictures: Tensor<5>) -> Tensor<5> {
+        if fused::serves(&x.device()) {
+            return self.of_frames(x, pictures);
+        }
+        let frame = |i: usize| {
+            let [x, pictures] = [&x, &pictures].map(|all| all.clone().narrow(1, i, 1));
+            self.of_frames(x, pictures)
+        };
+        Tensor::cat((0..x.dims()[1]).map(frame).collect(), 1)
+    }
+
+    fn of_frames(&self, x: Tensor<5>, pictures: Tensor<5>) -> Tensor<5> {
         let activation = Activation::LeakyRelu(0.01);
         let x = self.conv_before_upsample.forward_joined(vec![x], activation);
         let y = self.conv_last.forward(self.upsample.forward(x));

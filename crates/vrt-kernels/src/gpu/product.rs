@@ -117,7 +117,8 @@ fn product_of_matrices(
     sizes: Sizes,
     units: MatrixUnits,
 ) {
-    let tiles = sizes.rows.div_ceil(matrix::LONG) * sizes.outputs.div_ceil(matrix::SHORT);
+    let [rows, outputs] = matrix::product_tile(&units);
+    let tiles = sizes.rows.div_ceil(rows) * sizes.outputs.div_ceil(outputs);
     let (count, cube) = cubes(left.x, tiles * sizes.groups, matrix::units(&units));
     let kernel = match units.format {
         Format::F16 => matrix::product::launch_unchecked::<f16>,
@@ -202,7 +203,8 @@ fn outer_of_matrices(
     sizes: Sizes,
     units: MatrixUnits,
 ) {
-    let tiles = sizes.outputs.div_ceil(matrix::SHORT) * (sizes.inputs + 1).div_ceil(matrix::LONG);
+    let [outputs, inputs] = matrix::outer_tile(&units);
+    let tiles = sizes.outputs.div_ceil(outputs) * (sizes.inputs + 1).div_ceil(inputs);
     let tiles = tiles * sizes.groups;
     let (part_rows, parts) = parts(sizes.rows, tiles, matrix::STRIP);
     let (count, cube) = cubes(left.x, tiles * parts, matrix::units(&units));

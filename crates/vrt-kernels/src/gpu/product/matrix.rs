@@ -11,12 +11,10 @@ use crate::gpu::units::{
     Block, MatrixUnits, Side, Small, add_products, first_value, no_sums, plane, rounded,
 };
 
-/// Lines of the longer side that a cube multiplies.
-pub(super) const LONG: usize = 128;
-/// Lines of the shorter side.
-pub(super) const SHORT: usize = 64;
 /// Planes of a cube: each has a part of the longer side, and all of the shorter one.
 const PLANES: usize = 4;
+/// Small matrices of sums of a plane, along the longer side and the shorter one.
+const SMALL: [usize; 2] = [2, 4];
 /// Inputs, or rows, that a cube has of either side at a time.
 pub(super) const STRIP: usize = 32;
 /// Values behind a line, so that lines lie in different banks and at multiples of 16 bytes.
@@ -27,16 +25,26 @@ pub(super) fn units(units: &MatrixUnits) -> usize {
     PLANES * units.plane
 }
 
-/// A product: rows are the longer side.
-fn rows_and_outputs(units: MatrixUnits) -> Block {
-    let side = |lines| Side { stride: STRIP + GAP, by_lines: true, lines };
-    Block { units, left: side(LONG / PLANES), right: side(SHORT), inputs: STRIP }
+/// Rows and outputs of a cube's part of a product.
+pub(super) fn product_tile(units: &MatrixUnits) -> [usize; 2] {
+    [PLANES * SMALL[0] * units.rows, SMALL[1] * units.columns]
 }
 
-/// The gradient of a weight: inputs are the longer side, and rows are what is summed over.
+/// Outputs and inputs of a cube's part of the gradient of a weight.
+pub(super) fn outer_tile(units: &MatrixUnits) -> [usize; 2] {
+    [SMALL[1] * units.rows, PLANES * SMALL[0] * units.columns]
+}
+
+fn rows_and_outputs(units: MatrixUnits) -> Block {
+    let side = |lines| Side { stride: STRIP + GAP, by_lines: true, lines };
+    let [rows, outputs] = product_tile(&units);
+    Block { units, left: side(rows / PLANES), right: side(outputs), inputs: STRIP }
+}
+
 fn outputs_and_inputs(units: MatrixUnits) -> Block {
-    let side = |stride, lines| Side { stride, by_lines: false, lines };
-    let (left, right) = (side(SHORT + GAP, SHORT), side(LONG + GAP, LONG / PLANES));
+    let side = |stride, lines| Side { stride: stride + GAP, by_lines: false, lines };
+    let [outputs, inputs] = outer_tile(&units);
+    let (left, right) = (side(outputs, outputs), side(inputs, inputs / PLANES));
     Block { units, left, right, inputs: STRIP }
 }
 
@@ -102,25 +110,27 @@ pub(super) fn product<E: Float>(
 ) {
     let block = comptime!(rows_and_outputs(units));
     let (left_stride, right_stride) = comptime!((block.left.stride, block.right.stride));
-    let across = (sizes.outputs + SHORT - 1) / SHORT;
-    let down = (sizes.rows + LONG - 1) / LONG;
+    let [tile_rows, tile_outputs] = comptime!(product_tile(&units));
+    let across = (sizes.outputs + tile_outputs - 1) / tile_outputs;
+    let down = (sizes.rows + tile_rows - 1) / tile_rows;
     let group = CUBE_POS / (across * down);
     if group >= sizes.groups {
         terminate!();
     }
-    let first_output = CUBE_POS % across * SHORT;
-    let first_row = CUBE_POS / across % down * LONG;
+    let first_output = CUBE_POS % across * tile_outputs;
+    let first_row = CUBE_POS / across % down * tile_rows;
     let (unit, cube) = (usize::cast_from(UNIT_POS), usize::cast_from(CUBE_DIM));
-    let mut left = Shared::<[E]>::new_aligned_slice(comptime!(LONG * left_stride), 32usize);
-    let mut right = Shared::<[E]>::new_aligned_slice(comptime!(SHORT * right_stride), 32usize);
-    let mut rows = Rows::new(LONG);
-    rows.read(sizes.first + first_row, field, LONG, source);
+    let mut left = Shared::<[E]>::new_aligned_slice(comptime!(tile_rows * left_stride), 32usize);
+    let mut right =
+        Shared::<[E]>::new_aligned_slice(comptime!(tile_outputs * right_stride), 32usize);
+    let mut rows = Rows::new(tile_rows);
+    rows.read(sizes.first + first_row, field, tile_rows, source);
     let mut sums = no_sums(block);
     for start in range_stepped(0, sizes.inputs, STRIP) {
         sync_cube();
         let input = start + unit % STRIP;
         let column = column(input, group, field, source);
-        for line in range_stepped(unit / STRIP, LONG, cube / STRIP) {
+        for line in range_stepped(unit / STRIP, tile_rows, cube / STRIP) {
             let mut seen = 0.0f32;
             if input < sizes.inputs && first_row + line < sizes.rows {
                 let row = rows.get(sizes.first + first_row, line);
@@ -128,7 +138,7 @@ pub(super) fn product<E: Float>(
             }
             left[line * left_stride + unit % STRIP] = rounded::<E>(seen, units.format);
         }
-        for line in range_stepped(unit / STRIP, SHORT, cube / STRIP) {
+        for line in range_stepped(unit / STRIP, tile_outputs, cube / STRIP) {
             let output = first_output + line;
             let mut factor = 0.0f32;
             if input < sizes.inputs && output < sizes.outputs {
@@ -183,16 +193,17 @@ pub(super) fn outer<E: Float, S: Sum>(
 ) {
     let block = comptime!(outputs_and_inputs(units));
     let (left_stride, right_stride) = comptime!((block.left.stride, block.right.stride));
+    let [tile_outputs, tile_inputs] = comptime!(outer_tile(&units));
     let columns = sizes.inputs + 1;
-    let across = (columns + LONG - 1) / LONG;
-    let down = (sizes.outputs + SHORT - 1) / SHORT;
+    let across = (columns + tile_inputs - 1) / tile_inputs;
+    let down = (sizes.outputs + tile_outputs - 1) / tile_outputs;
     let part = CUBE_POS / (across * down * sizes.groups);
     if part >= parts {
         terminate!();
     }
     let group = CUBE_POS / (across * down) % sizes.groups;
-    let first_output = CUBE_POS / across % down * SHORT;
-    let first_input = CUBE_POS % across * LONG;
+    let first_output = CUBE_POS / across % down * tile_outputs;
+    let first_input = CUBE_POS % across * tile_inputs;
     let (unit, cube) = (usize::cast_from(UNIT_POS), usize::cast_from(CUBE_DIM));
     let mut left = Shared::<[E]>::new_aligned_slice(comptime!(STRIP * left_stride), 32usize);
     let mut right = Shared::<[E]>::new_aligned_slice(comptime!(STRIP * right_stride), 32usize);
@@ -202,18 +213,18 @@ pub(super) fn outer<E: Float, S: Sum>(
     for start in range_stepped(part * part_rows, end, STRIP) {
         sync_cube();
         rows.read(sizes.first + start, field, STRIP, source);
-        for at in range_stepped(unit, comptime!(STRIP * SHORT), cube) {
-            let (line, output) = (at / SHORT, first_output + at % SHORT);
+        for at in range_stepped(unit, comptime!(STRIP * tile_outputs), cube) {
+            let (line, output) = (at / tile_outputs, first_output + at % tile_outputs);
             let mut slope = 0.0f32;
             if start + line < end && output < sizes.outputs {
                 let of_row = (sizes.first + start + line) * (sizes.groups * sizes.outputs);
                 slope = grad[of_row + group * sizes.outputs + output];
             }
-            left[line * left_stride + at % SHORT] = rounded::<E>(slope, units.format);
+            left[line * left_stride + at % tile_outputs] = rounded::<E>(slope, units.format);
         }
         sync_cube();
-        for at in range_stepped(unit, comptime!(STRIP * LONG), cube) {
-            let (line, input) = (at / LONG, first_input + at % LONG);
+        for at in range_stepped(unit, comptime!(STRIP * tile_inputs), cube) {
+            let (line, input) = (at / tile_inputs, first_input + at % tile_inputs);
             let mut seen = 0.0f32;
             if start + line < end {
                 if input < sizes.inputs {
@@ -224,7 +235,7 @@ pub(super) fn outer<E: Float, S: Sum>(
                     seen = 1.0f32;
                 }
             }
-            right[line * right_stride + at % LONG] = rounded::<E>(seen, units.format);
+            right[line * right_stride + at % tile_inputs] = rounded::<E>(seen, units.format);
         }
         sync_cube();
         if plane() < PLANES {
