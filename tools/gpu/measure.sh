@@ -24,13 +24,14 @@ export VRT_NEEDS_GPU=1
 echo "== build"
 cargo build --release --workspace --features "vrt/$kind" --bin vrt --example forward \
     --example train_step
-target/release/vrt doctor --device "$kind" | tee /tmp/vrt-doctor.txt
+report=$(target/release/vrt doctor --device "$kind")
+echo "$report"
 
 echo "== check: kernels against those of processors, golden tensors with gradients"
 cargo test --release --workspace --lib --features "vrt/$kind" -- gpu:: golden::
 
 # What the GPU multiplies beside f32.
-halves=$(grep -o "multiplies in .*" /tmp/vrt-doctor.txt | head -n 1 | grep -oE "bf16|\bf16" || true)
+halves=$(grep -o "multiplies in .*" <<<"$report" | head -n 1 | grep -oE "bf16|\bf16" || true)
 
 echo "== time: restoring"
 for case in "006 6 64 64" "006 6 192 192" "006 6 256 256" "001 6 64 64" "001 16 64 64"; do
@@ -40,7 +41,7 @@ for case in "006 6 64 64" "006 6 192 192" "006 6 256 256" "001 6 64 64" "001 16 
         [ "$precision" = f32 ] || flag=--$precision
         echo "-- $preset at ${frames}x${height}x${width} in $precision"
         target/release/examples/forward --gpu 0 --preset "$preset" \
-            --size "${frames}x${height}x${width}" --runs 5 $flag || true
+            --size "${frames}x${height}x${width}" --runs 5 $flag || echo "it failed"
         echo
     done
     if [ -n "$python" ]; then
@@ -52,7 +53,7 @@ done
 echo "== time: a step of training"
 for flag in "" $(case $halves in *bf16*) echo --bf16 ;; esac); do
     echo "-- 006 at 6x64x64 ${flag:---f32}"
-    target/release/examples/train_step --gpu 0 --preset 006 --size 6x64x64 --runs 5 $flag || true
+    target/release/examples/train_step --gpu 0 --preset 006 --size 6x64x64 --runs 5 $flag || echo "it failed"
     echo
 done
 if [ -n "$python" ]; then
@@ -62,8 +63,8 @@ fi
 
 if command -v ffmpeg >/dev/null; then
     echo "== time: a clip of 1280x720 from end to end, in the built-in network"
-    clip=$(mktemp --suffix=.mp4)
-    ffmpeg -v error -y -f lavfi -i testsrc2=size=1280x720:rate=24 -frames:v 48 "$clip"
-    target/release/vrt restore "$clip" --device "$kind" --output "${clip%.mp4}-restored.mp4"
-    rm -f "$clip" "${clip%.mp4}-restored.mp4"
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' EXIT
+    ffmpeg -v error -f lavfi -i testsrc2=size=1280x720:rate=24 -frames:v 48 "$folder/clip.mp4"
+    target/release/vrt restore "$folder/clip.mp4" --device "$kind" --output "$folder/restored.mp4"
 fi

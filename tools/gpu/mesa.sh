@@ -4,14 +4,15 @@
 # and 13 does not.
 #
 #   tools/gpu/mesa.sh install DIR             fetches it into DIR (as root, with debootstrap)
-#   tools/gpu/mesa.sh run DIR PROGRAM [ARG …] runs a program on it, no other GPU in sight
+#   tools/gpu/mesa.sh run DIR PROGRAM [ARG …] runs a program on it, no other GPU in sight; a program
+#                                             that it starts in turn does not run there
 #
 # Cargo starts all programs and tests that way with
 #   export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$PWD/tools/gpu/mesa.sh run DIR"
 set -euo pipefail
 
 usage() {
-    sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
     exit 2
 }
 
@@ -22,7 +23,9 @@ libraries=$root/usr/lib/$(uname -m)-linux-gnu
 
 case $what in
 install)
-    debootstrap --variant=minbase --include=libvulkan1,mesa-vulkan-drivers testing "$root"
+    [ ! -e "$root" ] || { echo "$root is there already" >&2 && exit 1; }
+    debootstrap --variant=minbase --include=libvulkan1,mesa-vulkan-drivers testing "$root.partial"
+    mv "$root.partial" "$root"
     [ -e "$libraries/libvulkan_lvp.so" ]
     ;;
 run)

@@ -34,6 +34,37 @@ pub fn precisions(device: &Device) -> Vec<Precision> {
     }
 }
 
+/// A queue of work of a GPU, with memory of its own for what is made there: threads that take turns
+/// use that again, where each would have its own. Elsewhere it is nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Stream {
+    #[cfg(feature = "gpu")]
+    id: burn::tensor::StreamId,
+}
+
+impl Stream {
+    /// One that nobody else uses.
+    #[allow(clippy::new_without_default, reason = "each is another one")]
+    pub fn new() -> Self {
+        Self {
+            #[cfg(feature = "gpu")]
+            id: burn::tensor::StreamId::allocate(),
+        }
+    }
+
+    /// Calls `work`, whose operations go into the queue.
+    pub fn scope<T>(self, work: impl FnOnce() -> T) -> T {
+        #[cfg(feature = "gpu")]
+        {
+            self.id.executes(work)
+        }
+        #[cfg(not(feature = "gpu"))]
+        {
+            work()
+        }
+    }
+}
+
 /// Whether these devices add up tensors between them by themselves, as GPUs of CUDA do where NCCL is
 /// installed; [`all_reduce`](burn::tensor::distributed::all_reduce) is for those alone.
 pub fn are_linked(devices: &[Device]) -> bool {

@@ -89,6 +89,11 @@ pub fn describe(device: &Device) -> Option<Description> {
 /// Whether a device multiplies two small matrices rightly. A driver that does not would restore
 /// noise.
 pub fn multiplies(device: &Device) -> bool {
+    multiplies_in(device, Precision::F32)
+}
+
+/// The same in a precision.
+fn multiplies_in(device: &Device, precision: Precision) -> bool {
     let matrix = |len: usize, shape: [usize; 2]| {
         let values: Vec<f32> = (0..len).map(|i| (i * 7 % 11) as f32 - 5.0).collect();
         (values.clone(), Tensor::<2>::from_data(TensorData::new(values, shape), device))
@@ -98,7 +103,7 @@ pub fn multiplies(device: &Device) -> bool {
         let ((x, x_there), (w, w_there)) =
             (matrix(rows * inputs, [rows, inputs]), matrix(outputs * inputs, [outputs, inputs]));
         let bias = Tensor::<1>::zeros([outputs], device);
-        let y = ops::linear(x_there, w_there, bias).try_into_data().ok()?;
+        let y = precision.scope(|| ops::linear(x_there, w_there, bias)).try_into_data().ok()?;
         let y: Vec<f32> = y.try_to_vec().ok()?;
         let product = |at: usize| -> f32 {
             let (row, output) = (&x[at / outputs * inputs..], &w[at % outputs * inputs..]);
@@ -110,15 +115,20 @@ pub fn multiplies(device: &Device) -> bool {
     found.flatten() == Some(true)
 }
 
-/// The precisions that a GPU multiplies in, the one to prefer first; `None` for other devices.
+/// The precisions that a GPU multiplies in, rightly, the one to prefer first; `None` for other
+/// devices.
 pub(crate) fn precisions(device: &Device) -> Option<Vec<Precision>> {
-    let DispatchDevice::Cube(device) = device.as_dispatch() else { return None };
-    let rounded = quietly(|| {
-        let client = device.client();
-        let has = |precision: &_| MatrixUnits::of(client.properties(), *precision).is_some();
-        [Precision::Bf16, Precision::F16].into_iter().filter(has).collect::<Vec<_>>()
+    let DispatchDevice::Cube(cube) = device.as_dispatch() else { return None };
+    let has_units = quietly(|| {
+        let client = cube.client();
+        [Precision::Bf16, Precision::F16]
+            .into_iter()
+            .filter(|precision| MatrixUnits::of(client.properties(), *precision).is_some())
+            .collect::<Vec<_>>()
     });
-    Some(rounded.unwrap_or_default().into_iter().chain([Precision::F32]).collect())
+    let rounded = has_units.unwrap_or_default().into_iter();
+    let rounded = rounded.filter(|precision| multiplies_in(device, *precision));
+    Some(rounded.chain([Precision::F32]).collect())
 }
 
 /// Whether a device sends tensors to others of its kind without the host.

@@ -50,7 +50,7 @@ mod weights;
 pub mod window_attention;
 
 #[cfg(feature = "burn")]
-pub use devices::{are_linked, gpus, precisions};
+pub use devices::{Stream, are_linked, gpus, precisions};
 pub use level::Level;
 pub use precision::Precision;
 pub use warp::WarpMode;

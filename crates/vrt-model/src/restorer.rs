@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use vrt_kernels::{Precision, fused};
+use vrt_kernels::{Precision, Stream, fused};
 
 use crate::checkpoint::{Checkpoint, CheckpointError, account};
 use crate::config::VrtConfig;
@@ -19,6 +19,7 @@ pub struct Restorer {
     network: Vrt,
     device: Device,
     precision: Precision,
+    stream: Stream,
     helpers: Vec<Self>,
 }
 
@@ -118,7 +119,8 @@ impl Restorer {
         checkpoint: &Checkpoint,
         devices: &[Device],
     ) -> Result<Self, RestorerError> {
-        let (first, others) = devices.split_first().expect("at least one device");
+        let (first, others) =
+            devices.split_first().unwrap_or_else(|| panic!("there is no device to restore on"));
         let restorer = Self::new(config, checkpoint, first)?;
         others.iter().try_fold(restorer, |restorer, device| {
             Ok(restorer.with_helper(Self::new(config, checkpoint, device)?))
@@ -145,7 +147,7 @@ impl Restorer {
     /// A network on the device its parameters are on.
     pub fn of(network: Vrt, device: &Device) -> Self {
         let (device, helpers) = (device.clone(), Vec::new());
-        Self { network, device, precision: Precision::F32, helpers }
+        Self { network, device, precision: Precision::F32, stream: Stream::new(), helpers }
     }
 
     /// The same with products in `precision`, for its helpers, too. A device that does not multiply
@@ -230,17 +232,7 @@ impl ClipModel for Restorer {
         watch: &mut Watch<'_>,
     ) -> Result<Option<Volume>, RestorerError> {
         self.check(&clip)?;
-        let [d, h, w, c] = clip.dims();
-        let data = TensorData::new(clip.into_samples(), [1, d, h, w, c]);
-        let x = Tensor::<5>::from_data(data, &self.device);
-        let forward = || self.network.forward_watched(x, &mut Pass::Restore, watch);
-        let Some(y) = self.precision.scope(forward) else {
-            return Ok(None);
-        };
-        let [_, d, h, w, c] = y.dims();
-        let data = y.try_into_data().map_err(|error| device_error(&error.to_string()))?;
-        let samples = data.try_to_vec().map_err(|e| RestorerError::Device(e.to_string()))?;
-        Ok(Some(Volume::new([d, h, w, c], samples)?))
+        self.stream.scope(|| self.restore_on_stream(clip, watch))
     }
 
     fn helpers(&self) -> &[Self] {
@@ -253,6 +245,30 @@ impl ClipModel for Restorer {
 
     fn lacked_memory(error: &RestorerError) -> bool {
         matches!(error, RestorerError::Memory(_))
+    }
+}
+
+impl Restorer {
+    fn restore_on_stream(
+        &self,
+        clip: Volume,
+        watch: &mut Watch<'_>,
+    ) -> Result<Option<Volume>, RestorerError> {
+        let [d, h, w, c] = clip.dims();
+        let data = TensorData::new(clip.into_samples(), [1, d, h, w, c]);
+        let x = Tensor::<5>::from_data(data, &self.device);
+        let forward = || self.network.forward_watched(x, &mut Pass::Restore, watch);
+        let Some(y) = self.precision.scope(forward) else {
+            return Ok(None);
+        };
+        let [_, d, h, w, c] = y.dims();
+        let data = y.try_into_data().map_err(|error| device_error(&error.to_string()));
+        if matches!(data, Err(RestorerError::Memory(_))) {
+            // What the tile took until it did not fit is given back: smaller ones follow.
+            self.device.memory_cleanup();
+        }
+        let samples = data?.try_to_vec().map_err(|e| RestorerError::Device(e.to_string()))?;
+        Ok(Some(Volume::new([d, h, w, c], samples)?))
     }
 }
 

@@ -95,7 +95,7 @@ pub(crate) struct GlobalOptions {
     #[arg(long, value_name = "N", global = true)]
     pub(crate) threads: Option<NonZeroUsize>,
     /// Device to compute on: cpu, cuda[:n], vulkan[:n], metal[:n], rocm[:n] or wgpu[:n]; several,
-    /// as in cuda:0,cuda:1, share the tiles
+    /// as in cuda:0,cuda:1, share tiles, or batches of training
     #[arg(long, value_name = "DEVICE", default_value = "cpu", global = true)]
     pub(crate) device: Devices,
     /// Folder of fetched networks [default: VRT_CACHE, else vrt in the user's cache folder]

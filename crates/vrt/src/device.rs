@@ -246,7 +246,7 @@ impl FromStr for DeviceChoice {
 
 /// Devices of one kind that share the work, as the command line names them: `cpu`, `cuda:1`,
 /// `cuda:0,cuda:1`. A GPU that is named twice restores two tiles at a time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Devices {
     first: DeviceChoice,
     others: Vec<DeviceChoice>,
@@ -276,20 +276,32 @@ impl Devices {
     /// # Errors
     ///
     /// As [`DeviceChoice::open`].
-    pub fn open(&self) -> Result<Vec<Device>, DeviceError> {
-        self.iter().map(DeviceChoice::open).collect()
+    pub fn open(&self) -> Result<OpenDevices, DeviceError> {
+        let list = self.iter().map(DeviceChoice::open).collect::<Result<_, _>>()?;
+        Ok(OpenDevices { list, at_once: self.most_at_once() })
     }
 
     /// How often the one that is named most often is.
-    pub fn most_at_once(&self) -> usize {
+    fn most_at_once(&self) -> usize {
         let named = |choice| self.iter().filter(|other| *other == choice).count();
         self.iter().map(named).max().unwrap_or(1)
     }
 }
 
-impl Default for Devices {
-    fn default() -> Self {
-        Self { first: DeviceChoice::default(), others: Vec::new() }
+/// Devices that are open.
+#[derive(Clone, Debug)]
+pub struct OpenDevices {
+    /// In the order of their names; at least one.
+    pub list: Vec<Device>,
+    /// Tiles that one of them has at a time, at most.
+    at_once: usize,
+}
+
+impl OpenDevices {
+    /// Bytes that a tile may take on any of these GPUs; `None` where one does not tell.
+    pub fn usable_memory(&self) -> Option<u64> {
+        let of_each = self.list.iter().map(|device| Gpu::of(device)?.usable());
+        Some(of_each.min().flatten()? / self.at_once as u64)
     }
 }
 

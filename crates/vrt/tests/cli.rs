@@ -300,7 +300,8 @@ fn what_this_machine_cannot_do_is_said() {
     let bench = Bench::new("deblur");
     bench.folder_of("in", 1, (16, 16));
     for (more, message) in [
-        (&["--precision", "bf16", "--device", "vulkan"][..], "f32 only"),
+        (&["--precision", "f16"][..], "the processor multiplies in"),
+        (&["--device", "cuda,vulkan"][..], "different kinds"),
         (&["--memory", "1M"][..], "the smallest tile"),
         (&["--memory", "1M", "--tile", "0,0"], "--memory allows 1"),
         #[cfg(not(feature = "cuda"))]

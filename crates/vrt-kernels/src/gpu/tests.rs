@@ -86,8 +86,13 @@ fn norm(values: impl Iterator<Item = f32>) -> f32 {
 fn assert_near(name: &str, found: &[f32], expected: &[f32], most: f32) {
     assert_eq!(found.len(), expected.len(), "{name}");
     let distance = norm(found.iter().zip(expected).map(|(found, expected)| found - expected));
-    let allowed = most * norm(expected.iter().copied());
+    let size = norm(expected.iter().copied());
+    let allowed = most * size;
     assert!(distance <= allowed, "{name}: they differ by {distance:e}, {allowed:e} is allowed");
+    // No value lies far from where rounding would put it.
+    let usual = size / (expected.len() as f32).sqrt();
+    let largest = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(largest <= 8.0 * most * usual, "{name}: a value is off by {largest:e} of {usual:e}");
 }
 
 #[test]

@@ -66,11 +66,13 @@ impl Format {
 /// The largest number of f16.
 const LARGEST_HALF: f32 = 65504.0;
 
-/// The nearest number of a format; beyond f16's last one that, not infinity.
+/// The nearest number of a format; beyond f16's last one that, not infinity. What is no number stays
+/// none.
 #[cube]
 pub(super) fn rounded<E: Float>(value: f32, #[comptime] format: Format) -> E {
     if comptime!(format == Format::F16) {
-        E::cast_from(min(max(value, -LARGEST_HALF), LARGEST_HALF))
+        let held = min(max(value, -LARGEST_HALF), LARGEST_HALF);
+        E::cast_from(select(value.is_nan(), value, held))
     } else {
         E::cast_from(value)
     }

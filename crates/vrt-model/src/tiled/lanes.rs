@@ -4,10 +4,17 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use super::space::check_dims;
 use super::{ClipModel, Done, TiledError};
 use crate::volume::Volume;
+
+/// Restored pieces, for each model, that may wait for an earlier one.
+const AHEAD: usize = 2;
+
+/// How long a model that is too far ahead waits before it looks again.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Cuts out a piece.
 type CutOut<'a> = dyn Fn(usize) -> Volume + Sync + 'a;
@@ -32,15 +39,21 @@ pub(super) fn restore_pieces<M: ClipModel>(
         }
         return Ok(());
     }
-    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let shared = Shared {
+        next: AtomicUsize::new(0),
+        due: AtomicUsize::new(0),
+        end: pieces,
+        ahead: AHEAD * lanes,
+        stop: AtomicBool::new(false),
+    };
     std::thread::scope(|scope| {
         let (send, news) = channel();
         for (lane, model) in std::iter::once(model).chain(model.helpers()).enumerate() {
-            let lane = Lane { lane, model, next: &next, pieces, stop: &stop, send: send.clone() };
+            let lane = Lane { lane, model, shared: &shared, send: send.clone() };
             scope.spawn(move || lane.run(cut));
         }
         drop(send);
-        listen(&news, &stop, put, &mut counted)
+        listen(&news, &shared, put, &mut counted)
     })
 }
 
@@ -101,22 +114,55 @@ enum News<E: std::error::Error + 'static> {
     Restored(usize, Result<Volume, TiledError<E>>),
 }
 
+/// What models know of each other.
+struct Shared {
+    /// The next piece that nobody has.
+    next: AtomicUsize,
+    /// The first piece that is not restored.
+    due: AtomicUsize,
+    /// Pieces in all.
+    end: usize,
+    /// How far behind the one that is due a piece may lie.
+    ahead: usize,
+    stop: AtomicBool,
+}
+
+impl Shared {
+    /// The next piece for a model, once it is not too far ahead; `None` if there is none, or all
+    /// are to stop.
+    fn take(&self) -> Option<usize> {
+        let piece = self.next.fetch_add(1, Ordering::Relaxed);
+        while piece < self.end && piece >= self.due.load(Ordering::Relaxed) + self.ahead {
+            if self.stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            std::thread::sleep(PAUSE);
+        }
+        (piece < self.end && !self.stop.load(Ordering::Relaxed)).then_some(piece)
+    }
+}
+
 /// A model of several.
 struct Lane<'a, M: ClipModel> {
     lane: usize,
     model: &'a M,
-    /// The next piece that nobody has.
-    next: &'a AtomicUsize,
-    pieces: usize,
-    stop: &'a AtomicBool,
+    shared: &'a Shared,
     send: Sender<(usize, News<M::Error>)>,
+}
+
+impl<M: ClipModel> Drop for Lane<'_, M> {
+    /// A panic is for all: the others do not restore what nobody will have.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shared.stop.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl<M: ClipModel> Lane<'_, M> {
     fn run(self, cut: &CutOut<'_>) {
-        loop {
-            let piece = self.next.fetch_add(1, Ordering::Relaxed);
-            if piece >= self.pieces || !self.tell(0.0).is_continue() {
+        while let Some(piece) = self.shared.take() {
+            if self.tell(0.0).is_break() {
                 return;
             }
             let restored = restore_piece(self.model, cut(piece), &mut |share| self.tell(share));
@@ -130,7 +176,7 @@ impl<M: ClipModel> Lane<'_, M> {
 
     fn tell(&self, share: f32) -> ControlFlow<()> {
         let told = self.send.send((self.lane, News::Share(share)));
-        match told.is_err() || self.stop.load(Ordering::Relaxed) {
+        match told.is_err() || self.shared.stop.load(Ordering::Relaxed) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }
@@ -141,7 +187,7 @@ impl<M: ClipModel> Lane<'_, M> {
 /// ends them.
 fn listen<E: std::error::Error>(
     news: &Receiver<(usize, News<E>)>,
-    stop: &AtomicBool,
+    shared: &Shared,
     put: &mut Put<'_, E>,
     counted: &mut Counted<'_>,
 ) -> Result<(), TiledError<E>> {
@@ -160,6 +206,7 @@ fn listen<E: std::error::Error>(
                 std::iter::from_fn(|| {
                     let restored = early.remove(&due)?;
                     due += 1;
+                    shared.due.store(due, Ordering::Relaxed);
                     Some(put(due - 1, restored))
                 })
                 .collect()
@@ -167,7 +214,7 @@ fn listen<E: std::error::Error>(
             News::Restored(_, Err(error)) => Err(error),
         };
         if heard.is_err() {
-            stop.store(true, Ordering::Relaxed);
+            shared.stop.store(true, Ordering::Relaxed);
             ended = ended.and(heard);
         }
     }

@@ -64,7 +64,8 @@ pub fn restore_windows<M: ClipModel>(
         windows[window].piece(piece)
     };
     restore_pieces(model, pieces.len(), &cut, &mut put, watch)?;
-    Ok(sums.into_iter().map(|sum| sum.expect("a clip has at least one tile")).collect())
+    let whole = |sum: Option<Volume>| sum.unwrap_or_else(|| unreachable!("a clip has a tile"));
+    Ok(sums.into_iter().map(whole).collect())
 }
 
 /// How a clip is cut into tiles.

@@ -4,13 +4,14 @@ mod direct;
 mod stand;
 
 use std::ops::ControlFlow;
+use std::sync::{Arc, Barrier};
 
 use std::convert::Infallible;
 
 use proptest::prelude::*;
 
 use self::direct::published_directly;
-use self::stand::{Rule, Stand, noise};
+use self::stand::{Meeting, Rule, Stand, noise};
 use super::axis::published_starts;
 use super::*;
 
@@ -374,7 +375,9 @@ fn helpers_take_part_and_change_nothing() {
     let found = restore_windows(&together, clips(), &spec, Tiling::Seamless, &mut watch).unwrap();
     assert_eq!(found, expected);
     let tiles = alone.take_seen().len();
-    assert_eq!(together.take_seen().len(), tiles);
+    let helped: usize = together.helpers.iter().map(|helper| helper.take_seen().len()).sum();
+    assert!(helped >= 2, "each helper had one");
+    assert_eq!(helped + together.take_seen().len(), tiles);
     assert!(counts.is_sorted());
     assert_eq!((counts.last(), largest), (Some(&tiles), 1.0));
 }
@@ -395,7 +398,9 @@ fn helpers_stop_when_they_are_told_to() {
 #[test]
 fn an_error_of_a_helper_ends_all() {
     let spec = TileSpec::new(0, 4, 0, 0).unwrap();
-    let model = Liar { helpers: vec![Liar { helpers: Vec::new() }] };
+    let barrier = Arc::new(Barrier::new(2));
+    let with = |lies, helpers| Liar { lies, helpers, meeting: Meeting::at(&barrier) };
+    let model = with(false, vec![with(true, Vec::new())]);
     let error = restore_clip(&model, &noise([1, 8, 8, 1]), &spec, Tiling::Seamless).unwrap_err();
     assert!(matches!(error, TiledError::TileShape { .. }), "{error}");
 }
@@ -442,7 +447,9 @@ fn a_window_that_came_back_wrong_may_come_again() {
 
 /// Claims a scale it does not have.
 struct Liar {
+    lies: bool,
     helpers: Vec<Self>,
+    meeting: Meeting,
 }
 
 impl ClipModel for Liar {
@@ -461,7 +468,10 @@ impl ClipModel for Liar {
     }
 
     fn restore(&self, clip: Volume) -> Result<Volume, Infallible> {
-        Ok(clip)
+        self.meeting.attend();
+        let [frames, height, width, channels] = clip.dims();
+        let larger = [frames, 2 * height, 2 * width, channels];
+        Ok(if self.lies { clip } else { Volume::filled(larger, 0.5).unwrap() })
     }
 }
 
@@ -470,7 +480,7 @@ fn a_model_that_belies_its_scale_is_an_error() {
     for size in [0, 4] {
         let spec = TileSpec::new(0, size, 0, 0).unwrap();
         let error = restore_clip(
-            &Liar { helpers: Vec::new() },
+            &Liar { lies: true, helpers: Vec::new(), meeting: Meeting::default() },
             &noise([1, 8, 8, 1]),
             &spec,
             Tiling::Seamless,

@@ -107,6 +107,8 @@ pub struct Train {
     pub accumulate: usize,
     /// Numbers to compute with.
     pub precision: Precision,
+    /// Whether devices of CUDA add up gradients between them, by NCCL.
+    pub nccl: bool,
     /// Whole states of a run that are kept; older ones are removed.
     pub keep_states: usize,
 }
@@ -134,6 +136,7 @@ pub(super) fn read(mut s: Section<'_>, trial: bool) -> (Train, [bool; 2]) {
         seed: s.or("manual_seed", 0),
         accumulate: s.count("accumulate", Some(1)),
         precision: precision(&mut s),
+        nccl: s.or("nccl", false),
         keep_states: s.count("keep_states", Some(2)),
     };
     s.unused("G_regularizer_orthstep", "weights are not regularised");
@@ -309,6 +312,7 @@ impl Train {
             "manual_seed": self.seed,
             "accumulate": self.accumulate,
             "precision": self.precision.to_string(),
+            "nccl": self.nccl,
             "keep_states": self.keep_states,
             "G_param_strict": strict,
             "E_param_strict": averaged_strict,

@@ -14,8 +14,9 @@ use crate::recipe::Recipe;
 /// Trains a recipe on several devices of this process, a rank on each, in a thread of its own; the
 /// device and ranks of `options` are not asked for. `on_event` hears the first rank.
 ///
-/// Devices that are [linked](are_linked) add up gradients between them. Where they are not, or do it
-/// wrongly, gradients meet on the processor, as those of processes do.
+/// Gradients meet on the processor, as those of processes do; where the recipe says `nccl`, devices
+/// that are [linked](are_linked) add them up between them, if they all do it rightly. One that fails
+/// in the middle of that leaves the others waiting: its driver cannot be asked to give up.
 ///
 /// # Errors
 ///
@@ -30,7 +31,7 @@ pub fn train_on_all(
     devices: &[Device],
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Summary, TrainError> {
-    let linked = if are_linked(devices) { devices } else { &[] };
+    let linked = if recipe.train.nccl && are_linked(devices) { devices } else { &[] };
     let run = |rank: LocalRank, on_event: &mut dyn FnMut(Event<'_>)| {
         let device = devices[rank.rank()].clone();
         let linked = linked_rightly(&rank, &device, linked)?;
@@ -66,14 +67,25 @@ fn linked_rightly(
         return Ok(Vec::new());
     }
     let size = rank.size();
-    let own = Tensor::<1>::full([5], rank.rank() as f32 + 1.0, device);
-    let sum = all_reduce(own, ReduceOperation::Sum, linked.to_vec()).resolve();
-    let sum = sum.try_into_data().ok().and_then(|data| data.try_to_vec::<f32>().ok());
-    let expected = (size * (size + 1) / 2) as f32;
-    let right = sum.is_some_and(|sum| sum == [expected; 5]);
-    let mut count = [f32::from(u8::from(right))];
+    let holds = |tensor: &Tensor<1>, value: f32| {
+        let data = tensor.clone().try_into_data().ok();
+        data.and_then(|data| data.try_to_vec::<f32>().ok()).is_some_and(|all| all == [value; 5])
+    };
+    let own = rank.rank() as f32 + 1.0;
+    let tensor = Tensor::<1>::full([5], own, device);
+    // No rank asks the others before every device is known to work.
+    if !on_all_ranks(rank, holds(&tensor, own))? {
+        return Ok(Vec::new());
+    }
+    let sum = all_reduce(tensor, ReduceOperation::Sum, linked.to_vec()).resolve();
+    let right = holds(&sum, (size * (size + 1) / 2) as f32);
+    Ok(if on_all_ranks(rank, right)? { linked.to_vec() } else { Vec::new() })
+}
+
+fn on_all_ranks(rank: &LocalRank, is_so: bool) -> Result<bool, CollectiveError> {
+    let mut count = [f32::from(u8::from(is_so))];
     rank.sum(&mut count)?;
-    Ok(if count == [size as f32] { linked.to_vec() } else { Vec::new() })
+    Ok(count == [rank.size() as f32])
 }
 
 /// What the first rank did, or what went wrong on any: what says more than that another rank is gone

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use serde::Serialize;
-use vrt::device::{DeviceChoice, DeviceKind, Gpu};
+use vrt::device::{Gpu, OpenDevices, is_processor};
 use vrt::doctor::{DeviceReport, FfmpegReport, MemoryReport, ProcessorReport, Report, examine};
 use vrt_video::Programs;
 
@@ -43,13 +43,14 @@ struct InUse {
 /// Runs the command.
 pub(crate) fn run(_: &Arguments, global: &GlobalOptions) -> Result<(), Failure> {
     let report = examine(&Programs::default());
-    let opened = global.device.open();
-    let precision = opened.as_ref().ok().map(|devices| fastest(devices).to_string());
-    let problem = opened.err();
+    let (opened, problem) = match global.device.open() {
+        Ok(opened) => (Some(opened), None),
+        Err(problem) => (None, Some(problem.to_string())),
+    };
     let in_use = InUse {
-        planned_for: planned_for(&report, global.device.first()).filter(|_| problem.is_none()),
-        precision,
-        device_problem: problem.map(|problem| problem.to_string()),
+        planned_for: opened.as_ref().and_then(|devices| planned_for(&report, devices)),
+        precision: opened.map(|devices| fastest(&devices.list).to_string()),
+        device_problem: problem,
         device: global.device.to_string(),
         report,
     };
@@ -61,14 +62,12 @@ pub(crate) fn run(_: &Arguments, global: &GlobalOptions) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Bytes that tiles are planned for, of the machine or of a GPU.
-fn planned_for(report: &Report, device: DeviceChoice) -> Option<u64> {
-    if device.kind == DeviceKind::Cpu {
+/// Bytes that tiles are planned for, of the machine or of GPUs.
+fn planned_for(report: &Report, devices: &OpenDevices) -> Option<u64> {
+    if devices.list.iter().all(is_processor) {
         return report.memory.map(|memory| memory.usable);
     }
-    let of_kind = report.devices.iter().find(|report| report.kind == device.kind.name());
-    let gpu = of_kind.and_then(|report| report.gpus.get(device.index)?.as_ref());
-    Some(gpu.and_then(Gpu::usable).unwrap_or(GPU_MEMORY))
+    Some(devices.usable_memory().unwrap_or(GPU_MEMORY))
 }
 
 /// The report as text.

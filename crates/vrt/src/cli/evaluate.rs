@@ -150,14 +150,14 @@ fn restore(
     let devices = global.device.open()?;
     let options = EvalOptions {
         protocol,
-        tile: arguments.tile.choose(&network, global, &devices, &mut warn)?,
+        tile: arguments.tile.choose(&network, &devices, &mut warn)?,
         tiling: arguments.tile.tiling(),
         spikes: arguments.spikes.tree()?,
         save: arguments.save.clone(),
         overwrite: arguments.overwrite,
     };
-    let precision = arguments.precision.choose(&devices, arguments.tile.tiling())?;
-    let restorer = Restorer::on_all(&config, &checkpoint, &devices)?;
+    let precision = arguments.precision.choose(&devices.list, arguments.tile.tiling())?;
+    let restorer = Restorer::on_all(&config, &checkpoint, &devices.list)?;
     let restorer = restorer.with_precision(precision);
     Ok(evaluate(&restorer, &config, folders, &options, on_event)?)
 }

@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 use clap::ValueEnum;
+use vrt::device::Gpu;
 use vrt_kernels::{Precision, precisions};
 use vrt_model::tiled::Tiling;
 
@@ -31,7 +32,10 @@ impl PrecisionName {
             Self::Auto if tiling == Tiling::Published => Precision::F32,
             Self::Auto => return Ok(fastest(devices)),
         };
-        devices.iter().try_for_each(|device| check(device, precision)).map(|()| precision)
+        devices
+            .iter()
+            .try_for_each(|device| check(device, precision, "use --precision auto"))
+            .map(|()| precision)
     }
 }
 
@@ -44,17 +48,18 @@ pub(crate) fn fastest(devices: &[Device]) -> Precision {
     first.into_iter().find(shared).unwrap_or_default()
 }
 
-/// Says whether a device multiplies in a precision.
-pub(crate) fn check(device: &Device, precision: Precision) -> Result<(), Failure> {
+/// Says whether a device multiplies in a precision, and else the `remedy`.
+pub(crate) fn check(device: &Device, precision: Precision, remedy: &str) -> Result<(), Failure> {
     let known = precisions(device);
     if known.contains(&precision) {
         return Ok(());
     }
+    let name = Gpu::of(device).map_or_else(|| "the processor".to_owned(), |gpu| gpu.name);
     let names: Vec<_> = known.iter().map(Precision::to_string).collect();
     let names = names.join(" and ");
-    let text =
-        format!("the device multiplies in {names}, not in {precision}; use --precision auto");
-    Err(Failure::Failed(text.into()))
+    Err(Failure::Failed(
+        format!("{name} multiplies in {names}, not in {precision}; {remedy}").into(),
+    ))
 }
 
 #[cfg(test)]

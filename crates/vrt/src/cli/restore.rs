@@ -113,7 +113,7 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
         ));
     }
     let devices = global.device.open()?;
-    let precision = arguments.precision.choose(&devices, arguments.tile.tiling())?;
+    let precision = arguments.precision.choose(&devices.list, arguments.tile.tiling())?;
     let mut reporter = Reporter::new(global, precision);
     let weights = arguments.weights(global)?;
     let (config, checkpoint) = arguments.network.load(&weights)?;
@@ -121,10 +121,10 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
     let recognised = Recognised { weights: &path, config: &config, preset };
     let mut options = arguments.options()?;
     let choice = &arguments.tile;
-    options.tile = choice.choose(&recognised, global, &devices, &mut |text| reporter.warn(text))?;
+    options.tile = choice.choose(&recognised, &devices, &mut |text| reporter.warn(text))?;
     // What does not fit is said before a large network is built.
     options.check(&config).map_err(|error| Failure::Usage(error.to_string()))?;
-    let restorer = Restorer::on_all(&config, &checkpoint, &devices)?.with_precision(precision);
+    let restorer = Restorer::on_all(&config, &checkpoint, &devices.list)?.with_precision(precision);
     drop(checkpoint);
     options.stop = stop_on_signals()?;
     let (input, output) = (&arguments.input, &arguments.output);

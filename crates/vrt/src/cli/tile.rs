@@ -2,16 +2,15 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use clap::{Args, ValueEnum};
-use vrt::device::{Gpu, is_processor};
+use vrt::device::{OpenDevices, is_processor};
 use vrt::restore::{Overlap, TileChoice};
 use vrt_model::VrtConfig;
 use vrt_model::presets::Preset;
 use vrt_model::tiled::Tiling;
 
+use super::Failure;
 use super::values::{Bytes, FramesAndSize, Tile};
-use super::{Failure, GlobalOptions};
 
 /// Memory that is planned for on a GPU, whose free memory cannot be asked for.
 pub(super) const GPU_MEMORY: u64 = 8 << 30;
@@ -63,8 +62,7 @@ impl TileOptions {
     pub(crate) fn choose(
         &self,
         network: &Recognised<'_>,
-        global: &GlobalOptions,
-        devices: &[Device],
+        devices: &OpenDevices,
         warn: &mut dyn FnMut(&str),
     ) -> Result<TileChoice, Failure> {
         match (self.tile, self.tiling) {
@@ -73,10 +71,10 @@ impl TileOptions {
                 Some(preset) => self.given(preset.tile.frames, preset.tile.size),
                 None => {
                     warn("the network is no published one: tiles are planned for the memory");
-                    Ok(self.auto(global, devices, warn))
+                    Ok(self.auto(devices, warn))
                 }
             },
-            _ => Ok(self.auto(global, devices, warn)),
+            _ => Ok(self.auto(devices, warn)),
         }
     }
 
@@ -100,28 +98,21 @@ impl TileOptions {
         }
     }
 
-    fn auto(
-        &self,
-        global: &GlobalOptions,
-        devices: &[Device],
-        warn: &mut dyn FnMut(&str),
-    ) -> TileChoice {
+    fn auto(&self, devices: &OpenDevices, warn: &mut dyn FnMut(&str)) -> TileChoice {
         let overlap = self.overlap.map(|FramesAndSize { frames, size }| Overlap { frames, size });
         let overlap = overlap.unwrap_or_else(|| self.usual_overlap(0));
         let memory = self.memory.map(|Bytes(bytes)| bytes);
         let memory = memory.or_else(|| {
-            if devices.iter().all(is_processor) {
+            if devices.list.iter().all(is_processor) {
                 return None;
             }
-            let smallest = devices.iter().map(|device| Gpu::of(device)?.usable()).min().flatten();
-            let smallest = smallest.unwrap_or_else(|| {
+            Some(devices.usable_memory().unwrap_or_else(|| {
                 warn(
                     "the GPU does not say how much memory it has: tiles are planned for 8 GiB; \
                      state --memory to use more or less",
                 );
                 GPU_MEMORY
-            });
-            Some(smallest / global.device.most_at_once() as u64)
+            }))
         });
         TileChoice::Auto { memory, overlap }
     }
@@ -164,6 +155,7 @@ impl Recognised<'_> {
 
 #[cfg(test)]
 mod tests {
+    use vrt::device::Devices;
     use vrt_model::tiled::TileSpec;
 
     use super::*;
@@ -171,11 +163,15 @@ mod tests {
     const NOTHING: TileOptions =
         TileOptions { tiling: TilingName::Seamless, tile: None, overlap: None, memory: None };
 
+    fn processor() -> OpenDevices {
+        Devices::default().open().unwrap()
+    }
+
     fn choose(options: &TileOptions, file: &str, preset: &str) -> (TileChoice, usize) {
         let config = Preset::parse(preset).unwrap().config();
         let network = Recognised { weights: Path::new(file), config: &config, preset: None };
         let mut warnings = 0;
-        let choice = options.choose(&network, &Device::flex(), &mut |_| warnings += 1);
+        let choice = options.choose(&network, &processor(), &mut |_| warnings += 1);
         (choice.unwrap(), warnings)
     }
 
@@ -214,7 +210,7 @@ mod tests {
         let options = TileOptions { tile: Some(sizes), overlap, ..NOTHING };
         let config = Preset::parse("006").unwrap().config();
         let network = Recognised { weights: Path::new("a"), config: &config, preset: None };
-        let failure = options.choose(&network, &Device::flex(), &mut |_| {}).unwrap_err();
+        let failure = options.choose(&network, &processor(), &mut |_| {}).unwrap_err();
         assert!(matches!(failure, Failure::Usage(_)), "{failure}");
     }
 }

@@ -33,6 +33,7 @@ OPTIONS.json is an option file of KAIR, JSON with // comments. Every key is used
   train.accumulate            parts that a batch goes through the network in [1]
   train.offset_limit          pixels that offset layers may ask for on average; 0 never looks [100]
   train.precision             numbers to compute with: f32 or bf16 [f32]
+  train.nccl                  CUDA devices of this process add up gradients by NCCL [false]
   train.keep_states           whole states that are kept for --resume [2]
   datasets.train.dataset_type FixedBatch trains on the clips of one file, as they are
   datasets.train.batch_file   that file: .safetensors with lq and gt [clips, frames, channels, rows,
@@ -117,10 +118,11 @@ fn train_as(
     global: &GlobalOptions,
 ) -> Result<(Summary, Recipe, PathBuf), Failure> {
     let devices = match ranks.size() {
-        1 => global.device.open()?,
+        1 => global.device.open()?.list,
         _ => vec![global.device.of_rank(ranks.rank()).open()?],
     };
-    devices.iter().try_for_each(|device| check(device, recipe.train.precision))?;
+    let precision = recipe.train.precision;
+    devices.iter().try_for_each(|device| check(device, precision, "train with f32"))?;
     let first = ranks.rank() == 0;
     let mut reporter = Reporter::new(global, recipe.train.print_every, first);
     reporter.options(&recipe.resolved());

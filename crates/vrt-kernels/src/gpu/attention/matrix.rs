@@ -71,14 +71,14 @@ impl Shape {
     }
 
     /// Queries with keys.
-    fn to_logits(&self) -> Block {
+    fn logits_block(&self) -> Block {
         let side = |lines| Side { stride: self.row(), by_lines: true, lines };
         let (left, right) = (side(QUERIES / PLANES), side(self.keys));
         Block { units: self.units, left, right, inputs: self.depth }
     }
 
     /// Weights with values.
-    fn to_found(&self) -> Block {
+    fn found_block(&self) -> Block {
         let left = Side { stride: self.weights(), by_lines: true, lines: QUERIES / PLANES };
         let right = Side { stride: self.row(), by_lines: false, lines: self.depth };
         Block { units: self.units, left, right, inputs: self.keys }
@@ -133,6 +133,180 @@ impl Tokens {
     }
 }
 
+/// What a cube works on: some queries of a side of a window, for a head.
+#[derive(CubeType, Clone, Copy)]
+struct Share {
+    window: usize,
+    head: usize,
+    /// First token of the side.
+    first: usize,
+    /// First query of the cube, from there.
+    own: usize,
+}
+
+#[cube]
+fn share(#[comptime] kind: Attention) -> Share {
+    let blocks = comptime!(kind.side().div_ceil(QUERIES));
+    Share {
+        window: CUBE_POS / comptime!(blocks * kind.sides() * kind.heads),
+        head: CUBE_POS / comptime!(blocks * kind.sides()) % comptime!(kind.heads),
+        first: CUBE_POS / blocks % comptime!(kind.sides()) * comptime!(kind.side()),
+        own: CUBE_POS % blocks * QUERIES,
+    }
+}
+
+/// A cube's own memory.
+#[derive(CubeType)]
+struct Memory<E: Float> {
+    queries: Shared<[E]>,
+    keys: Shared<[E]>,
+    values: Shared<[E]>,
+    weights: Shared<[E]>,
+    logits: Shared<[f32]>,
+    /// Σ weight · value, and Σ weight behind it.
+    found: Shared<[f32]>,
+    /// The largest logit of each query so far, and what that makes of the sums before.
+    largest: Shared<[f32]>,
+    shrink: Shared<[f32]>,
+    asking: Tokens,
+    asked: Tokens,
+}
+
+#[cube]
+fn memory<E: Float>(#[comptime] shape: Shape) -> Memory<E> {
+    let keys = comptime!(shape.keys);
+    Memory::<E> {
+        queries: Shared::new_aligned_slice(comptime!(QUERIES * shape.row()), 32usize),
+        keys: Shared::new_aligned_slice(comptime!(keys * shape.row()), 32usize),
+        values: Shared::new_aligned_slice(comptime!(keys * shape.row()), 32usize),
+        weights: Shared::new_aligned_slice(comptime!(QUERIES * shape.weights()), 32usize),
+        logits: Shared::new_aligned_slice(comptime!(QUERIES * shape.logits()), 32usize),
+        found: Shared::new_aligned_slice(comptime!(QUERIES * shape.found()), 32usize),
+        largest: Shared::new_slice(QUERIES),
+        shrink: Shared::new_slice(QUERIES),
+        asking: Tokens::new(QUERIES),
+        asked: Tokens::new(keys),
+    }
+}
+
+/// Reads the queries, and begins with nothing found.
+#[cube]
+fn begin<E: Float>(
+    memory: &mut Memory<E>,
+    qkv: &[f32],
+    share: &Share,
+    map: &Map,
+    #[comptime] kind: Attention,
+    #[comptime] shape: Shape,
+) {
+    let (depth, heads, wide) = comptime!((kind.depth, kind.heads, shape.depth));
+    let (unit, cube) = (usize::cast_from(UNIT_POS), usize::cast_from(CUBE_DIM));
+    for i in range_stepped(unit, QUERIES, cube) {
+        let number = share.first + min(share.own + i, comptime!(kind.side() - 1));
+        memory.asking.put(i, asking(number, kind), share.window, map, kind);
+        memory.largest[i] = LEAST;
+    }
+    for i in range_stepped(unit, comptime!(QUERIES * shape.found()), cube) {
+        memory.found[i] = 0.0f32;
+    }
+    sync_cube();
+    for i in range_stepped(unit, comptime!(QUERIES * wide), cube) {
+        let (line, channel) = (i / wide, i % wide);
+        let mut asks = 0.0f32;
+        if channel < depth {
+            let at = usize::cast_from(memory.asking.places[line]) * comptime!(3 * heads * depth);
+            asks = qkv[at + share.head * depth + channel] * scale(kind);
+        }
+        memory.queries[line * comptime!(shape.row()) + channel] =
+            rounded::<E>(asks, comptime!(shape.units.format));
+    }
+}
+
+/// Reads keys and values from `start` of the side on; behind its last one, its last one.
+#[cube]
+fn read<E: Float>(
+    memory: &mut Memory<E>,
+    qkv: &[f32],
+    share: &Share,
+    start: usize,
+    map: &Map,
+    #[comptime] kind: Attention,
+    #[comptime] shape: Shape,
+) {
+    let (depth, heads, wide) = comptime!((kind.depth, kind.heads, shape.depth));
+    let (unit, cube) = (usize::cast_from(UNIT_POS), usize::cast_from(CUBE_DIM));
+    for i in range_stepped(unit, comptime!(shape.keys), cube) {
+        let number = share.first + min(start + i, comptime!(kind.side() - 1));
+        memory.asked.put(i, number, share.window, map, kind);
+    }
+    sync_cube();
+    for i in range_stepped(unit, comptime!(shape.keys * wide), cube) {
+        let (line, channel) = (i / wide, i % wide);
+        let mut answer = 0.0f32;
+        let mut says = select(channel == depth, 1.0f32, 0.0f32);
+        if channel < depth {
+            let at = usize::cast_from(memory.asked.places[line]) * comptime!(3 * heads * depth)
+                + share.head * depth
+                + channel;
+            answer = qkv[at + comptime!(heads * depth)];
+            says = qkv[at + comptime!(2 * heads * depth)];
+        }
+        let at = line * comptime!(shape.row()) + channel;
+        memory.keys[at] = rounded::<E>(answer, comptime!(shape.units.format));
+        memory.values[at] = rounded::<E>(says, comptime!(shape.units.format));
+    }
+}
+
+/// Adds bias and mask to the logits, and finds the largest of each query.
+#[cube]
+fn complete<E: Float>(
+    memory: &mut Memory<E>,
+    table: &[f32],
+    share: &Share,
+    start: usize,
+    #[comptime] kind: Attention,
+    #[comptime] shape: Shape,
+) {
+    let (keys, stride) = comptime!((shape.keys, shape.logits()));
+    let (unit, cube) = (usize::cast_from(UNIT_POS), usize::cast_from(CUBE_DIM));
+    for i in range_stepped(unit, comptime!(QUERIES * keys), cube) {
+        let (line, k) = (i / keys, i % keys);
+        let codes = (memory.asking.codes[line], memory.asked.codes[k]);
+        let regions = (memory.asking.regions[line], memory.asked.regions[k]);
+        let at = line * stride + k;
+        let logit = memory.logits[at] + added_by_table(table, share.head, codes, regions, kind);
+        memory.logits[at] = select(start + k < comptime!(kind.side()), logit, LEAST);
+    }
+    sync_cube();
+    for line in range_stepped(unit, QUERIES, cube) {
+        let before = memory.largest[line];
+        let mut most = before;
+        for k in 0..keys {
+            most = max(most, memory.logits[line * stride + k]);
+        }
+        memory.largest[line] = most;
+        memory.shrink[line] = (before - most).exp();
+    }
+}
+
+/// Makes weights of logits, and measures what was found by the same largest logit.
+#[cube]
+fn weigh<E: Float>(memory: &mut Memory<E>, #[comptime] shape: Shape) {
+    let (keys, wide) = comptime!((shape.keys, shape.depth));
+    let (unit, cube) = (usize::cast_from(UNIT_POS), usize::cast_from(CUBE_DIM));
+    for i in range_stepped(unit, comptime!(QUERIES * keys), cube) {
+        let (line, k) = (i / keys, i % keys);
+        let logit = memory.logits[line * comptime!(shape.logits()) + k];
+        let weight = (logit - memory.largest[line]).exp();
+        memory.weights[line * comptime!(shape.weights()) + k] =
+            rounded::<E>(weight, comptime!(shape.units.format));
+    }
+    for i in range_stepped(unit, comptime!(QUERIES * wide), cube) {
+        let (line, channel) = (i / wide, i % wide);
+        memory.found[line * comptime!(shape.found()) + channel] *= memory.shrink[line];
+    }
+}
+
 /// The output at the tokens of a cube.
 #[cube(launch_unchecked)]
 pub(super) fn attend<E: Float>(
@@ -143,123 +317,44 @@ pub(super) fn attend<E: Float>(
     #[comptime] kind: Attention,
     #[comptime] shape: Shape,
 ) {
-    let (depth, side, heads) = comptime!((kind.depth, kind.side(), kind.heads));
-    let (wide, keys) = comptime!((shape.depth, shape.keys));
-    let blocks = comptime!(side.div_ceil(QUERIES));
-    let window = CUBE_POS / comptime!(blocks * kind.sides() * heads);
-    if window >= map.windows {
+    let share = share(kind);
+    if share.window >= map.windows {
         terminate!();
     }
-    let head = CUBE_POS / comptime!(blocks * kind.sides()) % heads;
-    let first = CUBE_POS / blocks % comptime!(kind.sides()) * side;
-    let own = CUBE_POS % blocks * QUERIES;
-    let (unit, cube) = (usize::cast_from(UNIT_POS), usize::cast_from(CUBE_DIM));
-
-    let row = comptime!(shape.row());
-    let mut queries = Shared::<[E]>::new_aligned_slice(comptime!(QUERIES * row), 32usize);
-    let mut key = Shared::<[E]>::new_aligned_slice(comptime!(keys * row), 32usize);
-    let mut value = Shared::<[E]>::new_aligned_slice(comptime!(keys * row), 32usize);
-    let of_weights = comptime!(shape.weights());
-    let mut weights = Shared::<[E]>::new_aligned_slice(comptime!(QUERIES * of_weights), 32usize);
-    let of_logits = comptime!(shape.logits());
-    let mut logits = Shared::<[f32]>::new_aligned_slice(comptime!(QUERIES * of_logits), 32usize);
-    let of_found = comptime!(shape.found());
-    let mut found = Shared::<[f32]>::new_aligned_slice(comptime!(QUERIES * of_found), 32usize);
-    let mut largest = Shared::<[f32]>::new_slice(QUERIES);
-    let mut shrink = Shared::<[f32]>::new_slice(QUERIES);
-    let mut asking_tokens = Tokens::new(QUERIES);
-    let mut asked = Tokens::new(keys);
-
-    for i in range_stepped(unit, QUERIES, cube) {
-        let number = asking(first + min(own + i, comptime!(side - 1)), kind);
-        asking_tokens.put(i, number, window, map, kind);
-        largest[i] = LEAST;
-    }
-    for i in range_stepped(unit, comptime!(QUERIES * of_found), cube) {
-        found[i] = 0.0f32;
-    }
-    sync_cube();
-    for i in range_stepped(unit, comptime!(QUERIES * wide), cube) {
-        let (line, channel) = (i / wide, i % wide);
-        let mut asks = 0.0f32;
-        if channel < depth {
-            let at = usize::cast_from(asking_tokens.places[line]);
-            asks = qkv[at * comptime!(3 * heads * depth) + head * depth + channel] * scale(kind);
-        }
-        queries[line * row + channel] = rounded::<E>(asks, comptime!(shape.units.format));
-    }
-
+    let (depth, side, heads) = comptime!((kind.depth, kind.side(), kind.heads));
+    let (to_logits, to_found) = comptime!((shape.logits_block(), shape.found_block()));
+    let (of_logits, of_found) = comptime!((shape.logits(), shape.found()));
+    let mut memory = memory::<E>(shape);
+    begin(&mut memory, qkv, &share, map, kind, shape);
     let part = plane() * comptime!(QUERIES / PLANES);
-    for start in range_stepped(0, side, keys) {
-        for i in range_stepped(unit, keys, cube) {
-            let number = first + min(start + i, comptime!(side - 1));
-            asked.put(i, number, window, map, kind);
-        }
-        sync_cube();
-        for i in range_stepped(unit, comptime!(keys * wide), cube) {
-            let (line, channel) = (i / wide, i % wide);
-            let mut answer = 0.0f32;
-            let mut says = select(channel == depth, 1.0f32, 0.0f32);
-            if channel < depth {
-                let at = usize::cast_from(asked.places[line]) * comptime!(3 * heads * depth);
-                answer = qkv[at + comptime!(heads * depth) + head * depth + channel];
-                says = qkv[at + comptime!(2 * heads * depth) + head * depth + channel];
-            }
-            key[line * row + channel] = rounded::<E>(answer, comptime!(shape.units.format));
-            value[line * row + channel] = rounded::<E>(says, comptime!(shape.units.format));
-        }
+    for start in range_stepped(0, side, comptime!(shape.keys)) {
+        read(&mut memory, qkv, &share, start, map, kind, shape);
         sync_cube();
         if plane() < PLANES {
-            let block = comptime!(shape.to_logits());
-            let mut sums = no_sums(block);
-            add_products(&mut sums, &queries, &key, part, 0usize, block);
-            store_sums(&sums, &mut logits, part * of_logits, of_logits, block);
+            let mut sums = no_sums(to_logits);
+            add_products(&mut sums, &memory.queries, &memory.keys, part, 0usize, to_logits);
+            store_sums(&sums, &mut memory.logits, part * of_logits, of_logits, to_logits);
         }
         sync_cube();
-        for i in range_stepped(unit, comptime!(QUERIES * keys), cube) {
-            let (line, k) = (i / keys, i % keys);
-            let codes = (asking_tokens.codes[line], asked.codes[k]);
-            let regions = (asking_tokens.regions[line], asked.regions[k]);
-            let at = line * of_logits + k;
-            let logit = logits[at] + added_by_table(table, head, codes, regions, kind);
-            logits[at] = select(start + k < side, logit, LEAST);
-        }
+        complete(&mut memory, table, &share, start, kind, shape);
         sync_cube();
-        for line in range_stepped(unit, QUERIES, cube) {
-            let before = largest[line];
-            let mut most = before;
-            for k in 0..keys {
-                most = max(most, logits[line * of_logits + k]);
-            }
-            largest[line] = most;
-            shrink[line] = (before - most).exp();
-        }
-        sync_cube();
-        for i in range_stepped(unit, comptime!(QUERIES * keys), cube) {
-            let (line, k) = (i / keys, i % keys);
-            let weight = (logits[line * of_logits + k] - largest[line]).exp();
-            weights[line * of_weights + k] = rounded::<E>(weight, comptime!(shape.units.format));
-        }
-        for i in range_stepped(unit, comptime!(QUERIES * wide), cube) {
-            let (line, channel) = (i / wide, i % wide);
-            found[line * of_found + channel] *= shrink[line];
-        }
+        weigh(&mut memory, shape);
         sync_cube();
         if plane() < PLANES {
-            let block = comptime!(shape.to_found());
-            let mut sums = load_sums(&found, part * of_found, of_found, block);
-            add_products(&mut sums, &weights, &value, part, 0usize, block);
-            store_sums(&sums, &mut found, part * of_found, of_found, block);
+            let mut sums = load_sums(&memory.found, part * of_found, of_found, to_found);
+            add_products(&mut sums, &memory.weights, &memory.values, part, 0usize, to_found);
+            store_sums(&sums, &mut memory.found, part * of_found, of_found, to_found);
         }
         sync_cube();
     }
+    let (unit, cube) = (usize::cast_from(UNIT_POS), usize::cast_from(CUBE_DIM));
     for i in range_stepped(unit, comptime!(QUERIES * depth), cube) {
         let (line, channel) = (i / depth, i % depth);
-        if own + line < side {
-            let at = token(first + own + line, window, map, kind).at;
-            let sum = found[line * of_found + depth];
-            out[at * comptime!(heads * depth) + head * depth + channel] =
-                found[line * of_found + channel] / sum;
+        if share.own + line < side {
+            let at = token(share.first + share.own + line, share.window, map, kind).at;
+            let sum = memory.found[line * of_found + depth];
+            out[at * comptime!(heads * depth) + share.head * depth + channel] =
+                memory.found[line * of_found + channel] / sum;
         }
     }
 }

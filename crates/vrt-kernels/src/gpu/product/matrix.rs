@@ -20,9 +20,9 @@ pub(super) const STRIP: usize = 32;
 /// Values behind a line, so that lines lie in different banks and at multiples of 16 bytes.
 const GAP: usize = 8;
 
-/// Units of a cube.
+/// Units of a cube: those of its planes, and as many as read whole strips.
 pub(super) fn units(units: &MatrixUnits) -> usize {
-    PLANES * units.plane
+    (PLANES * units.plane).next_multiple_of(STRIP)
 }
 
 /// Rows and outputs of a cube's part of a product.
@@ -91,6 +91,11 @@ impl Rows {
         };
         Row { at: first + i, look }
     }
+}
+
+#[cube]
+fn bias_of(bias: &[f32], column: usize, #[comptime] has_bias: bool) -> f32 {
+    if has_bias { bias[column] } else { 0.0f32.runtime() }
 }
 
 /// `left · weightᵀ + bias`
@@ -165,14 +170,43 @@ pub(super) fn product<E: Float>(
                 let output = first_output + j * n + at % n;
                 if row < sizes.rows && output < sizes.outputs {
                     let column = group * sizes.outputs + output;
-                    let mut sum = small.get(at, block);
-                    if has_bias {
-                        sum += bias[column];
-                    }
+                    let sum = small.get(at, block) + bias_of(bias, column, has_bias);
                     out[row * (sizes.groups * sizes.outputs) + column] = sum;
                 }
             }
         }
+    }
+}
+
+/// Where the gradients of a strip of outputs lie.
+#[derive(CubeType, Clone, Copy)]
+struct Slopes {
+    start: usize,
+    end: usize,
+    first_output: usize,
+    group: usize,
+}
+
+/// Reads the gradients of outputs of a strip of rows, zeros behind the last of either.
+#[cube]
+fn read_slopes<E: Float>(
+    to: &mut Shared<[E]>,
+    grad: &[f32],
+    from: &Slopes,
+    sizes: &Sizes,
+    #[comptime] outputs: usize,
+    #[comptime] units: MatrixUnits,
+) {
+    let unit = usize::cast_from(UNIT_POS);
+    for at in range_stepped(unit, comptime!(STRIP * outputs), usize::cast_from(CUBE_DIM)) {
+        let (row, output) = (from.start + at / outputs, from.first_output + at % outputs);
+        let mut slope = 0.0f32;
+        if row < from.end && output < sizes.outputs {
+            let of_row = (sizes.first + row) * (sizes.groups * sizes.outputs);
+            slope = grad[of_row + from.group * sizes.outputs + output];
+        }
+        let stride = comptime!(outputs_and_inputs(units).left.stride);
+        to[at / outputs * stride + at % outputs] = rounded::<E>(slope, units.format);
     }
 }
 
@@ -213,15 +247,8 @@ pub(super) fn outer<E: Float, S: Sum>(
     for start in range_stepped(part * part_rows, end, STRIP) {
         sync_cube();
         rows.read(sizes.first + start, field, STRIP, source);
-        for at in range_stepped(unit, comptime!(STRIP * tile_outputs), cube) {
-            let (line, output) = (at / tile_outputs, first_output + at % tile_outputs);
-            let mut slope = 0.0f32;
-            if start + line < end && output < sizes.outputs {
-                let of_row = (sizes.first + start + line) * (sizes.groups * sizes.outputs);
-                slope = grad[of_row + group * sizes.outputs + output];
-            }
-            left[line * left_stride + at % tile_outputs] = rounded::<E>(slope, units.format);
-        }
+        let from = Slopes { start, end, first_output, group };
+        read_slopes(&mut left, grad, &from, sizes, tile_outputs, units);
         sync_cube();
         for at in range_stepped(unit, comptime!(STRIP * tile_inputs), cube) {
             let (line, input) = (at / tile_inputs, first_input + at % tile_inputs);

@@ -1,7 +1,7 @@
 //! A stand-in for the network, and clips to give it.
 
 use std::convert::Infallible;
-use std::sync::Mutex;
+use std::sync::{Arc, Barrier, Mutex};
 
 use crate::tiled::ClipModel;
 use crate::volume::Volume;
@@ -26,17 +26,48 @@ pub(super) struct Stand {
     /// Shapes of the clips that came.
     pub(super) seen: Mutex<Vec<[usize; 4]>>,
     pub(super) helpers: Vec<Self>,
+    pub(super) meeting: Meeting,
+}
+
+/// Where models wait for each other in the first clip of each: all of them have one then.
+#[derive(Default)]
+pub(super) struct Meeting(Mutex<Option<Arc<Barrier>>>);
+
+impl Meeting {
+    pub(super) fn at(barrier: &Arc<Barrier>) -> Self {
+        Self(Mutex::new(Some(Arc::clone(barrier))))
+    }
+
+    pub(super) fn attend(&self) {
+        let first = self.0.lock().unwrap().take();
+        if let Some(barrier) = first {
+            barrier.wait();
+        }
+    }
 }
 
 impl Stand {
     pub(super) fn new(rule: Rule, scale: usize) -> Self {
-        Self { rule, scale, window: [4, 8, 8], seen: Mutex::default(), helpers: Vec::new() }
+        Self {
+            rule,
+            scale,
+            window: [4, 8, 8],
+            seen: Mutex::default(),
+            helpers: Vec::new(),
+            meeting: Meeting::default(),
+        }
     }
 
-    /// The same with so many helpers.
+    /// The same with so many helpers, each of which restores at least one clip.
     pub(super) fn with_helpers(self, helpers: usize) -> Self {
-        let helper = |_| Self { window: self.window, ..Self::new(self.rule, self.scale) };
-        Self { helpers: (0..helpers).map(helper).collect(), ..self }
+        let barrier = Arc::new(Barrier::new(1 + helpers));
+        let meeting = || Meeting::at(&barrier);
+        let helper = |_| Self {
+            window: self.window,
+            meeting: meeting(),
+            ..Self::new(self.rule, self.scale)
+        };
+        Self { helpers: (0..helpers).map(helper).collect(), meeting: meeting(), ..self }
     }
 
     /// Shapes of the clips that came since this was last asked, to this one and to helpers.
@@ -85,6 +116,7 @@ impl ClipModel for Stand {
     }
 
     fn restore(&self, clip: Volume) -> Result<Volume, Infallible> {
+        self.meeting.attend();
         self.seen.lock().unwrap().push(clip.dims());
         let [frames, height, width, channels] = clip.dims();
         let frames = if matches!(self.rule, Rule::Middle) { 1 } else { frames };
