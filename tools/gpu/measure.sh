@@ -29,6 +29,8 @@ echo "$report"
 
 echo "== check: kernels against those of processors, golden tensors with gradients"
 cargo test --release --workspace --lib --features "vrt/$kind" -- gpu:: golden::
+echo "== check: eight steps of training beside golden ones"
+cargo test --release --workspace --features "vrt/$kind" --test train -- --ignored on_a_gpu
 
 # What the GPU multiplies beside f32.
 halves=$(grep -o "multiplies in .*" <<<"$report" | head -n 1 | grep -oE "bf16|\bf16" || true)

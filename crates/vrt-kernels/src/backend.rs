@@ -4,10 +4,12 @@
 //! [`composed`](crate::composed), a method in [`VideoOps`] and one in [`VideoOpsBackward`], glue
 //! in `backend/cpu.rs` and `backend/autodiff.rs`, a function on tensors in [`ops`](crate::ops).
 
+use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
+use burn::tensor::Shape;
 
-use crate::conv::ConvGeometry;
+use crate::conv::{ConvGeometry, Enlarging};
 use crate::deform_conv::{DeformGeometry, GuidedGeometry};
 use crate::linear::LinearGeometry;
 use crate::warp::WarpMode;
@@ -50,6 +52,15 @@ pub trait VideoOps: Backend {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         geometry: ConvGeometry,
+    ) -> FloatTensor<Self>;
+
+    /// See [`ops::conv2d_enlarging`](crate::ops::conv2d_enlarging), which asks GPUs alone.
+    fn conv2d_enlarging(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: ConvGeometry,
+        enlarging: Enlarging,
     ) -> FloatTensor<Self>;
 
     /// See [`ops::linear`](crate::ops::linear).
@@ -162,4 +173,18 @@ pub trait VideoOpsBackward: Backend {
         geometry: WindowGeometry,
         wanted: Wanted<1>,
     ) -> Gradients<Self, 1>;
+}
+
+/// What a convolution that enlarges does behind the convolution, of a backend's operations.
+fn enlarged<B: Backend>(
+    x: FloatTensor<B>,
+    Enlarging { factor, slope }: Enlarging,
+) -> FloatTensor<B> {
+    let [n, h, w, c] = x.shape().dims();
+    let c = c / (factor * factor);
+    let below = B::float_mul_scalar(B::float_clamp_max(x.clone(), 0.0.into()), slope.into());
+    let x = B::float_add(B::float_clamp_min(x, 0.0.into()), below);
+    let x = B::float_reshape(x, Shape::new([n, h, w, c, factor, factor]));
+    let x = B::float_permute(x, &[0, 1, 4, 2, 5, 3]);
+    B::float_reshape(x, Shape::new([n, h * factor, w * factor, c]))
 }

@@ -12,7 +12,7 @@ mod tests;
 mod warp;
 mod window_attention;
 
-pub use conv::conv2d;
+pub use conv::{conv2d, enlarged};
 pub use deform_conv::{deform_conv, deform_conv_guided};
 pub use linear::{gated, linear, norm};
 pub use warp::warp;

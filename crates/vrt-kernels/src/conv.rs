@@ -154,6 +154,16 @@ fn leak_body<const FUSED: bool>(values: &mut [f32], slope: f32) {
     }
 }
 
+/// What a convolution that enlarges does to its outputs: a leaky ReLU, then a pixel shuffle, in which
+/// output `c·factor² + i·factor + j` is channel `c` of row `i` and column `j` of its place.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Enlarging {
+    /// Rows, and columns, that a place becomes.
+    pub factor: usize,
+    /// Factor on values below zero; 1 leaves them.
+    pub slope: f32,
+}
+
 /// Some of the channels of an input, `[batch, height, width, channels]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::backend::VideoOps;
 use crate::composed;
-use crate::conv::ConvGeometry;
+use crate::conv::{ConvGeometry, Enlarging};
 use crate::deform_conv::{DeformGeometry, GuidedGeometry};
 use crate::linear::LinearGeometry;
 use crate::warp::WarpMode;
@@ -183,17 +183,64 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, padding: [usize;
     if !has_kernel(&x.device()) {
         return composed::conv2d(x, weight, bias, padding);
     }
-    let [batch, height, width, in_channels] = x.dims();
-    let [out_channels, _, kh, kw] = weight.dims();
-    let kernel = [kh, kw];
-    let geometry =
-        ConvGeometry { batch, height, width, in_channels, out_channels, kernel, padding };
+    let geometry = conv_geometry(&x, &weight, padding);
     Tensor::from_dispatch(<Dispatch as VideoOps>::conv2d_channels_last(
         x.into_dispatch(),
         weight.into_dispatch(),
         bias.into_dispatch(),
         geometry,
     ))
+}
+
+/// [`conv2d`], then a leaky ReLU and a pixel shuffle; see [`Enlarging`].
+///
+/// # Shapes
+///
+/// As [`conv2d`], but for the output: `[n, r·h', r·w', out / r²]`, with the factor `r`.
+///
+/// # Panics
+///
+/// Panics if the sizes do not fit each other, or `r²` does not divide the outputs.
+pub fn conv2d_enlarging(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    padding: [usize; 2],
+    enlarging: Enlarging,
+) -> Tensor<4> {
+    let outputs = weight.dims()[0];
+    let parts = enlarging.factor.pow(2);
+    assert!(
+        parts > 0 && outputs.is_multiple_of(parts),
+        "conv2d: {outputs} outputs are not those of {parts} pixels"
+    );
+    if !stores_anywhere(&x.device()) {
+        return composed::enlarged(conv2d(x, weight, bias, padding), enlarging);
+    }
+    let geometry = conv_geometry(&x, &weight, padding);
+    Tensor::from_dispatch(<Dispatch as VideoOps>::conv2d_enlarging(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        geometry,
+        enlarging,
+    ))
+}
+
+/// Whether kernels put a convolution's outputs where they are wanted: on GPUs, where no gradient is.
+fn stores_anywhere(device: &Device) -> bool {
+    match device.as_dispatch() {
+        #[cfg(feature = "gpu")]
+        DispatchDevice::Cube(_) => true,
+        _ => false,
+    }
+}
+
+fn conv_geometry(x: &Tensor<4>, weight: &Tensor<4>, padding: [usize; 2]) -> ConvGeometry {
+    let [batch, height, width, in_channels] = x.dims();
+    let [out_channels, _, kh, kw] = weight.dims();
+    let kernel = [kh, kw];
+    ConvGeometry { batch, height, width, in_channels, out_channels, kernel, padding }
 }
 
 /// Linear layer.

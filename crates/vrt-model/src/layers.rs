@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, activation::leaky_relu};
-use vrt_kernels::conv::Activation;
+use vrt_kernels::conv::{Activation, Enlarging};
 use vrt_kernels::{fused, ops};
 
 use crate::parameters::{Builder, Initial};
@@ -251,11 +251,22 @@ impl FrameConv {
         activation: Activation,
     ) -> Tensor<5> {
         let d = parts[0].dims()[1];
-        let [outputs, inputs, _, kh, kw] = self.weight.val().dims();
-        let weight = self.weight.val().reshape([outputs, inputs, kh, kw]);
+        let (weight, padding) = self.of_frames();
         let parts = parts.into_iter().map(frames).collect();
-        let padding = [kh / 2, kw / 2];
         clips(convolve(parts, weight, self.bias.val(), padding, activation), d)
+    }
+
+    /// The convolution of `x`, whose outputs become pixels; on devices that compose it of `ops`.
+    pub(crate) fn forward_enlarging(&self, x: Tensor<5>, enlarging: Enlarging) -> Tensor<5> {
+        let d = x.dims()[1];
+        let (weight, padding) = self.of_frames();
+        clips(ops::conv2d_enlarging(frames(x), weight, self.bias.val(), padding, enlarging), d)
+    }
+
+    /// The weight of a frame's convolution, and the padding that keeps its size.
+    fn of_frames(&self) -> (Tensor<4>, [usize; 2]) {
+        let [outputs, inputs, _, kh, kw] = self.weight.val().dims();
+        (self.weight.val().reshape([outputs, inputs, kh, kw]), [kh / 2, kw / 2])
     }
 }
 

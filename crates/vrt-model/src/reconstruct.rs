@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use vrt_kernels::conv::Activation;
+use vrt_kernels::conv::{Activation, Enlarging};
 use vrt_kernels::fused;
 
 use crate::config::RGB_CHANNELS;
@@ -47,6 +47,10 @@ impl Upsample {
         let d = x.dims()[1];
         let x = self.widen.iter().fold(x, |x, conv| {
             // Shuffling moves values only: the activation may come before it.
+            if !fused::serves(&x.device()) {
+                let enlarging = Enlarging { factor: self.factor, slope: 0.1 };
+                return conv.forward_enlarging(x, enlarging);
+            }
             let wide = conv.forward_joined(vec![x], Activation::LeakyRelu(0.1));
             clips(pixel_shuffle(frames(wide), self.factor), d)
         });

@@ -4,7 +4,7 @@ use burn::backend::tensor::FloatTensor;
 use burn_cubecl::CubeBackend;
 
 use super::{Gradients, VideoOps, VideoOpsBackward, Wanted};
-use crate::conv::ConvGeometry;
+use crate::conv::{ConvGeometry, Enlarging};
 use crate::deform_conv::{DeformGeometry, GuidedGeometry};
 use crate::gpu;
 use crate::linear::LinearGeometry;
@@ -45,6 +45,16 @@ impl VideoOps for CubeBackend {
         geometry: ConvGeometry,
     ) -> FloatTensor<Self> {
         gpu::conv::forward([x, weight, bias], &geometry)
+    }
+
+    fn conv2d_enlarging(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: ConvGeometry,
+        enlarging: Enlarging,
+    ) -> FloatTensor<Self> {
+        gpu::conv::enlarging([x, weight, bias], &geometry, enlarging)
     }
 
     fn linear_published(

@@ -2,6 +2,8 @@
 
 use burn::tensor::Tensor;
 
+use crate::conv::Enlarging;
+
 /// As [`ops::conv2d`](crate::ops::conv2d).
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, padding: [usize; 2]) -> Tensor<4> {
     let [n, h, w, c_in] = x.dims();
@@ -23,4 +25,13 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, padding: [usize;
         }
     }
     out.reshape([n, out_h, out_w, c_out])
+}
+
+/// What [`ops::conv2d_enlarging`](crate::ops::conv2d_enlarging) does behind the convolution.
+pub fn enlarged(x: Tensor<4>, Enlarging { factor, slope }: Enlarging) -> Tensor<4> {
+    let [n, h, w, c] = x.dims();
+    let c = c / (factor * factor);
+    let x = x.clone().clamp_min(0.0) + x.clamp_max(0.0) * slope;
+    let x: Tensor<6> = x.reshape([n, h, w, c, factor, factor]);
+    x.permute([0, 1, 4, 2, 5, 3]).reshape([n, h * factor, w * factor, c])
 }

@@ -3,9 +3,9 @@
 use burn_cubecl::tensor::CubeTensor;
 
 use super::launch::packed;
-use super::product::{Field, Left, Sizes, Source, outer, product};
+use super::product::{Field, Left, Sizes, Source, Store, outer, product, product_into};
 use super::shape::{by_inputs, by_taps, reshaped, split, turned};
-use crate::conv::ConvGeometry;
+use crate::conv::{ConvGeometry, Enlarging};
 
 fn sizes(g: &ConvGeometry) -> Sizes {
     let rows = g.batch * g.out_height() * g.out_width();
@@ -22,6 +22,19 @@ pub(crate) fn forward([x, weight, bias]: [CubeTensor; 3], g: &ConvGeometry) -> C
     let [x, weight, bias] = checked([x, weight, bias], g);
     let out = product(left(g, &x), &by_taps(weight), Some(&bias), sizes(g));
     reshaped(out, [g.batch, g.out_height(), g.out_width(), g.out_channels])
+}
+
+/// See [`ops::conv2d_enlarging`](crate::ops::conv2d_enlarging).
+pub(crate) fn enlarging(
+    [x, weight, bias]: [CubeTensor; 3],
+    g: &ConvGeometry,
+    Enlarging { factor, slope }: Enlarging,
+) -> CubeTensor {
+    let [x, weight, bias] = checked([x, weight, bias], g);
+    let store = Store { factor, slope, width: g.out_width() };
+    let out = product_into(left(g, &x), &by_taps(weight), Some(&bias), sizes(g), store);
+    let channels = g.out_channels / (factor * factor);
+    reshaped(out, [g.batch, factor * g.out_height(), factor * g.out_width(), channels])
 }
 
 /// Gradients of the input, the weight and the bias, where they are wanted.

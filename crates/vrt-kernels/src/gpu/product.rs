@@ -15,9 +15,11 @@ use super::units::{Format, MatrixUnits};
 mod matrix;
 mod outer;
 mod source;
+mod store;
 mod tile;
 
 pub(super) use source::{Field, FieldArgs, Source, look};
+pub(super) use store::Store;
 
 /// The left side of a product.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +74,17 @@ pub(super) fn product(
     bias: Option<&CubeTensor>,
     sizes: Sizes,
 ) -> CubeTensor {
+    product_into(left, weight, bias, sizes, Store::ROWS)
+}
+
+/// The same values, where `store` puts them.
+pub(super) fn product_into(
+    left: Left<'_>,
+    weight: &CubeTensor,
+    bias: Option<&CubeTensor>,
+    sizes: Sizes,
+    store: Store,
+) -> CubeTensor {
     let out = empty(left.x, [sizes.rows, sizes.groups * sizes.outputs]);
     if let Some(units) = MatrixUnits::now(left.x) {
         product_of_matrices(
@@ -79,7 +92,7 @@ pub(super) fn product(
             [weight, bias.unwrap_or(weight), &out],
             bias.is_some(),
             sizes,
-            units,
+            (store, units),
         );
         return out;
     }
@@ -103,8 +116,10 @@ pub(super) fn product(
             buffer(&out),
             left.field.launch(),
             sizes.launch(),
+            store.launch(),
             left.source,
             bias.is_some(),
+            store.shuffles(),
         );
     }
     out
@@ -115,7 +130,7 @@ fn product_of_matrices(
     [weight, bias, out]: [&CubeTensor; 3],
     has_bias: bool,
     sizes: Sizes,
-    units: MatrixUnits,
+    (store, units): (Store, MatrixUnits),
 ) {
     let [rows, outputs] = matrix::product_tile(&units);
     let tiles = sizes.rows.div_ceil(rows) * sizes.outputs.div_ceil(outputs);
@@ -139,8 +154,10 @@ fn product_of_matrices(
             buffer(out),
             left.field.launch(),
             sizes.launch(),
+            store.launch(),
             left.source,
             has_bias,
+            store.shuffles(),
             units,
         );
     }

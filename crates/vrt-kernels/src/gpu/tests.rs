@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use vrt_testing::{Random, Tolerance, assert_close};
 
+use crate::conv::Enlarging;
 use crate::ops;
 use crate::precision::Precision;
 use crate::warp::WarpMode;
@@ -108,8 +109,8 @@ fn matrix_units_round_what_they_multiply() {
         let exact = run(&device, &shapes, &project);
         for precision in crate::precisions(&device) {
             let found = precision.scope(|| run(&device, &shapes, &project));
-            // Output, gradients of input and weight; that of the bias is a sum of what is rounded.
-            for part in 0..3 {
+            // The output and the gradient of the input: further ones are summed in any order.
+            for part in 0..2 {
                 let rounded = found[part] != exact[part];
                 assert_eq!(rounded, precision != Precision::F32, "{precision}, {device:?}");
             }
@@ -237,6 +238,38 @@ fn convolves() {
             let x = given[0].clone().reshape([n, h, w, c]);
             flat(ops::conv2d(x, given[1].clone().reshape(weight), given[2].clone(), padding))
         });
+    }
+}
+
+#[test]
+fn convolves_and_enlarges() {
+    // Without gradients: with them it is composed, of what other tests check.
+    for ([n, h, w, c], outputs, factor, slope) in
+        [([2, 5, 7, 3], 8, 2, 0.1), ([1, 9, 4, 20], 63, 3, 1.0), ([3, 2, 3, 4], 5, 1, 0.2)]
+    {
+        let enlarge = |device: &Device| {
+            let mut random = Random::new(3);
+            let mut draw = |shape: [usize; 4]| {
+                let values = random.values(shape.iter().product(), 1.0);
+                Tensor::<4>::from_data(TensorData::new(values, shape), device)
+            };
+            let (x, weight) = (draw([n, h, w, c]), draw([outputs, c, 3, 3]));
+            let bias = draw([outputs, 1, 1, 1]).reshape([outputs]);
+            let enlarging = Enlarging { factor, slope };
+            let y = ops::conv2d_enlarging(x, weight, bias, [1, 1], enlarging);
+            assert_eq!(y.dims(), [n, h * factor, w * factor, outputs / (factor * factor)]);
+            y.into_data().try_to_vec::<f32>().expect("f32 values")
+        };
+        let expected = enlarge(&Device::flex());
+        for device in super::all() {
+            let name = format!("{n}×{h}×{w}×{c} to {outputs} by {factor}, {device:?}");
+            assert_close(&name, &enlarge(&device), &expected, NEAR);
+            for precision in crate::precisions(&device) {
+                let Some(unit) = unit_of(precision) else { continue };
+                let found = precision.scope(|| enlarge(&device));
+                assert_near(&format!("{name}, {precision}"), &found, &expected, 3.0 * unit);
+            }
+        }
     }
 }
 

@@ -348,3 +348,73 @@ fn a_device_that_holds_not_even_the_smallest_tile_fails_the_run() {
     assert!(matches!(summary, Err(RestoreError::Model { first_frame: 0, .. })), "{summary:?}");
     assert_eq!(shrinks, [80, 40]);
 }
+
+/// Adds a tenth, and counts the windows it is given.
+struct Brighter {
+    helpers: Vec<Self>,
+    windows: Mutex<usize>,
+}
+
+impl Brighter {
+    fn with_helpers(helpers: usize) -> Self {
+        let one = |helpers| Self { helpers, windows: Mutex::default() };
+        one((0..helpers).map(|_| one(Vec::new())).collect())
+    }
+
+    fn windows(&self) -> usize {
+        let helped: usize = self.helpers.iter().map(Self::windows).sum();
+        *self.windows.lock().unwrap() + helped
+    }
+}
+
+impl ClipModel for Brighter {
+    type Error = GivesUp;
+
+    fn scale(&self) -> usize {
+        1
+    }
+
+    fn window(&self) -> [usize; 3] {
+        [2, 8, 8]
+    }
+
+    fn restore(&self, clip: Volume) -> Result<Volume, GivesUp> {
+        *self.windows.lock().unwrap() += 1;
+        let brighter = clip.samples().iter().map(|sample| sample + 0.1).collect();
+        Ok(Volume::new(clip.dims(), brighter).unwrap())
+    }
+
+    fn helpers(&self) -> &[Self] {
+        &self.helpers
+    }
+}
+
+/// Five frames of a scene and four of another one, restored by a model and its helpers.
+fn brightened(helpers: usize) -> (Vec<Frame>, usize) {
+    let bench = Bench::new(0);
+    for i in 0..9 {
+        let dark = picture(i, WIDTH, HEIGHT, 3);
+        let offset = if i < 5 { 0.0 } else { 0.5 };
+        let samples = dark.samples().iter().map(|sample| sample + offset).collect();
+        bench.write(&format!("in/f{i}.png"), &Frame::new(WIDTH, HEIGHT, 3, samples));
+    }
+    let model = Brighter::with_helpers(helpers);
+    let options = RestoreOptions { scene_cuts: true, ..tiles(2, 0) };
+    let summary = bench.run(&model, rgb(), &options).unwrap();
+    assert_eq!(summary.frames(), 9);
+    ((0..9).map(|i| bench.read(&format!("out/f{i}.png"))).collect(), model.windows())
+}
+
+#[test]
+fn helpers_restore_windows_across_scenes_and_lose_none() {
+    let (alone, windows) = brightened(0);
+    // Windows of two frames that share one: four of the first scene, three of the second.
+    assert_eq!(windows, 7);
+    for helpers in [1, 2, 9] {
+        let (together, windows) = brightened(helpers);
+        assert_eq!(windows, 7, "{helpers} helpers");
+        for (i, (found, expected)) in together.iter().zip(&alone).enumerate() {
+            assert_eq!(found.samples(), expected.samples(), "frame {i}, {helpers} helpers");
+        }
+    }
+}

@@ -5,6 +5,7 @@
 use cubecl::prelude::*;
 
 use super::source::{FieldArgs, Look, Row, Source, column, row, value};
+use super::store::{StoreArgs, put};
 use super::tile::Sizes;
 use crate::gpu::sum::Sum;
 use crate::gpu::units::{
@@ -109,8 +110,10 @@ pub(super) fn product<E: Float>(
     out: &mut [f32],
     field: &FieldArgs,
     sizes: &Sizes,
+    store: &StoreArgs,
     #[comptime] source: Source,
     #[comptime] has_bias: bool,
+    #[comptime] shuffles: bool,
     #[comptime] units: MatrixUnits,
 ) {
     let block = comptime!(rows_and_outputs(units));
@@ -171,7 +174,7 @@ pub(super) fn product<E: Float>(
                 if row < sizes.rows && output < sizes.outputs {
                     let column = group * sizes.outputs + output;
                     let sum = small.get(at, block) + bias_of(bias, column, has_bias);
-                    out[row * (sizes.groups * sizes.outputs) + column] = sum;
+                    put(out, sum, row, column, sizes.groups * sizes.outputs, store, shuffles);
                 }
             }
         }

@@ -3,6 +3,7 @@
 use cubecl::prelude::*;
 
 use super::source::{FieldArgs, Source, column, row, value};
+use super::store::{StoreArgs, put};
 
 /// Rows, and columns, of a tile.
 pub(super) const SIDE: usize = 64;
@@ -58,8 +59,10 @@ pub(super) fn product(
     out: &mut [f32],
     field: &FieldArgs,
     sizes: &Sizes,
+    store: &StoreArgs,
     #[comptime] source: Source,
     #[comptime] has_bias: bool,
+    #[comptime] shuffles: bool,
 ) {
     let across = (sizes.outputs + SIDE - 1) / SIDE;
     let down = (sizes.rows + SIDE - 1) / SIDE;
@@ -109,7 +112,7 @@ pub(super) fn product(
                 if has_bias {
                     sum += bias[at];
                 }
-                out[row * (sizes.groups * sizes.outputs) + at] = sum;
+                put(out, sum, row, at, sizes.groups * sizes.outputs, store, shuffles);
             }
         }
     }
