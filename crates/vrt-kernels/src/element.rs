@@ -145,6 +145,7 @@ impl Pair {
     }
 
     /// Both, the first in the lower half.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(crate) fn bits(self) -> u32 {
         u32::from(self.0[0]) | u32::from(self.0[1]) << 16

@@ -275,6 +275,8 @@ fn wrong_usage_is_told_from_failure() {
         (&["--memory", "much"], "4G"),
         (&["--tiling", "smooth"], "seamless"),
         (&["--device", "gpu"], "cuda[:n]"),
+        (&["--device", "cuda,vulkan"], "different kinds"),
+        (&["--device", "cpu,cpu"], "one device"),
         (&["--preset", "0006"], "no preset"),
         (&["--preset", "006", "--options", "x.json"], "cannot be used with"),
         (&["--sigma", "20"], "--sigma"),
@@ -301,7 +303,6 @@ fn what_this_machine_cannot_do_is_said() {
     bench.folder_of("in", 1, (16, 16));
     for (more, message) in [
         (&["--precision", "f16"][..], "the processor multiplies in"),
-        (&["--device", "cuda,vulkan"][..], "different kinds"),
         (&["--memory", "1M"][..], "the smallest tile"),
         (&["--memory", "1M", "--tile", "0,0"], "--memory allows 1"),
         #[cfg(not(feature = "cuda"))]
