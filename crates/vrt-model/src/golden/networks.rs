@@ -20,6 +20,8 @@ const NETWORK: Tolerance = Tolerance::most(0.99, 2e-4).mean(5e-5);
 /// The same on GPUs, for the fixture whose frames move the least. Noise of a millionth in its input
 /// makes up to 4 % of the values jump on processors, by up to 0.144; their own rounding 0.9 %.
 const STILL_ON_GPUS: Tolerance = Tolerance::most(0.95, 2e-4).mean(1.2e-4);
+/// Gradients there: llvmpipe has 97 % of those of an offset layer within a hundredth, all within two.
+const STILL_GRADIENT: Tolerance = Tolerance::most(0.95, 1e-2);
 /// Outputs of super-resolution and interpolation, which have no such place.
 const EXACT: Tolerance = Tolerance::all(2e-5);
 const GRADIENT: Tolerance = Tolerance::most(0.99, 1e-2);
@@ -29,15 +31,15 @@ fn config(fixture: &Fixture) -> VrtConfig {
 }
 
 fn network_fixture(name: &str, tolerance: Tolerance) {
-    network_fixture_with(name, [tolerance; 2]);
+    network_fixture_with(name, tolerance, [tolerance, GRADIENT]);
 }
 
-/// With tolerances for processors and for GPUs.
-fn network_fixture_with(name: &str, [processors, gpus]: [Tolerance; 2]) {
+/// With other tolerances for outputs and gradients on GPUs.
+fn network_fixture_with(name: &str, processors: Tolerance, gpus: [Tolerance; 2]) {
     let Some(fixture) = Fixture::try_load(&format!("models/{name}")) else { return };
     // What attention found is kept at one of the levels, found again at the others.
     let keeps = || Level::current() == Level::Portable;
-    on_processors(|| check_network(&fixture, processors, keeps()));
+    on_processors(|| check_network(&fixture, [processors, GRADIENT], keeps()));
     on_gpus(|| {
         check_network(&fixture, gpus, false);
         check_rounded(&fixture);
@@ -68,7 +70,7 @@ fn check_rounded(fixture: &Fixture) {
     }
 }
 
-fn check_network(fixture: &Fixture, tolerance: Tolerance, keeps: bool) {
+fn check_network(fixture: &Fixture, [output, gradient]: [Tolerance; 2], keeps: bool) {
     let config = config(fixture);
     let device = device();
     let named = Vrt::with_values(&config, &mut FixtureValues::new(fixture), &device);
@@ -77,12 +79,12 @@ fn check_network(fixture: &Fixture, tolerance: Tolerance, keeps: bool) {
     let x = input::<5>(fixture, "x");
     let clip = x.clone().permute([0, 1, 3, 4, 2]);
     let y = network.forward(clip, &mut Pass::Restore);
-    check_output(fixture, y.clone().permute([0, 1, 4, 2, 3]), tolerance);
+    check_output(fixture, y.clone().permute([0, 1, 4, 2, 3]), output);
     let grads = (y - 0.5).powi_scalar(2).mean().backward();
     let names = named.names.into_iter().collect();
     let mut collect = Collect { grads: &grads, names: &names, found: BTreeMap::new() };
     network.visit(&mut collect);
-    check_gradients(fixture, &grads, &collect.found, &x);
+    check_gradients(fixture, &grads, &collect.found, (&x, gradient));
 }
 
 fn check_output(fixture: &Fixture, y: Tensor<5>, tolerance: Tolerance) {
@@ -104,15 +106,15 @@ fn check_gradients(
     fixture: &Fixture,
     grads: &Gradients,
     found: &BTreeMap<String, Vec<f32>>,
-    x: &Tensor<5>,
+    (x, tolerance): (&Tensor<5>, Tolerance),
 ) {
     let of_input = values(x.grad(grads).expect("a gradient of the input"));
     let golden = fixture.tensor("grad.in.x");
-    assert_close("gradient of the input", &of_input, &golden.values, GRADIENT);
+    assert_close("gradient of the input", &of_input, &golden.values, tolerance);
     let mut compared = 0;
     for (name, golden) in fixture.under("grad.param.") {
         let found = found.get(name).unwrap_or_else(|| panic!("no gradient of {name}"));
-        assert_close(&format!("gradient of {name}"), found, &golden.values, GRADIENT);
+        assert_close(&format!("gradient of {name}"), found, &golden.values, tolerance);
         compared += 1;
     }
     assert!(compared > 8, "the fixture has gradients of parameters from every part");
@@ -149,7 +151,7 @@ fn deblurring_with_a_spike_channel() {
 
 #[test]
 fn denoising_with_a_noise_map() {
-    network_fixture_with("denoise", [NETWORK, STILL_ON_GPUS]);
+    network_fixture_with("denoise", NETWORK, [STILL_ON_GPUS, STILL_GRADIENT]);
 }
 
 #[test]
