@@ -4,12 +4,12 @@
 //! [`composed`](crate::composed), a method in [`VideoOps`] and one in [`VideoOpsBackward`], glue
 //! in `backend/cpu.rs` and `backend/autodiff.rs`, a function on tensors in [`ops`](crate::ops).
 
-use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
-use burn::tensor::Shape;
 
-use crate::conv::{ConvGeometry, Enlarging};
+use crate::conv::ConvGeometry;
+#[cfg(feature = "gpu")]
+use crate::conv::Enlarging;
 use crate::deform_conv::{DeformGeometry, GuidedGeometry};
 use crate::linear::LinearGeometry;
 use crate::warp::WarpMode;
@@ -54,15 +54,6 @@ pub trait VideoOps: Backend {
         geometry: ConvGeometry,
     ) -> FloatTensor<Self>;
 
-    /// See [`ops::conv2d_enlarging`](crate::ops::conv2d_enlarging), which asks GPUs alone.
-    fn conv2d_enlarging(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        geometry: ConvGeometry,
-        enlarging: Enlarging,
-    ) -> FloatTensor<Self>;
-
     /// See [`ops::linear`](crate::ops::linear).
     fn linear_published(
         x: FloatTensor<Self>,
@@ -92,6 +83,41 @@ pub trait VideoOps: Backend {
 
     /// See [`ops::mutual_attention`](crate::ops::mutual_attention).
     fn mutual_attention(qkv: FloatTensor<Self>, geometry: WindowGeometry) -> FloatTensor<Self>;
+}
+
+/// Products that do more on their way to memory: on GPUs, where no gradient is wanted. Others compose
+/// the same of [`VideoOps`].
+#[cfg(feature = "gpu")]
+#[backend_extension(Cube: cfg(feature = "gpu"))]
+pub trait StoreOps: Backend {
+    /// See [`ops::conv2d_enlarging`](crate::ops::conv2d_enlarging).
+    fn conv2d_enlarging(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: ConvGeometry,
+        enlarging: Enlarging,
+    ) -> FloatTensor<Self>;
+
+    /// See [`ops::linear_onto`](crate::ops::linear_onto).
+    fn linear_onto(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        geometry: LinearGeometry,
+    ) -> FloatTensor<Self>;
+
+    /// See [`ops::linear_gated`](crate::ops::linear_gated): weight and bias of the gate, then of what
+    /// it is multiplied with.
+    fn linear_gated(
+        x: FloatTensor<Self>,
+        gate_weight: FloatTensor<Self>,
+        gate_bias: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: LinearGeometry,
+    ) -> FloatTensor<Self>;
 }
 
 /// Which of an operation's inputs want a gradient, in the order of its arguments.
@@ -173,18 +199,4 @@ pub trait VideoOpsBackward: Backend {
         geometry: WindowGeometry,
         wanted: Wanted<1>,
     ) -> Gradients<Self, 1>;
-}
-
-/// What a convolution that enlarges does behind the convolution, of a backend's operations.
-fn enlarged<B: Backend>(
-    x: FloatTensor<B>,
-    Enlarging { factor, slope }: Enlarging,
-) -> FloatTensor<B> {
-    let [n, h, w, c] = x.shape().dims();
-    let c = c / (factor * factor);
-    let below = B::float_mul_scalar(B::float_clamp_max(x.clone(), 0.0.into()), slope.into());
-    let x = B::float_add(B::float_clamp_min(x, 0.0.into()), below);
-    let x = B::float_reshape(x, Shape::new([n, h, w, c, factor, factor]));
-    let x = B::float_permute(x, &[0, 1, 4, 2, 5, 3]);
-    B::float_reshape(x, Shape::new([n, h * factor, w * factor, c]))
 }

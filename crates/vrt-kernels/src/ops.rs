@@ -3,6 +3,8 @@
 use burn::backend::{Dispatch, DispatchDevice};
 use burn::tensor::{Device, Tensor};
 
+#[cfg(feature = "gpu")]
+use crate::backend::StoreOps;
 use crate::backend::VideoOps;
 use crate::composed;
 use crate::conv::{ConvGeometry, Enlarging};
@@ -214,26 +216,24 @@ pub fn conv2d_enlarging(
         parts > 0 && outputs.is_multiple_of(parts),
         "conv2d: {outputs} outputs are not those of {parts} pixels"
     );
-    if !stores_anywhere(&x.device()) {
-        return composed::enlarged(conv2d(x, weight, bias, padding), enlarging);
+    #[cfg(feature = "gpu")]
+    if changes_as_it_stores(&x.device()) {
+        let geometry = conv_geometry(&x, &weight, padding);
+        return Tensor::from_dispatch(<Dispatch as StoreOps>::conv2d_enlarging(
+            x.into_dispatch(),
+            weight.into_dispatch(),
+            bias.into_dispatch(),
+            geometry,
+            enlarging,
+        ));
     }
-    let geometry = conv_geometry(&x, &weight, padding);
-    Tensor::from_dispatch(<Dispatch as VideoOps>::conv2d_enlarging(
-        x.into_dispatch(),
-        weight.into_dispatch(),
-        bias.into_dispatch(),
-        geometry,
-        enlarging,
-    ))
+    composed::enlarged(conv2d(x, weight, bias, padding), enlarging)
 }
 
-/// Whether kernels put a convolution's outputs where they are wanted: on GPUs, where no gradient is.
-fn stores_anywhere(device: &Device) -> bool {
-    match device.as_dispatch() {
-        #[cfg(feature = "gpu")]
-        DispatchDevice::Cube(_) => true,
-        _ => false,
-    }
+/// Whether products do more on their way to memory: on GPUs, where no gradient is wanted.
+#[cfg(feature = "gpu")]
+fn changes_as_it_stores(device: &Device) -> bool {
+    matches!(device.as_dispatch(), DispatchDevice::Cube(_))
 }
 
 fn conv_geometry(x: &Tensor<4>, weight: &Tensor<4>, padding: [usize; 2]) -> ConvGeometry {
@@ -259,14 +259,76 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     if !has_kernel(&x.device()) {
         return composed::linear(x, weight, bias);
     }
-    let ([rows, inputs], [outputs, _]) = (x.dims(), weight.dims());
-    let geometry = LinearGeometry { rows, inputs, outputs };
+    let geometry = linear_geometry(&x, &weight);
     Tensor::from_dispatch(<Dispatch as VideoOps>::linear_published(
         x.into_dispatch(),
         weight.into_dispatch(),
         bias.into_dispatch(),
         geometry,
     ))
+}
+
+fn linear_geometry(x: &Tensor<2>, weight: &Tensor<2>) -> LinearGeometry {
+    let ([rows, inputs], [outputs, _]) = (x.dims(), weight.dims());
+    LinearGeometry { rows, inputs, outputs }
+}
+
+/// `residual + linear(x)`; see [`linear`].
+///
+/// # Shapes
+///
+/// As [`linear`]; `residual` as its output.
+///
+/// # Panics
+///
+/// Panics if the sizes do not fit each other.
+pub fn linear_onto(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    residual: Tensor<2>,
+) -> Tensor<2> {
+    #[cfg(feature = "gpu")]
+    if changes_as_it_stores(&x.device()) {
+        let geometry = linear_geometry(&x, &weight);
+        return Tensor::from_dispatch(<Dispatch as StoreOps>::linear_onto(
+            x.into_dispatch(),
+            weight.into_dispatch(),
+            bias.into_dispatch(),
+            residual.into_dispatch(),
+            geometry,
+        ));
+    }
+    residual + linear(x, weight, bias)
+}
+
+/// `GELU(gate(x)) · layer(x)`, of two linear layers' weights and biases; see [`linear`], [`gated`].
+///
+/// # Shapes
+///
+/// As [`linear`], both layers of as many outputs.
+///
+/// # Panics
+///
+/// Panics if the sizes do not fit each other.
+pub fn linear_gated(
+    x: Tensor<2>,
+    (gate_weight, gate_bias): (Tensor<2>, Tensor<1>),
+    (weight, bias): (Tensor<2>, Tensor<1>),
+) -> Tensor<2> {
+    #[cfg(feature = "gpu")]
+    if changes_as_it_stores(&x.device()) {
+        let geometry = linear_geometry(&x, &weight);
+        return Tensor::from_dispatch(<Dispatch as StoreOps>::linear_gated(
+            x.into_dispatch(),
+            gate_weight.into_dispatch(),
+            gate_bias.into_dispatch(),
+            weight.into_dispatch(),
+            bias.into_dispatch(),
+            geometry,
+        ));
+    }
+    gated(linear(x.clone(), gate_weight, gate_bias), linear(x, weight, bias))
 }
 
 /// The gate of a gated MLP, `GELU(gate) · x`, both `[rows, channels]`.

@@ -67,18 +67,18 @@ impl Attention {
         }
     }
 
-    /// Attention on a map `[b, d, h, w, c]` that is whole windows.
-    pub(crate) fn forward(&self, x: Tensor<5>, windows: Windows) -> Tensor<5> {
+    /// What the tokens of a map `[b, d, h, w, c]` that is whole windows find; `proj` comes behind.
+    pub(crate) fn find(&self, x: Tensor<5>, windows: Windows) -> Tensor<5> {
         let geometry = self.geometry(&x, windows);
         let table = self.relative_position_bias_table.val();
         let Some(qkv_mut) = &self.qkv_mut else {
             let qkv = self.qkv_self.forward(x);
-            return self.proj.forward(ops::window_attention(qkv, table, geometry));
+            return ops::window_attention(qkv, table, geometry);
         };
         let placed = self.with_positions(x.clone(), windows);
         let mutual = ops::mutual_attention(qkv_mut.forward(placed), geometry);
         let own = ops::window_attention(self.qkv_self.forward(x), table, geometry);
-        self.proj.forward(Tensor::cat(vec![mutual, own], 4))
+        Tensor::cat(vec![mutual, own], 4)
     }
 
     /// The windows of `x` once it is completed to whole ones.
@@ -125,7 +125,12 @@ impl Attention {
 
 #[cfg(test)]
 impl Attention {
-    /// As [`Self::forward`] on a batch of windows `[n, d, h, w, c]`, with any additive mask
+    /// Attention on a map `[b, d, h, w, c]` that is whole windows.
+    pub(crate) fn forward(&self, x: Tensor<5>, windows: Windows) -> Tensor<5> {
+        self.proj.forward(self.find(x, windows))
+    }
+
+    /// The same on a batch of windows `[n, d, h, w, c]`, with any additive mask
     /// `[n, tokens, tokens]`: through the composed attention, as kernels know regions only.
     pub(crate) fn masked(&self, x: Tensor<5>, windows: Windows, mask: Tensor<3>) -> Tensor<5> {
         use vrt_kernels::composed::{attend, relative_bias, split_heads};

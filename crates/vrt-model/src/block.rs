@@ -74,11 +74,19 @@ impl Block {
             let branches = pass.branches(x.dims()[0], self.drop_path);
             return self.fused(x, windows, branches);
         }
-        let attended = pad(self.norm1.forward(x.clone()), windows.padded);
-        let attended = crop(self.attn.forward(attended, windows), [d, h, w]);
-        let x = x + pass.drop_path(attended, self.drop_path);
-        let widened = self.mlp.forward(self.norm2.forward(x.clone()));
-        x + pass.drop_path(widened, self.drop_path)
+        let seen = pad(self.norm1.forward(x.clone()), windows.padded);
+        let found = crop(self.attn.find(seen, windows), [d, h, w]);
+        let x = self.add(x, &self.attn.proj, found, pass);
+        let hidden = self.mlp.widen(self.norm2.forward(x.clone()));
+        self.add(x, &self.mlp.fc2, hidden, pass)
+    }
+
+    /// `x` and the branch that ends with a layer of `y`.
+    fn add(&self, x: Tensor<5>, last: &Linear, y: Tensor<5>, pass: &mut Pass<'_>) -> Tensor<5> {
+        if pass.drops(self.drop_path) {
+            return x + pass.drop_path(last.forward(y), self.drop_path);
+        }
+        last.forward_onto(y, x)
     }
 
     /// The whole block at once.

@@ -1,7 +1,7 @@
 //! The small parts every other part is made of, with weights in their published layouts.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Tensor, activation::leaky_relu};
+use burn::tensor::Tensor;
 use vrt_kernels::conv::{Activation, Enlarging};
 use vrt_kernels::{fused, ops};
 
@@ -47,7 +47,9 @@ impl Linear {
             let around = fused::Around { norm: None, residual: Some(residual) };
             return fused::project(x, &self.layer(), around);
         }
-        residual + self.forward(x)
+        let shape = residual.dims();
+        let (x, residual) = (rows(x), rows(residual));
+        ops::linear_onto(x, self.weight.val(), self.bias.val(), residual).reshape(shape)
     }
 
     /// `layer(norm(x))`
@@ -61,9 +63,7 @@ impl Linear {
 
     pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let mut shape = x.dims();
-        let inputs = shape[D - 1];
-        let rows = shape[..D - 1].iter().product::<usize>();
-        let y = ops::linear(x.reshape([rows, inputs]), self.weight.val(), self.bias.val());
+        let y = ops::linear(rows(x), self.weight.val(), self.bias.val());
         [_, shape[D - 1]] = y.dims();
         y.reshape(shape)
     }
@@ -94,10 +94,14 @@ impl Norm {
             return fused::norm(x, &self.weights());
         }
         let shape = x.dims();
-        let (rows, channels) = (shape[..D - 1].iter().product::<usize>(), shape[D - 1]);
-        let y = ops::norm(x.reshape([rows, channels]), self.weight.val(), self.bias.val());
-        y.reshape(shape)
+        ops::norm(rows(x), self.weight.val(), self.bias.val()).reshape(shape)
     }
+}
+
+/// All but the last axis as one.
+pub(crate) fn rows<const D: usize>(x: Tensor<D>) -> Tensor<2> {
+    let shape = x.dims();
+    x.reshape([shape[..D - 1].iter().product::<usize>(), shape[D - 1]])
 }
 
 /// Convolution of each frame, stride 1, zeros around, same size; weight `[out, in, k, k]`.
@@ -195,10 +199,13 @@ fn convolve(
     if fused::serves(&weight.device()) {
         return fused::conv2d(parts, &fused::Conv { weight, bias, padding }, activation);
     }
-    let y = ops::conv2d(Tensor::cat(parts, 3), weight, bias, padding);
+    let x = Tensor::cat(parts, 3);
     match activation {
-        Activation::None => y,
-        Activation::LeakyRelu(slope) => leaky_relu(y, f64::from(slope)),
+        Activation::None => ops::conv2d(x, weight, bias, padding),
+        Activation::LeakyRelu(slope) => {
+            let as_large = Enlarging { factor: 1, slope };
+            ops::conv2d_enlarging(x, weight, bias, padding, as_large)
+        }
     }
 }
 

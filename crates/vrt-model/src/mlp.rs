@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use vrt_kernels::{fused, ops};
 
-use crate::layers::Linear;
+use crate::layers::{Linear, rows};
 use crate::parameters::Builder;
 
 /// GEGLU with an exact (erf) GELU.
@@ -12,7 +12,7 @@ use crate::parameters::Builder;
 pub(crate) struct GatedMlp {
     fc11: Linear,
     fc12: Linear,
-    fc2: Linear,
+    pub(crate) fc2: Linear,
 }
 
 impl GatedMlp {
@@ -44,11 +44,17 @@ impl GatedMlp {
     }
 
     pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        self.fc2.forward(self.widen(x))
+    }
+
+    /// `GELU(fc11 x) · fc12 x`; `fc2` comes behind.
+    pub(crate) fn widen<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let mut shape = x.dims();
-        let rows = shape[..D - 1].iter().product::<usize>();
-        let x = x.reshape([rows, shape[D - 1]]);
-        let y = ops::gated(self.fc11.forward(x.clone()), self.fc12.forward(x));
-        let y = self.fc2.forward(y);
+        let [gate, layer] = [&self.fc11, &self.fc12].map(|linear| {
+            let fused::Layer { weight, bias } = linear.layer();
+            (weight, bias)
+        });
+        let y = ops::linear_gated(rows(x), gate, layer);
         [_, shape[D - 1]] = y.dims();
         y.reshape(shape)
     }

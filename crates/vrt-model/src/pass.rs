@@ -22,6 +22,11 @@ pub enum Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// Whether branches are dropped at this rate.
+    pub(crate) fn drops(&self, rate: f32) -> bool {
+        matches!(self, Self::Train { .. }) && rate > 0.0
+    }
+
     /// Drops the branch of each sample with probability `rate`, scaling those that stay so that
     /// the mean is kept.
     pub(crate) fn drop_path(&mut self, branch: Tensor<5>, rate: f32) -> Tensor<5> {

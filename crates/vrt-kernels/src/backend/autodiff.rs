@@ -9,8 +9,8 @@ use burn::backend::autodiff::grads::Gradients as Grads;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 
-use super::{Gradients, VideoOps, VideoOpsBackward, Wanted, enlarged};
-use crate::conv::{ConvGeometry, Enlarging};
+use super::{Gradients, VideoOps, VideoOpsBackward, Wanted};
+use crate::conv::ConvGeometry;
 use crate::deform_conv::{DeformGeometry, GuidedGeometry};
 use crate::linear::LinearGeometry;
 use crate::precision::Precision;
@@ -110,16 +110,6 @@ impl<B: VideoOps + VideoOpsBackward, C: CheckpointStrategy> VideoOps for Autodif
         geometry: ConvGeometry,
     ) -> FloatTensor<Self> {
         tracked!(Conv2dBackward, B::conv2d_channels_last, [x, weight, bias], geometry)
-    }
-
-    fn conv2d_enlarging(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        geometry: ConvGeometry,
-        enlarging: Enlarging,
-    ) -> FloatTensor<Self> {
-        enlarged::<Self>(Self::conv2d_channels_last(x, weight, bias, geometry), enlarging)
     }
 
     fn linear_published(

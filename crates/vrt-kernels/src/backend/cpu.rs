@@ -5,8 +5,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::{Shape, TensorData};
 use burn_flex::FlexTensor;
 
-use super::{Gradients, VideoOps, VideoOpsBackward, Wanted, enlarged};
-use crate::conv::{ConvGeometry, ConvGradients, ConvWeights, Enlarging, conv2d, conv2d_backward};
+use super::{Gradients, VideoOps, VideoOpsBackward, Wanted};
+use crate::conv::{ConvGeometry, ConvGradients, ConvWeights, conv2d, conv2d_backward};
 use crate::deform_conv::{
     DeformGeometry, DeformGradients, DeformInputs, Guide, GuidedGeometry, deform_conv,
     deform_conv_backward, deform_conv_guided, deform_conv_guided_backward,
@@ -150,16 +150,6 @@ impl VideoOps for Flex {
             let weights = ConvWeights { weight: weight.values(), bias: Some(bias.values()) };
             conv2d(&geometry, x.values(), weights, out);
         })
-    }
-
-    fn conv2d_enlarging(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        geometry: ConvGeometry,
-        enlarging: Enlarging,
-    ) -> FloatTensor<Self> {
-        enlarged::<Self>(Self::conv2d_channels_last(x, weight, bias, geometry), enlarging)
     }
 
     fn linear_published(

@@ -3,7 +3,7 @@
 use burn::backend::tensor::FloatTensor;
 use burn_cubecl::CubeBackend;
 
-use super::{Gradients, VideoOps, VideoOpsBackward, Wanted};
+use super::{Gradients, StoreOps, VideoOps, VideoOpsBackward, Wanted};
 use crate::conv::{ConvGeometry, Enlarging};
 use crate::deform_conv::{DeformGeometry, GuidedGeometry};
 use crate::gpu;
@@ -47,16 +47,6 @@ impl VideoOps for CubeBackend {
         gpu::conv::forward([x, weight, bias], &geometry)
     }
 
-    fn conv2d_enlarging(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        geometry: ConvGeometry,
-        enlarging: Enlarging,
-    ) -> FloatTensor<Self> {
-        gpu::conv::enlarging([x, weight, bias], &geometry, enlarging)
-    }
-
     fn linear_published(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -89,6 +79,39 @@ impl VideoOps for CubeBackend {
 
     fn mutual_attention(qkv: FloatTensor<Self>, geometry: WindowGeometry) -> FloatTensor<Self> {
         gpu::attention::forward(qkv, None, &geometry)
+    }
+}
+
+impl StoreOps for CubeBackend {
+    fn conv2d_enlarging(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: ConvGeometry,
+        enlarging: Enlarging,
+    ) -> FloatTensor<Self> {
+        gpu::conv::enlarging([x, weight, bias], &geometry, enlarging)
+    }
+
+    fn linear_onto(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        geometry: LinearGeometry,
+    ) -> FloatTensor<Self> {
+        gpu::linear::onto([x, weight, bias], residual, &geometry)
+    }
+
+    fn linear_gated(
+        x: FloatTensor<Self>,
+        gate_weight: FloatTensor<Self>,
+        gate_bias: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: LinearGeometry,
+    ) -> FloatTensor<Self> {
+        gpu::linear::gated(x, [gate_weight, gate_bias], [weight, bias], &geometry)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Convolution, composed: one matrix product per tap.
 
 use burn::tensor::Tensor;
+use burn::tensor::activation::leaky_relu;
 
 use crate::conv::Enlarging;
 
@@ -31,7 +32,6 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, padding: [usize;
 pub fn enlarged(x: Tensor<4>, Enlarging { factor, slope }: Enlarging) -> Tensor<4> {
     let [n, h, w, c] = x.dims();
     let c = c / (factor * factor);
-    let x = x.clone().clamp_min(0.0) + x.clamp_max(0.0) * slope;
-    let x: Tensor<6> = x.reshape([n, h, w, c, factor, factor]);
+    let x: Tensor<6> = leaky_relu(x, f64::from(slope)).reshape([n, h, w, c, factor, factor]);
     x.permute([0, 1, 4, 2, 5, 3]).reshape([n, h * factor, w * factor, c])
 }

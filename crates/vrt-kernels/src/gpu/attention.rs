@@ -4,13 +4,12 @@
 //! A unit owns a query (or, for the gradients of keys and values, a key); a cube's units read the
 //! keys of their window together, some at a time. The softmax is taken as the keys go by: the
 //! largest logit so far is what all are measured by, and what was summed by a smaller one is
-//! scaled. In 16 bits matrix units multiply, forward; the gradients are `f32` still, from logits that
-//! are not rounded.
+//! scaled. In 16 bits matrix units multiply, see [`matrix`].
 
 use burn::tensor::{bf16, f16};
 use burn_cubecl::tensor::CubeTensor;
 
-use super::launch::{buffer, cubes, empty, packed, zeros};
+use super::launch::{BUSY, buffer, cubes, empty, packed, zeros};
 use super::sum::{Exchanged, Native, adds_floats};
 use super::units::{Format, MatrixUnits};
 use crate::window_attention::WindowGeometry;
@@ -33,9 +32,7 @@ pub(crate) fn forward(
     let kind = checked(&qkv, table.as_ref(), geometry);
     let [batch, d, h, w, _] = qkv.meta.shape().dims();
     let out = empty(&qkv, [batch, d, h, w, geometry.channels]);
-    if let Some(units) = MatrixUnits::now(&qkv)
-        && let Some(shape) = matrix::Shape::new(units, &kind, qkv.client.properties())
-    {
+    if let Some(shape) = by_units(&qkv, &kind, false) {
         by_matrices([&qkv, table.as_ref().unwrap_or(&qkv), &out], geometry, kind, shape);
         return out;
     }
@@ -57,6 +54,11 @@ pub(crate) fn forward(
     out
 }
 
+/// What matrix units multiply at a time, where they multiply in the precision of now.
+fn by_units(qkv: &CubeTensor, kind: &Attention, gradients: bool) -> Option<matrix::Shape> {
+    matrix::Shape::new(MatrixUnits::now(qkv)?, kind, qkv.client.properties(), gradients)
+}
+
 fn by_matrices(
     [qkv, table, out]: [&CubeTensor; 3],
     geometry: &WindowGeometry,
@@ -65,8 +67,8 @@ fn by_matrices(
 ) {
     let (count, cube) = cubes(qkv, shape.cubes(&kind, geometry), shape.cube());
     let kernel = match shape.format() {
-        Format::F16 => matrix::attend::launch_unchecked::<f16>,
-        Format::Bf16 => matrix::attend::launch_unchecked::<bf16>,
+        Format::F16 => matrix::found::attend::launch_unchecked::<f16>,
+        Format::Bf16 => matrix::found::attend::launch_unchecked::<bf16>,
     };
     // SAFETY: as in `forward`.
     unsafe {
@@ -97,19 +99,43 @@ pub(crate) fn backward(
     let grads = empty(&qkv, qkv.meta.shape().clone());
     let windows = geometry.batch * geometry.windows();
     let sums = empty(&qkv, [windows, geometry.heads, geometry.tokens(), 2]);
-    let bias = || buffer(table.as_ref().unwrap_or(&qkv));
-    let (count, cube) = cubes(&qkv, kind.query_cubes(geometry), kind.units());
+    let tensors = [&qkv, table.as_ref().unwrap_or(&qkv), &grad, &grads, &sums];
+    let shape = by_units(&qkv, &kind, true);
+    match shape {
+        Some(shape) => gradients_by_matrices(tensors, geometry, kind, shape),
+        None => gradients(tensors, geometry, kind),
+    }
+    let of_table = table.filter(|_| of_table);
+    let of_table = of_table.map(|table| {
+        let out = zeros(&table, table.meta.shape().clone());
+        let tensors = [&qkv, &table, &grad, &sums, &out];
+        match shape {
+            Some(shape) => table_by_matrices(tensors, geometry, kind, shape),
+            None => of_table_alone(tensors, geometry, kind),
+        }
+        out
+    });
+    [of_qkv.then_some(grads), of_table]
+}
+
+/// The gradients of queries, with their sums, then those of keys and values.
+fn gradients(
+    [qkv, table, grad, grads, sums]: [&CubeTensor; 5],
+    geometry: &WindowGeometry,
+    kind: Attention,
+) {
+    let (count, cube) = cubes(qkv, kind.query_cubes(geometry), kind.units());
     // SAFETY: as in `forward`; a query's sums lie at its own number in its window and head.
     unsafe {
         backward::of_queries::launch_unchecked(
             &qkv.client,
             count.clone(),
             cube,
-            buffer(&qkv),
-            bias(),
-            buffer(&grad),
-            buffer(&grads),
-            buffer(&sums),
+            buffer(qkv),
+            buffer(table),
+            buffer(grad),
+            buffer(grads),
+            buffer(sums),
             map(geometry),
             kind,
         );
@@ -120,29 +146,72 @@ pub(crate) fn backward(
             &qkv.client,
             count,
             cube,
-            buffer(&qkv),
-            bias(),
-            buffer(&grad),
-            buffer(&sums),
-            buffer(&grads),
+            buffer(qkv),
+            buffer(table),
+            buffer(grad),
+            buffer(sums),
+            buffer(grads),
             map(geometry),
             kind,
         );
     }
-    let of_table = table.filter(|_| of_table);
-    let of_table = of_table.map(|table| table_gradient(&qkv, &table, [&grad, &sums], geometry));
-    [of_qkv.then_some(grads), of_table]
+}
+
+fn gradients_by_matrices(
+    [qkv, table, grad, grads, sums]: [&CubeTensor; 5],
+    geometry: &WindowGeometry,
+    kind: Attention,
+    shape: matrix::Shape,
+) {
+    let (count, cube) = cubes(qkv, shape.cubes(&kind, geometry), shape.cube());
+    let of_queries = match shape.format() {
+        Format::F16 => matrix::gradient::of_queries::launch_unchecked::<f16>,
+        Format::Bf16 => matrix::gradient::of_queries::launch_unchecked::<bf16>,
+    };
+    // SAFETY: as in `gradients`.
+    unsafe {
+        of_queries(
+            &qkv.client,
+            count.clone(),
+            cube,
+            buffer(qkv),
+            buffer(table),
+            buffer(grad),
+            buffer(grads),
+            buffer(sums),
+            map(geometry),
+            kind,
+            shape,
+        );
+    }
+    let of_keys = match shape.format() {
+        Format::F16 => matrix::gradient::of_keys::launch_unchecked::<f16>,
+        Format::Bf16 => matrix::gradient::of_keys::launch_unchecked::<bf16>,
+    };
+    // SAFETY: as before, for keys.
+    unsafe {
+        of_keys(
+            &qkv.client,
+            count,
+            cube,
+            buffer(qkv),
+            buffer(table),
+            buffer(grad),
+            buffer(sums),
+            buffer(grads),
+            map(geometry),
+            kind,
+            shape,
+        );
+    }
 }
 
 /// The gradient of the table, from that of the output and the sums of queries.
-fn table_gradient(
-    qkv: &CubeTensor,
-    table: &CubeTensor,
-    [grad, sums]: [&CubeTensor; 2],
+fn of_table_alone(
+    [qkv, table, grad, sums, out]: [&CubeTensor; 5],
     geometry: &WindowGeometry,
-) -> CubeTensor {
-    let out = zeros(table, table.meta.shape().clone());
-    let kind = Attention::new(geometry, false);
+    kind: Attention,
+) {
     let (count, cube) = cubes(qkv, kind.pair_cubes(), backward::PAIRS * backward::PAIRS);
     let kernel = if adds_floats(qkv) {
         backward::of_table::launch_unchecked::<Native>
@@ -161,13 +230,47 @@ fn table_gradient(
             buffer(table),
             buffer(grad),
             buffer(sums),
-            buffer(&out),
+            buffer(out),
             map(geometry),
             geometry.batch * geometry.windows(),
             kind,
         );
     }
-    out
+}
+
+fn table_by_matrices(
+    [qkv, table, grad, sums, out]: [&CubeTensor; 5],
+    geometry: &WindowGeometry,
+    kind: Attention,
+    shape: matrix::Shape,
+) {
+    let windows = geometry.batch * geometry.windows();
+    let parts = BUSY.div_ceil(shape.pair_cubes(&kind)).min(windows);
+    let of_part = windows.div_ceil(parts);
+    let (count, cube) = cubes(qkv, shape.pair_cubes(&kind) * parts, shape.cube());
+    let kernel = match (shape.format(), adds_floats(qkv)) {
+        (Format::F16, true) => matrix::gradient::of_table::launch_unchecked::<f16, Native>,
+        (Format::F16, false) => matrix::gradient::of_table::launch_unchecked::<f16, Exchanged>,
+        (Format::Bf16, true) => matrix::gradient::of_table::launch_unchecked::<bf16, Native>,
+        (Format::Bf16, false) => matrix::gradient::of_table::launch_unchecked::<bf16, Exchanged>,
+    };
+    // SAFETY: as in `of_table_alone`; cubes of further windows add to the same rows.
+    unsafe {
+        kernel(
+            &qkv.client,
+            count,
+            cube,
+            buffer(qkv),
+            buffer(table),
+            buffer(grad),
+            buffer(sums),
+            buffer(out),
+            map(geometry),
+            of_part,
+            kind,
+            shape,
+        );
+    }
 }
 
 fn map(geometry: &WindowGeometry) -> MapLaunch {

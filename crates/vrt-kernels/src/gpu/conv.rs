@@ -31,7 +31,7 @@ pub(crate) fn enlarging(
     Enlarging { factor, slope }: Enlarging,
 ) -> CubeTensor {
     let [x, weight, bias] = checked([x, weight, bias], g);
-    let store = Store { factor, slope, width: g.out_width() };
+    let store = Store::Shuffled { factor, slope, width: g.out_width() };
     let out = product_into(left(g, &x), &by_taps(weight), Some(&bias), sizes(g), store);
     let channels = g.out_channels / (factor * factor);
     reshaped(out, [g.batch, factor * g.out_height(), factor * g.out_width(), channels])

@@ -19,13 +19,19 @@ fn normal(g: f32) -> (f32, f32) {
     (select(g < 0.0f32, beyond, 1.0f32 - beyond), 0.398_942_3f32 * bell)
 }
 
+/// GELU(gate) · x
+#[cube]
+pub(super) fn gated(gate: f32, x: f32) -> f32 {
+    let (below, _) = normal(gate);
+    gate * below * x
+}
+
 #[cube(launch_unchecked)]
 fn values(gate: &[f32], x: &[f32], out: &mut [f32], count: usize) {
     if ABSOLUTE_POS >= count {
         terminate!();
     }
-    let (below, _) = normal(gate[ABSOLUTE_POS]);
-    out[ABSOLUTE_POS] = gate[ABSOLUTE_POS] * below * x[ABSOLUTE_POS];
+    out[ABSOLUTE_POS] = gated(gate[ABSOLUTE_POS], x[ABSOLUTE_POS]);
 }
 
 #[cube(launch_unchecked)]

@@ -10,6 +10,9 @@ use cubecl::prelude::*;
 /// Units of a cube where each does one thing by itself.
 const UNITS: u32 = 256;
 
+/// Cubes that a device has work with.
+pub(super) const BUSY: usize = 512;
+
 /// The same values, one behind the other in memory.
 pub(super) fn packed(tensor: CubeTensor) -> CubeTensor {
     into_contiguous(tensor)

@@ -3,7 +3,7 @@
 use burn_cubecl::tensor::CubeTensor;
 
 use super::launch::packed;
-use super::product::{Left, Sizes, outer, product};
+use super::product::{Left, Sizes, Store, outer, product, product_into};
 use super::shape::{split, transposed};
 use crate::linear::LinearGeometry;
 
@@ -16,6 +16,34 @@ fn sizes(geometry: &LinearGeometry) -> Sizes {
 pub(crate) fn forward([x, weight, bias]: [CubeTensor; 3], geometry: &LinearGeometry) -> CubeTensor {
     let [x, weight, bias] = checked([x, weight, bias], geometry);
     product(Left::matrix(&x, geometry.inputs), &weight, Some(&bias), sizes(geometry))
+}
+
+/// See [`ops::linear_onto`](crate::ops::linear_onto).
+pub(crate) fn onto(
+    tensors: [CubeTensor; 3],
+    residual: CubeTensor,
+    geometry: &LinearGeometry,
+) -> CubeTensor {
+    let ([x, weight, bias], residual) = (checked(tensors, geometry), packed(residual));
+    let expected = geometry.rows * geometry.outputs;
+    let len = residual.meta.shape().num_elements();
+    assert_eq!(len, expected, "linear: what it is added to does not have the sizes {geometry:?}");
+    let left = Left::matrix(&x, geometry.inputs);
+    product_into(left, &weight, Some(&bias), sizes(geometry), Store::Onto(&residual))
+}
+
+/// See [`ops::linear_gated`](crate::ops::linear_gated).
+pub(crate) fn gated(
+    x: CubeTensor,
+    [gate_weight, gate_bias]: [CubeTensor; 2],
+    [weight, bias]: [CubeTensor; 2],
+    geometry: &LinearGeometry,
+) -> CubeTensor {
+    let [x, gate_weight, gate_bias] = checked([x, gate_weight, gate_bias], geometry);
+    let [x, weight, bias] = checked([x, weight, bias], geometry);
+    let left = Left::matrix(&x, geometry.inputs);
+    let both = Sizes { outputs: 2 * geometry.outputs, ..sizes(geometry) };
+    product_into(left, &gate_weight, Some(&gate_bias), both, Store::Gated([&weight, &bias]))
 }
 
 /// Gradients of the input, the weight and the bias, where they are wanted.

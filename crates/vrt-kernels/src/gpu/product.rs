@@ -8,7 +8,7 @@ use burn::tensor::{bf16, f16};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::launch::{buffer, cubes, empty, zeros};
+use super::launch::{BUSY, buffer, cubes, empty, zeros};
 use super::sum::{Exchanged, Native, adds_floats};
 use super::units::{Format, MatrixUnits};
 
@@ -74,7 +74,7 @@ pub(super) fn product(
     bias: Option<&CubeTensor>,
     sizes: Sizes,
 ) -> CubeTensor {
-    product_into(left, weight, bias, sizes, Store::ROWS)
+    product_into(left, weight, bias, sizes, Store::Rows)
 }
 
 /// The same values, where `store` puts them.
@@ -83,9 +83,9 @@ pub(super) fn product_into(
     weight: &CubeTensor,
     bias: Option<&CubeTensor>,
     sizes: Sizes,
-    store: Store,
+    store: Store<'_>,
 ) -> CubeTensor {
-    let out = empty(left.x, [sizes.rows, sizes.groups * sizes.outputs]);
+    let out = empty(left.x, [sizes.rows, sizes.groups * sizes.outputs / store.way().outputs()]);
     if let Some(units) = MatrixUnits::now(left.x) {
         product_of_matrices(
             left,
@@ -100,6 +100,7 @@ pub(super) fn product_into(
     let count = tiles[0] * tiles[1] * sizes.groups;
     let (count, cube) = cubes(left.x, count, tile::UNITS);
     let [x, offset, mask] = left.buffers();
+    let [beside, beside_bias] = store.buffers(left.x);
     // SAFETY: a cube below the count makes a tile of the output. What lies beyond the rows, the
     // outputs or the inputs is not read or written; sources read where their field says, which
     // callers made of the shapes of these tensors.
@@ -113,13 +114,15 @@ pub(super) fn product_into(
             mask,
             buffer(weight),
             buffer(bias.unwrap_or(weight)),
+            beside,
+            beside_bias,
             buffer(&out),
             left.field.launch(),
             sizes.launch(),
             store.launch(),
             left.source,
             bias.is_some(),
-            store.shuffles(),
+            store.way(),
         );
     }
     out
@@ -130,7 +133,7 @@ fn product_of_matrices(
     [weight, bias, out]: [&CubeTensor; 3],
     has_bias: bool,
     sizes: Sizes,
-    (store, units): (Store, MatrixUnits),
+    (store, units): (Store<'_>, MatrixUnits),
 ) {
     let [rows, outputs] = matrix::product_tile(&units);
     let tiles = sizes.rows.div_ceil(rows) * sizes.outputs.div_ceil(outputs);
@@ -140,6 +143,7 @@ fn product_of_matrices(
         Format::Bf16 => matrix::product::launch_unchecked::<bf16>,
     };
     let [x, offset, mask] = left.buffers();
+    let [beside, beside_bias] = store.buffers(left.x);
     // SAFETY: as for a product in `f32`.
     unsafe {
         kernel(
@@ -151,20 +155,19 @@ fn product_of_matrices(
             mask,
             buffer(weight),
             buffer(bias),
+            beside,
+            beside_bias,
             buffer(out),
             left.field.launch(),
             sizes.launch(),
             store.launch(),
             left.source,
             has_bias,
-            store.shuffles(),
+            store.way(),
             units,
         );
     }
 }
-
-/// Cubes that a device has work with.
-const BUSY: usize = 512;
 
 /// How the rows are shared where there are fewer tiles than a device has work with: rows of a
 /// part, and parts.

@@ -7,15 +7,22 @@ use super::super::sum::Sum;
 use super::forward::{
     LEAST, Share, Tile, add_row, asking, find, product, query, row, scale, share,
 };
-use super::window::{Attention, Map, added, added_by_table, copy_bias, mask_region, token};
+use super::window::{
+    Attention, Map, added, added_by_table, copy_bias, mask_region, table_row, token,
+};
 
 /// Queries, and keys, of a cube of pairs.
 pub(super) const PAIRS: usize = 16;
 
 /// Where the two sums of a query lie: log Σ exp(logit), and gradient · output.
 #[cube]
-fn sums_at(number: usize, share: &Share, #[comptime] kind: Attention) -> usize {
-    ((share.window * comptime!(kind.heads) + share.head) * comptime!(kind.tokens()) + number) * 2
+pub(super) fn sums_at(
+    number: usize,
+    window: usize,
+    head: usize,
+    #[comptime] kind: Attention,
+) -> usize {
+    ((window * comptime!(kind.heads) + head) * comptime!(kind.tokens()) + number) * 2
 }
 
 /// The gradients of the queries, and the sums that the other two need.
@@ -69,7 +76,7 @@ pub(super) fn of_queries(
         }
     }
     if share.own < side {
-        let place = sums_at(own, &share, kind);
+        let place = sums_at(own, share.window, share.head, kind);
         sums[place] = log_sum;
         sums[place + 1] = mean;
         let asks = token(asking(own, kind), share.window, map, kind).at;
@@ -130,7 +137,7 @@ impl Queries {
         for i in range_stepped(unit, len, units) {
             let number = share.first + min(start + i, comptime!(side - 1));
             let asks = asking(number, kind);
-            let place = sums_at(number, share, kind);
+            let place = sums_at(number, share.window, share.head, kind);
             self.sums[2 * i] = sums[place];
             self.sums[2 * i + 1] = sums[place + 1];
             self.codes[i] = token(asks, share.window, map, kind).code;
@@ -254,7 +261,7 @@ pub(super) fn of_table<S: Sum>(
         total += weight * (found - queries.sums[2 * i + 1]);
     }
     if there {
-        let row = usize::cast_from(queries.codes[i] + comptime!(kind.centre() as u32) - code);
+        let row = table_row((queries.codes[i], code), kind);
         S::add(out, row * comptime!(kind.heads) + head, total);
     }
 }

@@ -1,23 +1,23 @@
-//! The output by matrix units: planes multiply the queries of a cube with some keys of their window
-//! at a time, and the weights with the values.
+//! Attention by matrix units: planes multiply the tokens that a cube owns with some tokens of their
+//! window at a time.
 //!
-//! Queries, keys, values and weights are rounded; logits, the softmax and its sums are `f32`. The
-//! values have a column of ones behind their channels, which sums the weights as they are multiplied.
+//! What is multiplied is rounded: queries, keys, values, weights, and gradients on their way back.
+//! Logits, the softmax and all sums are `f32`.
 
 use cubecl::ir::DeviceProperties;
 use cubecl::prelude::*;
 
-use super::forward::{LEAST, asking, scale};
-use super::window::{Attention, Map, added_by_table, mask_region, token};
-use crate::gpu::units::{
-    Block, Format, LARGEST, MatrixUnits, Side, add_products, load_sums, no_sums, plane, rounded,
-    store_sums,
-};
+use super::forward::{LEAST, asking};
+use super::window::{Attention, Map, mask_region, token};
+use crate::gpu::units::{Block, Format, LARGEST, MatrixUnits, Side, rounded};
 use crate::window_attention::WindowGeometry;
 
-/// Queries of a cube.
-const QUERIES: usize = 64;
-/// Planes of a cube: each has a part of the queries.
+pub(super) mod found;
+pub(super) mod gradient;
+
+/// Tokens that a cube owns.
+const OWN: usize = 64;
+/// Planes of a cube: each has a part of them.
 const PLANES: usize = 4;
 /// Values behind a line of 16 bits, and of 32.
 const GAPS: [usize; 2] = [8, 4];
@@ -30,7 +30,10 @@ pub(super) struct Shape {
     units: MatrixUnits,
     /// Channels of a head and the column of ones, filled up.
     depth: usize,
-    keys: usize,
+    /// Tokens that those of a cube meet at a time.
+    met: usize,
+    /// Whether gradients are found, for which a cube's tokens have more in its memory.
+    gradients: bool,
 }
 
 impl Shape {
@@ -39,49 +42,61 @@ impl Shape {
         units: MatrixUnits,
         kind: &Attention,
         properties: &DeviceProperties,
+        gradients: bool,
     ) -> Option<Self> {
         let depth = (kind.depth + 1).next_multiple_of(LARGEST);
         let most = MEMORY.min(properties.hardware.max_shared_memory_size);
-        let shapes = [32, 16].map(|keys| Self { units, depth, keys });
+        let shapes = [32, 16].map(|met| Self { units, depth, met, gradients });
         shapes.into_iter().find(|shape| shape.bytes() <= most)
     }
 
     fn bytes(&self) -> usize {
-        let halves = QUERIES * (self.row() + self.weights()) + 2 * self.keys * self.row();
-        let singles = QUERIES * (self.logits() + self.found() + 5) + 3 * self.keys;
+        let rows = OWN + self.more() + 2 * self.met;
+        let halves = rows * self.row() + OWN * self.weights();
+        let singles = OWN * (self.logits() + self.sums() + 5) + self.more() + 3 * self.met;
         2 * halves + 4 * singles
     }
 
-    /// From a line of queries, keys or values to the next.
+    /// Lines behind those of a cube's tokens.
+    fn more(&self) -> usize {
+        if self.gradients { OWN } else { 1 }
+    }
+
+    /// From a line of queries, keys, values or gradients to the next.
     fn row(&self) -> usize {
         self.depth + GAPS[0]
     }
 
     /// The same for weights, logits and what was found.
     fn weights(&self) -> usize {
-        self.keys + GAPS[0]
+        self.met + GAPS[0]
     }
 
     fn logits(&self) -> usize {
-        self.keys + GAPS[1]
+        self.met + GAPS[1]
     }
 
     fn found(&self) -> usize {
         self.depth + GAPS[1]
     }
 
-    /// Queries with keys.
+    /// Values of a line that is that of what was found, or of as many sums as logits.
+    fn sums(&self) -> usize {
+        self.found().max(self.logits())
+    }
+
+    /// Own tokens with those that they meet.
     fn logits_block(&self) -> Block {
         let side = |lines| Side { stride: self.row(), by_lines: true, lines };
-        let (left, right) = (side(QUERIES / PLANES), side(self.keys));
+        let (left, right) = (side(OWN / PLANES), side(self.met));
         Block { units: self.units, left, right, inputs: self.depth }
     }
 
-    /// Weights with values.
+    /// Weights with what tokens that are met have.
     fn found_block(&self) -> Block {
-        let left = Side { stride: self.weights(), by_lines: true, lines: QUERIES / PLANES };
+        let left = Side { stride: self.weights(), by_lines: true, lines: OWN / PLANES };
         let right = Side { stride: self.row(), by_lines: false, lines: self.depth };
-        Block { units: self.units, left, right, inputs: self.keys }
+        Block { units: self.units, left, right, inputs: self.met }
     }
 
     pub(super) fn format(&self) -> Format {
@@ -93,10 +108,15 @@ impl Shape {
         PLANES * self.units.plane
     }
 
-    /// Cubes in which every token of every window and head is asked for.
+    /// Cubes that own every token of every window and head.
     pub(super) fn cubes(&self, kind: &Attention, geometry: &WindowGeometry) -> usize {
-        let blocks = kind.side().div_ceil(QUERIES);
+        let blocks = kind.side().div_ceil(OWN);
         geometry.batch * geometry.windows() * kind.heads * kind.sides() * blocks
+    }
+
+    /// Cubes that own every pair of tokens of a window, for every head.
+    pub(super) fn pair_cubes(&self, kind: &Attention) -> usize {
+        kind.heads * kind.tokens().div_ceil(OWN) * kind.tokens().div_ceil(self.met)
     }
 }
 
@@ -133,228 +153,164 @@ impl Tokens {
     }
 }
 
-/// What a cube works on: some queries of a side of a window, for a head.
+/// What a cube works on: some tokens of a side of a window, for a head.
 #[derive(CubeType, Clone, Copy)]
 struct Share {
     window: usize,
     head: usize,
     /// First token of the side.
     first: usize,
-    /// First query of the cube, from there.
+    /// First token of the cube, from there.
     own: usize,
 }
 
 #[cube]
 fn share(#[comptime] kind: Attention) -> Share {
-    let blocks = comptime!(kind.side().div_ceil(QUERIES));
+    let blocks = comptime!(kind.side().div_ceil(OWN));
     Share {
         window: CUBE_POS / comptime!(blocks * kind.sides() * kind.heads),
         head: CUBE_POS / comptime!(blocks * kind.sides()) % comptime!(kind.heads),
         first: CUBE_POS / blocks % comptime!(kind.sides()) * comptime!(kind.side()),
-        own: CUBE_POS % blocks * QUERIES,
+        own: CUBE_POS % blocks * OWN,
     }
 }
 
-/// A cube's own memory.
+/// A cube's own memory. For the output and the gradients of queries, its tokens are queries and meet
+/// keys; for those of keys it is the other way round.
 #[derive(CubeType)]
 struct Memory<E: Float> {
-    queries: Shared<[E]>,
-    keys: Shared<[E]>,
-    values: Shared<[E]>,
+    /// Queries, or keys.
+    own: Shared<[E]>,
+    /// What goes with them, where gradients are found: gradients of the output, or values.
+    own_more: Shared<[E]>,
+    met: Shared<[E]>,
+    met_more: Shared<[E]>,
     weights: Shared<[E]>,
     logits: Shared<[f32]>,
-    /// Σ weight · value, and Σ weight behind it.
+    /// Σ weight · value, and Σ weight behind it; then products of gradients and values.
     found: Shared<[f32]>,
-    /// The largest logit of each query so far, and what that makes of the sums before.
+    /// The largest logit of each query so far; then log Σ exp(logit).
     largest: Shared<[f32]>,
+    /// What the last largest logit makes of the sums before; then gradient · output.
     shrink: Shared<[f32]>,
-    asking: Tokens,
-    asked: Tokens,
+    own_tokens: Tokens,
+    met_tokens: Tokens,
+    /// Places of the output of queries, where gradients are found.
+    outs: Shared<[u32]>,
 }
 
 #[cube]
 fn memory<E: Float>(#[comptime] shape: Shape) -> Memory<E> {
-    let keys = comptime!(shape.keys);
+    let met = comptime!(shape.met);
     Memory::<E> {
-        queries: Shared::new_aligned_slice(comptime!(QUERIES * shape.row()), 32usize),
-        keys: Shared::new_aligned_slice(comptime!(keys * shape.row()), 32usize),
-        values: Shared::new_aligned_slice(comptime!(keys * shape.row()), 32usize),
-        weights: Shared::new_aligned_slice(comptime!(QUERIES * shape.weights()), 32usize),
-        logits: Shared::new_aligned_slice(comptime!(QUERIES * shape.logits()), 32usize),
-        found: Shared::new_aligned_slice(comptime!(QUERIES * shape.found()), 32usize),
-        largest: Shared::new_slice(QUERIES),
-        shrink: Shared::new_slice(QUERIES),
-        asking: Tokens::new(QUERIES),
-        asked: Tokens::new(keys),
+        own: Shared::new_aligned_slice(comptime!(OWN * shape.row()), 32usize),
+        own_more: Shared::new_aligned_slice(comptime!(shape.more() * shape.row()), 32usize),
+        met: Shared::new_aligned_slice(comptime!(met * shape.row()), 32usize),
+        met_more: Shared::new_aligned_slice(comptime!(met * shape.row()), 32usize),
+        weights: Shared::new_aligned_slice(comptime!(OWN * shape.weights()), 32usize),
+        logits: Shared::new_aligned_slice(comptime!(OWN * shape.logits()), 32usize),
+        found: Shared::new_aligned_slice(comptime!(OWN * shape.sums()), 32usize),
+        largest: Shared::new_slice(OWN),
+        shrink: Shared::new_slice(OWN),
+        own_tokens: Tokens::new(OWN),
+        met_tokens: Tokens::new(met),
+        outs: Shared::new_slice(comptime!(shape.more())),
     }
 }
 
-/// Reads the queries, and begins with nothing found.
+/// Which of what tokens have is read: they lie `width` values apart.
+#[derive(CubeType, Clone, Copy)]
+struct Part {
+    width: usize,
+    /// First channel of the head.
+    start: usize,
+    factor: f32,
+    /// What stands behind the channels.
+    behind: f32,
+}
+
+/// Part 0, 1, 2 of what a head's tokens ask: queries, keys or values.
 #[cube]
-fn begin<E: Float>(
-    memory: &mut Memory<E>,
-    qkv: &[f32],
-    share: &Share,
-    map: &Map,
-    #[comptime] kind: Attention,
-    #[comptime] shape: Shape,
-) {
-    let (depth, heads, wide) = comptime!((kind.depth, kind.heads, shape.depth));
-    let (unit, cube) = (usize::cast_from(UNIT_POS), usize::cast_from(CUBE_DIM));
-    for i in range_stepped(unit, QUERIES, cube) {
-        let number = share.first + min(share.own + i, comptime!(kind.side() - 1));
-        memory.asking.put(i, asking(number, kind), share.window, map, kind);
-        memory.largest[i] = LEAST;
-    }
-    for i in range_stepped(unit, comptime!(QUERIES * shape.found()), cube) {
-        memory.found[i] = 0.0f32;
-    }
-    sync_cube();
-    for i in range_stepped(unit, comptime!(QUERIES * wide), cube) {
-        let (line, channel) = (i / wide, i % wide);
-        let mut asks = 0.0f32;
-        if channel < depth {
-            let at = usize::cast_from(memory.asking.places[line]) * comptime!(3 * heads * depth);
-            asks = qkv[at + share.head * depth + channel] * scale(kind);
-        }
-        memory.queries[line * comptime!(shape.row()) + channel] =
-            rounded::<E>(asks, comptime!(shape.units.format));
+fn asked(head: usize, #[comptime] part: usize, #[comptime] kind: Attention) -> Part {
+    let of_heads = comptime!(kind.heads * kind.depth);
+    let factor = comptime!(if part == 0 { (kind.depth as f32).sqrt().recip() } else { 1.0 });
+    Part {
+        width: comptime!(3 * of_heads).runtime(),
+        start: head * comptime!(kind.depth) + comptime!(part * of_heads),
+        factor: factor.runtime(),
+        behind: comptime!(if part == 2 { 1.0f32 } else { 0.0f32 }).runtime(),
     }
 }
 
-/// Reads keys and values from `start` of the side on; behind its last one, its last one.
+/// Reads what tokens at `len` places have, rounded; all units of a cube together.
 #[cube]
 fn read<E: Float>(
-    memory: &mut Memory<E>,
-    qkv: &[f32],
-    share: &Share,
-    start: usize,
-    map: &Map,
+    to: &mut Shared<[E]>,
+    from: &[f32],
+    places: &Shared<[u32]>,
+    part: Part,
+    #[comptime] len: usize,
     #[comptime] kind: Attention,
     #[comptime] shape: Shape,
 ) {
-    let (depth, heads, wide) = comptime!((kind.depth, kind.heads, shape.depth));
+    let (depth, wide) = comptime!((kind.depth, shape.depth));
     let (unit, cube) = (usize::cast_from(UNIT_POS), usize::cast_from(CUBE_DIM));
-    for i in range_stepped(unit, comptime!(shape.keys), cube) {
-        let number = share.first + min(start + i, comptime!(kind.side() - 1));
-        memory.asked.put(i, number, share.window, map, kind);
-    }
-    sync_cube();
-    for i in range_stepped(unit, comptime!(shape.keys * wide), cube) {
+    for i in range_stepped(unit, comptime!(len * wide), cube) {
         let (line, channel) = (i / wide, i % wide);
-        let mut answer = 0.0f32;
-        let mut says = select(channel == depth, 1.0f32, 0.0f32);
+        let mut value = select(channel == depth, part.behind, 0.0f32);
         if channel < depth {
-            let at = usize::cast_from(memory.asked.places[line]) * comptime!(3 * heads * depth)
-                + share.head * depth
-                + channel;
-            answer = qkv[at + comptime!(heads * depth)];
-            says = qkv[at + comptime!(2 * heads * depth)];
+            let at = usize::cast_from(places[line]) * part.width + part.start + channel;
+            value = from[at] * part.factor;
         }
-        let at = line * comptime!(shape.row()) + channel;
-        memory.keys[at] = rounded::<E>(answer, comptime!(shape.units.format));
-        memory.values[at] = rounded::<E>(says, comptime!(shape.units.format));
+        to[line * comptime!(shape.row()) + channel] =
+            rounded::<E>(value, comptime!(shape.units.format));
     }
 }
 
-/// Adds bias and mask to the logits, and finds the largest of each query.
+/// Looks up the tokens that a cube owns: queries of tokens of the output, or keys.
 #[cube]
-fn complete<E: Float>(
+fn own_tokens<E: Float>(
     memory: &mut Memory<E>,
-    table: &[f32],
+    share: &Share,
+    map: &Map,
+    #[comptime] are_queries: bool,
+    #[comptime] kind: Attention,
+    #[comptime] shape: Shape,
+) {
+    let (unit, cube) = (usize::cast_from(UNIT_POS), usize::cast_from(CUBE_DIM));
+    for i in range_stepped(unit, OWN, cube) {
+        let number = share.first + min(share.own + i, comptime!(kind.side() - 1));
+        if comptime!(are_queries) {
+            memory.own_tokens.put(i, asking(number, kind), share.window, map, kind);
+            if comptime!(shape.gradients) {
+                memory.outs[i] = u32::cast_from(token(number, share.window, map, kind).at);
+            }
+        } else {
+            memory.own_tokens.put(i, number, share.window, map, kind);
+        }
+    }
+}
+
+/// The same for those that they meet, from `start` of the side on; behind its last one, its last
+/// one.
+#[cube]
+fn met_tokens<E: Float>(
+    memory: &mut Memory<E>,
     share: &Share,
     start: usize,
-    #[comptime] kind: Attention,
-    #[comptime] shape: Shape,
-) {
-    let (keys, stride) = comptime!((shape.keys, shape.logits()));
-    let (unit, cube) = (usize::cast_from(UNIT_POS), usize::cast_from(CUBE_DIM));
-    for i in range_stepped(unit, comptime!(QUERIES * keys), cube) {
-        let (line, k) = (i / keys, i % keys);
-        let codes = (memory.asking.codes[line], memory.asked.codes[k]);
-        let regions = (memory.asking.regions[line], memory.asked.regions[k]);
-        let at = line * stride + k;
-        let logit = memory.logits[at] + added_by_table(table, share.head, codes, regions, kind);
-        memory.logits[at] = select(start + k < comptime!(kind.side()), logit, LEAST);
-    }
-    sync_cube();
-    for line in range_stepped(unit, QUERIES, cube) {
-        let before = memory.largest[line];
-        let mut most = before;
-        for k in 0..keys {
-            most = max(most, memory.logits[line * stride + k]);
-        }
-        memory.largest[line] = most;
-        memory.shrink[line] = (before - most).exp();
-    }
-}
-
-/// Makes weights of logits, and measures what was found by the same largest logit.
-#[cube]
-fn weigh<E: Float>(memory: &mut Memory<E>, #[comptime] shape: Shape) {
-    let (keys, wide) = comptime!((shape.keys, shape.depth));
-    let (unit, cube) = (usize::cast_from(UNIT_POS), usize::cast_from(CUBE_DIM));
-    for i in range_stepped(unit, comptime!(QUERIES * keys), cube) {
-        let (line, k) = (i / keys, i % keys);
-        let logit = memory.logits[line * comptime!(shape.logits()) + k];
-        let weight = (logit - memory.largest[line]).exp();
-        memory.weights[line * comptime!(shape.weights()) + k] =
-            rounded::<E>(weight, comptime!(shape.units.format));
-    }
-    for i in range_stepped(unit, comptime!(QUERIES * wide), cube) {
-        let (line, channel) = (i / wide, i % wide);
-        memory.found[line * comptime!(shape.found()) + channel] *= memory.shrink[line];
-    }
-}
-
-/// The output at the tokens of a cube.
-#[cube(launch_unchecked)]
-pub(super) fn attend<E: Float>(
-    qkv: &[f32],
-    table: &[f32],
-    out: &mut [f32],
     map: &Map,
+    #[comptime] are_queries: bool,
     #[comptime] kind: Attention,
     #[comptime] shape: Shape,
 ) {
-    let share = share(kind);
-    if share.window >= map.windows {
-        terminate!();
-    }
-    let (depth, side, heads) = comptime!((kind.depth, kind.side(), kind.heads));
-    let (to_logits, to_found) = comptime!((shape.logits_block(), shape.found_block()));
-    let (of_logits, of_found) = comptime!((shape.logits(), shape.found()));
-    let mut memory = memory::<E>(shape);
-    begin(&mut memory, qkv, &share, map, kind, shape);
-    let part = plane() * comptime!(QUERIES / PLANES);
-    for start in range_stepped(0, side, comptime!(shape.keys)) {
-        read(&mut memory, qkv, &share, start, map, kind, shape);
-        sync_cube();
-        if plane() < PLANES {
-            let mut sums = no_sums(to_logits);
-            add_products(&mut sums, &memory.queries, &memory.keys, part, 0usize, to_logits);
-            store_sums(&sums, &mut memory.logits, part * of_logits, of_logits, to_logits);
-        }
-        sync_cube();
-        complete(&mut memory, table, &share, start, kind, shape);
-        sync_cube();
-        weigh(&mut memory, shape);
-        sync_cube();
-        if plane() < PLANES {
-            let mut sums = load_sums(&memory.found, part * of_found, of_found, to_found);
-            add_products(&mut sums, &memory.weights, &memory.values, part, 0usize, to_found);
-            store_sums(&sums, &mut memory.found, part * of_found, of_found, to_found);
-        }
-        sync_cube();
-    }
     let (unit, cube) = (usize::cast_from(UNIT_POS), usize::cast_from(CUBE_DIM));
-    for i in range_stepped(unit, comptime!(QUERIES * depth), cube) {
-        let (line, channel) = (i / depth, i % depth);
-        if share.own + line < side {
-            let at = token(share.first + share.own + line, share.window, map, kind).at;
-            let sum = memory.found[line * of_found + depth];
-            out[at * comptime!(heads * depth) + share.head * depth + channel] =
-                memory.found[line * of_found + channel] / sum;
+    for i in range_stepped(unit, comptime!(shape.met), cube) {
+        let number = share.first + min(start + i, comptime!(kind.side() - 1));
+        if comptime!(are_queries) {
+            memory.met_tokens.put(i, asking(number, kind), share.window, map, kind);
+            memory.outs[i] = u32::cast_from(token(number, share.window, map, kind).at);
+        } else {
+            memory.met_tokens.put(i, number, share.window, map, kind);
         }
     }
 }

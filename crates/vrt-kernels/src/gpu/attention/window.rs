@@ -224,8 +224,9 @@ pub(super) fn added_by_table(
     sum
 }
 
+/// The row of the table between a query and a key of these codes.
 #[cube]
-fn table_row(codes: (u32, u32), #[comptime] kind: Attention) -> usize {
+pub(super) fn table_row(codes: (u32, u32), #[comptime] kind: Attention) -> usize {
     usize::cast_from(codes.0 + comptime!(kind.centre() as u32) - codes.1)
 }
 

@@ -5,7 +5,7 @@
 use cubecl::prelude::*;
 
 use super::source::{FieldArgs, Look, Row, Source, column, row, value};
-use super::store::{StoreArgs, put};
+use super::store::{Place, StoreArgs, Way, factor, put};
 use super::tile::Sizes;
 use crate::gpu::sum::Sum;
 use crate::gpu::units::{
@@ -94,11 +94,6 @@ impl Rows {
     }
 }
 
-#[cube]
-fn bias_of(bias: &[f32], column: usize, #[comptime] has_bias: bool) -> f32 {
-    if has_bias { bias[column] } else { 0.0f32.runtime() }
-}
-
 /// `left · weightᵀ + bias`
 #[cube(launch_unchecked)]
 pub(super) fn product<E: Float>(
@@ -107,13 +102,15 @@ pub(super) fn product<E: Float>(
     mask: &[f32],
     weight: &[f32],
     bias: &[f32],
+    beside: &[f32],
+    beside_bias: &[f32],
     out: &mut [f32],
     field: &FieldArgs,
     sizes: &Sizes,
     store: &StoreArgs,
     #[comptime] source: Source,
     #[comptime] has_bias: bool,
-    #[comptime] shuffles: bool,
+    #[comptime] way: Way,
     #[comptime] units: MatrixUnits,
 ) {
     let block = comptime!(rows_and_outputs(units));
@@ -148,11 +145,11 @@ pub(super) fn product<E: Float>(
         }
         for line in range_stepped(unit / STRIP, tile_outputs, cube / STRIP) {
             let output = first_output + line;
-            let mut factor = 0.0f32;
+            let mut by = 0.0f32;
             if input < sizes.inputs && output < sizes.outputs {
-                factor = weight[(group * sizes.outputs + output) * sizes.inputs + input];
+                by = factor(weight, beside, (group, output, input), sizes, way);
             }
-            right[line * right_stride + unit % STRIP] = rounded::<E>(factor, units.format);
+            right[line * right_stride + unit % STRIP] = rounded::<E>(by, units.format);
         }
         sync_cube();
         if plane() < PLANES {
@@ -161,20 +158,22 @@ pub(super) fn product<E: Float>(
         }
     }
     let mut small = Small::new(PLANES, block);
-    let (m, n) = comptime!((units.rows, units.columns));
+    let (m, n, step) = comptime!((units.rows, units.columns, way.outputs()));
     #[unroll]
     for i in 0..comptime!(block.down()) {
         #[unroll]
         for j in 0..comptime!(block.across()) {
             small.put(sums.index(i * comptime!(block.across()) + j), PLANES, block);
             let own = first_value(PLANES, block);
-            for at in range_stepped(own, comptime!(block.small()), usize::cast_from(PLANE_DIM)) {
+            let values = comptime!(block.small() / step);
+            for value in range_stepped(own, values, usize::cast_from(PLANE_DIM)) {
+                let at = value * step;
                 let row = first_row + plane() * comptime!(block.left.lines) + i * m + at / n;
                 let output = first_output + j * n + at % n;
                 if row < sizes.rows && output < sizes.outputs {
-                    let column = group * sizes.outputs + output;
-                    let sum = small.get(at, block) + bias_of(bias, column, has_bias);
-                    put(out, sum, row, column, sizes.groups * sizes.outputs, store, shuffles);
+                    let both = (small.get(at, block), small.get(at + comptime!(step - 1), block));
+                    let place = Place { row, group, output };
+                    put(out, both, bias, beside, beside_bias, &place, sizes, store, has_bias, way);
                 }
             }
         }

@@ -3,7 +3,7 @@
 use cubecl::prelude::*;
 
 use super::source::{FieldArgs, Source, column, row, value};
-use super::store::{StoreArgs, put};
+use super::store::{Place, StoreArgs, Way, factor, put};
 
 /// Rows, and columns, of a tile.
 pub(super) const SIDE: usize = 64;
@@ -56,13 +56,15 @@ pub(super) fn product(
     mask: &[f32],
     weight: &[f32],
     bias: &[f32],
+    beside: &[f32],
+    beside_bias: &[f32],
     out: &mut [f32],
     field: &FieldArgs,
     sizes: &Sizes,
     store: &StoreArgs,
     #[comptime] source: Source,
     #[comptime] has_bias: bool,
-    #[comptime] shuffles: bool,
+    #[comptime] way: Way,
 ) {
     let across = (sizes.outputs + SIDE - 1) / SIDE;
     let down = (sizes.rows + SIDE - 1) / SIDE;
@@ -82,7 +84,7 @@ pub(super) fn product(
             let (line, k) = (at / STRIP, at % STRIP);
             let (at_row, output, input) = (first_row + line, first_output + line, start + k);
             let mut seen = 0.0f32;
-            let mut factor = 0.0f32;
+            let mut by = 0.0f32;
             if input < sizes.inputs {
                 if at_row < sizes.rows {
                     let row = row(sizes.first + at_row, field, source);
@@ -90,29 +92,28 @@ pub(super) fn product(
                     seen = value(x, offset, mask, &row, &column, field, source);
                 }
                 if output < sizes.outputs {
-                    factor = weight[(group * sizes.outputs + output) * sizes.inputs + input];
+                    by = factor(weight, beside, (group, output, input), sizes, way);
                 }
             }
             left[k * SIDE + line] = seen;
-            right[k * SIDE + line] = factor;
+            right[k * SIDE + line] = by;
         }
         sync_cube();
         add_strip(&mut sums, &left, &right);
     }
     let (top, start) = (unit / ALONG * SQUARE, unit % ALONG * SQUARE);
+    let step = comptime!(way.outputs());
     #[unroll]
     for i in 0..SQUARE {
         let row = first_row + top + i;
         #[unroll]
-        for j in 0..SQUARE {
-            let output = first_output + start + j;
+        for j in 0..comptime!(SQUARE / step) {
+            let output = first_output + start + j * step;
             if row < sizes.rows && output < sizes.outputs {
-                let at = group * sizes.outputs + output;
-                let mut sum = sums[i * SQUARE + j];
-                if has_bias {
-                    sum += bias[at];
-                }
-                put(out, sum, row, at, sizes.groups * sizes.outputs, store, shuffles);
+                let first = i * SQUARE + j * step;
+                let both = (sums[first], sums[comptime!(first + step - 1)]);
+                let place = Place { row, group, output };
+                put(out, both, bias, beside, beside_bias, &place, sizes, store, has_bias, way);
             }
         }
     }
