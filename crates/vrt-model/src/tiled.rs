@@ -8,9 +8,11 @@
 //!
 //! [`TemporalWindows`] is the stream of windows for networks that restore every frame,
 //! [`Interpolation`] the one for networks that make the frame between two. [`restore_window`] cuts
-//! a window into tiles in space. [`plan`] chooses tile sizes for the memory there is.
+//! a window into tiles in space; [`Batches`] does so for as many windows as there are models, in
+//! tiles that fit in their memory. [`plan`] chooses tile sizes for the memory there is.
 
 mod axis;
+mod batches;
 mod interpolation;
 mod lanes;
 mod plan;
@@ -19,6 +21,7 @@ mod space;
 mod tests;
 mod time;
 
+pub use batches::{Batches, FailedBatch, Moved, WatchBatch};
 pub use interpolation::Interpolation;
 pub use plan::{ClipSize, PlanError, PlanLimits, plan};
 pub use space::{restore_window, restore_windows};
@@ -232,6 +235,23 @@ pub enum TiledError<E: std::error::Error + 'static> {
     /// Whoever watched said to break off.
     #[error("restoring was broken off")]
     Stopped,
+}
+
+/// Which of several clips could not be restored, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}")]
+pub struct FailedWindow<E: std::error::Error + 'static> {
+    /// Its place among them.
+    pub window: usize,
+    /// Why.
+    pub source: TiledError<E>,
+}
+
+impl<E: std::error::Error + 'static> FailedWindow<E> {
+    /// Whether a tile was too large for the memory of a device.
+    fn lacked_memory<M: ClipModel<Error = E>>(&self) -> bool {
+        matches!(&self.source, TiledError::Model(error) if M::lacked_memory(error))
+    }
 }
 
 /// Why a stream of windows cannot go on.

@@ -26,7 +26,7 @@ pub use protocol::Protocol;
 
 use clips::clips;
 use protocol::{ClipPlan, stem};
-use restored::Runner;
+use restored::{Runner, Told};
 
 /// Why frames could not be restored for a comparison, or not be compared.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +152,14 @@ pub enum EvalEvent<'a> {
         /// Sizes of tiles.
         plan: TilePlan,
     },
+    /// A tile did not fit in the memory of a device: this clip's have fewer rows and columns from
+    /// there on.
+    Shrunk {
+        /// Its name.
+        clip: &'a str,
+        /// Rows and columns.
+        size: usize,
+    },
     /// A clip has its scores.
     Scored(&'a ClipScore),
 }
@@ -258,8 +266,14 @@ fn evaluate_clip<M: ClipModel<Error: Send + Sync>>(
 ) -> Result<ClipScore, EvalError> {
     let mut scored = clip.scored.iter().peekable();
     let mut frames = Vec::with_capacity(clip.scored.len());
-    let on_plan = &mut |plan| on_event(EvalEvent::Restoring { clip: &clip.name, plan });
-    runner.restore((clip, streams), on_plan, &mut |place, frame| {
+    let name = &clip.name;
+    let tell = &mut |told| {
+        on_event(match told {
+            Told::Plan(plan) => EvalEvent::Restoring { clip: name, plan },
+            Told::Shrunk(size) => EvalEvent::Shrunk { clip: name, size },
+        });
+    };
+    runner.restore((clip, streams), tell, &mut |place, frame| {
         let Some((_, truth)) = scored.next_if(|(scored, _)| *scored == place) else {
             return Ok(());
         };

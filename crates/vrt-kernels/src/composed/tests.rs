@@ -3,7 +3,8 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use vrt_testing::{Random, Tolerance, assert_close};
 
-use super::{deform_conv_guided, norm};
+use super::{conv2d, deform_conv_guided, enlarged, gated, linear, norm};
+use crate::conv::Enlarging;
 use crate::ops::{self, Guidance};
 
 fn drawn<const D: usize>(random: &mut Random, shape: [usize; D], scale: f32) -> Tensor<D> {
@@ -44,4 +45,90 @@ fn a_norm_is_that_of_the_kernel() {
         (drawn(random, [9, 30], 2.0), drawn(random, [30], 1.0), drawn(random, [30], 1.0));
     let composed = norm(x.clone(), weight.clone(), bias.clone());
     near("norm", composed, ops::norm(x, weight, bias));
+}
+
+/// An operation on some inputs, as one of values in a row.
+type Operation<'a> = &'a dyn Fn(&[Tensor<2>]) -> Tensor<1>;
+
+/// Holds values and gradients of two operations on drawn inputs to each other.
+fn agree(name: &str, shapes: &[[usize; 2]], [a, b]: [Operation<'_>; 2]) {
+    let run = |operation: Operation<'_>| {
+        let random = &mut Random::new(5);
+        let mut draw = |shape| drawn(random, shape, 1.0);
+        let inputs: Vec<Tensor<2>> =
+            shapes.iter().map(|shape| draw(*shape).autodiff().require_grad()).collect();
+        let out = operation(&inputs);
+        let weights = drawn(random, out.dims(), 1.0).autodiff();
+        let grads = (out.clone() * weights).sum().backward();
+        let inputs = inputs.iter().map(|input| input.grad(&grads).expect("a gradient"));
+        (out.inner(), inputs.collect::<Vec<_>>())
+    };
+    let ((a, of_a), (b, of_b)) = (run(a), run(b));
+    near(name, a, b);
+    for (i, (a, b)) in of_a.into_iter().zip(of_b).enumerate() {
+        near(&format!("{name}, gradient {i}"), a, b);
+    }
+}
+
+fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    let len = tensor.dims().iter().product::<usize>();
+    tensor.reshape([len])
+}
+
+#[test]
+fn what_is_done_behind_a_product_is_what_is_composed() {
+    let [rows, inputs, outputs] = [9, 6, 5];
+    let (x, weight, bias) = ([rows, inputs], [outputs, inputs], [1, outputs]);
+    let row = |tensor: &Tensor<2>| flat(tensor.clone());
+    agree(
+        "onto",
+        &[x, weight, bias, [rows, outputs]],
+        [
+            &|t| {
+                let (x, weight, residual) = (t[0].clone(), t[1].clone(), t[3].clone());
+                flat(ops::linear_onto(x, weight, row(&t[2]), residual))
+            },
+            &|t| flat(linear(t[0].clone(), t[1].clone(), row(&t[2])) + t[3].clone()),
+        ],
+    );
+    agree(
+        "gated",
+        &[x, weight, bias, weight, bias],
+        [
+            &|t| {
+                let layer = |i: usize| (t[i].clone(), row(&t[i + 1]));
+                flat(ops::linear_gated(t[0].clone(), layer(1), layer(3)))
+            },
+            &|t| {
+                let layer = |i: usize| linear(t[0].clone(), t[i].clone(), row(&t[i + 1]));
+                flat(gated(layer(1), layer(3)))
+            },
+        ],
+    );
+}
+
+#[test]
+fn what_is_done_behind_a_convolution_is_what_is_composed() {
+    for (factor, slope) in [(1, 0.0), (1, 0.1), (2, 0.2), (3, 1.0)] {
+        let (of_x, outputs) = ([2, 5, 4, 3], 18 * factor * factor);
+        let of_weight = [outputs, 3, 3, 3];
+        let parts = |t: &[Tensor<2>]| {
+            (t[0].clone().reshape(of_x), t[1].clone().reshape(of_weight), flat(t[2].clone()))
+        };
+        let enlarging = Enlarging { factor, slope };
+        agree(
+            &format!("by {factor}, slope {slope}"),
+            &[[40, 3], [outputs, 27], [1, outputs]],
+            [
+                &|t| {
+                    let (x, weight, bias) = parts(t);
+                    flat(ops::conv2d_enlarging(x, weight, bias, [1, 1], enlarging))
+                },
+                &|t| {
+                    let (x, weight, bias) = parts(t);
+                    flat(enlarged(conv2d(x, weight, bias, [1, 1]), enlarging))
+                },
+            ],
+        );
+    }
 }

@@ -181,9 +181,23 @@ pub(crate) fn backward(
             channels,
         );
     }
-    let [of_weight, of_bias] = [&weight, &bias].map(|like| zeros(like, like.meta.shape().clone()));
-    let (count, cube) = super::launch::each(&x, rows.div_ceil(PART_ROWS) * channels);
-    let kernel = if adds_floats(&x) {
+    let [wants_x, wants_weight, wants_bias] = wanted;
+    let affine = (wants_weight || wants_bias)
+        .then(|| affine_gradients([&x, &weight, &bias], [&grad, &all], shape));
+    let [of_weight, of_bias] = affine.map_or([None, None], |found| found.map(Some));
+    let of_weight = of_weight.filter(|_| wants_weight);
+    [wants_x.then_some(found), of_weight, of_bias.filter(|_| wants_bias)]
+}
+
+/// Gradients of weight and bias, from the moments of all rows.
+fn affine_gradients(
+    [x, weight, bias]: [&CubeTensor; 3],
+    [grad, all]: [&CubeTensor; 2],
+    [rows, channels]: [usize; 2],
+) -> [CubeTensor; 2] {
+    let found = [weight, bias].map(|like| zeros(like, like.meta.shape().clone()));
+    let (count, cube) = super::launch::each(x, rows.div_ceil(PART_ROWS) * channels);
+    let kernel = if adds_floats(x) {
         of_affine::launch_unchecked::<Native>
     } else {
         of_affine::launch_unchecked::<Exchanged>
@@ -194,17 +208,16 @@ pub(crate) fn backward(
             &x.client,
             count,
             cube,
-            buffer(&x),
-            buffer(&grad),
-            buffer(&all),
-            buffer(&of_weight),
-            buffer(&of_bias),
+            buffer(x),
+            buffer(grad),
+            buffer(all),
+            buffer(&found[0]),
+            buffer(&found[1]),
             rows,
             channels,
         );
     }
-    let mut wanted = wanted.into_iter();
-    [found, of_weight, of_bias].map(|found| (wanted.next() == Some(true)).then_some(found))
+    found
 }
 
 fn checked(tensors: [CubeTensor; 3], [rows, channels]: [usize; 2]) -> [CubeTensor; 3] {

@@ -22,6 +22,9 @@ type CutOut<'a> = dyn Fn(usize) -> Volume + Sync + 'a;
 /// Takes restored pieces, in their order.
 type Put<'a, E> = dyn FnMut(usize, Volume) -> Result<(), TiledError<E>> + 'a;
 
+/// A piece, and why it is not restored.
+type Failed<E> = (usize, TiledError<E>);
+
 /// Restores `pieces` by a model and its helpers, each the next one that nobody has.
 pub(super) fn restore_pieces<M: ClipModel>(
     model: &M,
@@ -29,13 +32,13 @@ pub(super) fn restore_pieces<M: ClipModel>(
     cut: &CutOut<'_>,
     put: &mut Put<'_, M::Error>,
     watch: &mut dyn FnMut(Done) -> ControlFlow<()>,
-) -> Result<(), TiledError<M::Error>> {
+) -> Result<(), Failed<M::Error>> {
     let lanes = 1 + model.helpers().len();
     let mut counted = Counted { done: 0, of: pieces, under_way: vec![0.0; lanes], watch };
     if lanes == 1 || pieces == 1 {
         for piece in 0..pieces {
-            let restored = counted.restore(model, cut(piece))?;
-            put(piece, restored)?;
+            let restored = counted.restore(model, cut(piece));
+            restored.and_then(|tile| put(piece, tile)).map_err(|error| (piece, error))?;
         }
         return Ok(());
     }
@@ -190,7 +193,7 @@ fn listen<E: std::error::Error>(
     shared: &Shared,
     put: &mut Put<'_, E>,
     counted: &mut Counted<'_>,
-) -> Result<(), TiledError<E>> {
+) -> Result<(), Failed<E>> {
     let mut early = BTreeMap::new();
     let mut due = 0;
     let mut ended = Ok(());
@@ -198,7 +201,7 @@ fn listen<E: std::error::Error>(
         let heard = match news {
             News::Share(share) => match counted.tell(lane, share) {
                 ControlFlow::Continue(()) => Ok(()),
-                ControlFlow::Break(()) => Err(TiledError::Stopped),
+                ControlFlow::Break(()) => Err((due, TiledError::Stopped)),
             },
             News::Restored(piece, Ok(restored)) => {
                 counted.add(lane);
@@ -207,11 +210,11 @@ fn listen<E: std::error::Error>(
                     let restored = early.remove(&due)?;
                     due += 1;
                     shared.due.store(due, Ordering::Relaxed);
-                    Some(put(due - 1, restored))
+                    Some(put(due - 1, restored).map_err(|error| (due - 1, error)))
                 })
                 .collect()
             }
-            News::Restored(_, Err(error)) => Err(error),
+            News::Restored(piece, Err(error)) => Err((piece, error)),
         };
         if heard.is_err() {
             shared.stop.store(true, Ordering::Relaxed);

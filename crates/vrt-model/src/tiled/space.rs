@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::axis::{AxisCut, AxisTile};
 use super::lanes::restore_pieces;
-use super::{ClipModel, Done, TileSpec, TiledError, Tiling};
+use super::{ClipModel, Done, FailedWindow, TileSpec, TiledError, Tiling};
 use crate::volume::{Volume, VolumeError};
 
 /// Restores one clip, all its frames at once, in tiles of `spec.size()` rows and columns.
@@ -22,7 +22,8 @@ pub fn restore_window<M: ClipModel>(
     tiling: Tiling,
     watch: &mut dyn FnMut(Done) -> ControlFlow<()>,
 ) -> Result<Volume, TiledError<M::Error>> {
-    let mut restored = restore_windows(model, vec![clip], spec, tiling, watch)?;
+    let restored = restore_windows(model, vec![clip], spec, tiling, watch);
+    let mut restored = restored.map_err(|failed| failed.source)?;
     Ok(restored.pop().unwrap_or_else(|| unreachable!("one clip went in")))
 }
 
@@ -40,18 +41,20 @@ pub fn restore_window<M: ClipModel>(
 ///
 /// # Errors
 ///
-/// If a model fails, its output does not fit, memory is short, or `watch` said to break off.
+/// If a model fails, its output does not fit, memory is short, or `watch` said to break off; then
+/// with the clip that it was.
 pub fn restore_windows<M: ClipModel>(
     model: &M,
     clips: Vec<Volume>,
     spec: &TileSpec,
     tiling: Tiling,
     watch: &mut dyn FnMut(Done) -> ControlFlow<()>,
-) -> Result<Vec<Volume>, TiledError<M::Error>> {
-    let windows: Vec<_> = clips
-        .into_iter()
-        .map(|clip| Cut::new(model, clip, spec, tiling))
-        .collect::<Result<_, _>>()?;
+) -> Result<Vec<Volume>, FailedWindow<M::Error>> {
+    let cut = |(window, clip): (usize, Volume)| {
+        Cut::new(model, clip, spec, tiling)
+            .map_err(|error| FailedWindow { window, source: error.into() })
+    };
+    let windows = clips.into_iter().enumerate().map(cut).collect::<Result<Vec<_>, _>>()?;
     let places = |(window, cut): (usize, &Cut)| (0..cut.pieces()).map(move |piece| (window, piece));
     let pieces: Vec<_> = windows.iter().enumerate().flat_map(places).collect();
     let mut sums: Vec<Option<Volume>> = windows.iter().map(|_| None).collect();
@@ -63,7 +66,8 @@ pub fn restore_windows<M: ClipModel>(
         let (window, piece) = pieces[at];
         windows[window].piece(piece)
     };
-    restore_pieces(model, pieces.len(), &cut, &mut put, watch)?;
+    restore_pieces(model, pieces.len(), &cut, &mut put, watch)
+        .map_err(|(piece, source)| FailedWindow { window: pieces[piece].0, source })?;
     let whole = |sum: Option<Volume>| sum.unwrap_or_else(|| unreachable!("a clip has a tile"));
     Ok(sums.into_iter().map(whole).collect())
 }

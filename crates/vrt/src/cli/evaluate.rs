@@ -209,6 +209,10 @@ impl Progress {
                     output::message(&format!("{clip}: {}", in_words(plan)));
                 }
             }
+            EvalEvent::Shrunk { clip, size } => output::message(&format!(
+                "{clip}: the memory of the device is too small for the tiles: going on with tiles \
+                 of {size}×{size} pixels"
+            )),
             EvalEvent::Scored(ClipScore { name, mean, frames }) => {
                 let Scores { psnr, ssim, .. } = mean;
                 let count = frames.len();

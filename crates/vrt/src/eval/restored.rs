@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use vrt_model::config::VrtConfig;
 use vrt_model::tiled::{
-    ClipModel, ClipSize, TemporalWindows, TileSpec, TiledError, Window, WindowError, WindowStream,
-    restore_window,
+    Batches, ClipModel, ClipSize, FailedBatch, Moved, TemporalWindows, TiledError, WindowError,
+    WindowStream,
 };
 use vrt_model::volume::{Volume, VolumeError};
 use vrt_video::{ClipNoise, Frame, PictureChannels, SpikeClip, VideoError, read_picture};
@@ -27,6 +27,15 @@ const LEAST_SIDE: usize = 11;
 /// Takes a restored frame and its place in the clip.
 type Each<'a> = &'a mut dyn FnMut(usize, Frame) -> Result<(), EvalError>;
 
+/// What is told of a clip on its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Told {
+    /// It is about to be restored, in these tiles.
+    Plan(TilePlan),
+    /// Tiles have so many rows and columns from now on: larger ones did not fit in memory.
+    Shrunk(usize),
+}
+
 /// A network, and how it is run.
 pub(super) struct Runner<'a, M> {
     pub(super) model: &'a M,
@@ -40,10 +49,10 @@ impl<M: ClipModel<Error: Send + Sync>> Runner<'_, M> {
     pub(super) fn restore(
         &self,
         (clip, streams): (&ClipPlan, Option<&SpikeClip>),
-        on_plan: &mut dyn FnMut(TilePlan),
+        tell: &mut dyn FnMut(Told),
         each: Each<'_>,
     ) -> Result<(), EvalError> {
-        self.restore_frames((clip, streams), on_plan, each).map_err(|failure| match failure {
+        self.restore_frames((clip, streams), tell, each).map_err(|failure| match failure {
             Failure::Eval(error) => error,
             Failure::Plan(source) => EvalError::Plan { clip: clip.name.clone(), source },
             Failure::Tiled(source) => {
@@ -55,21 +64,28 @@ impl<M: ClipModel<Error: Send + Sync>> Runner<'_, M> {
     fn restore_frames(
         &self,
         (clip, streams): (&ClipPlan, Option<&SpikeClip>),
-        on_plan: &mut dyn FnMut(TilePlan),
+        tell: &mut dyn FnMut(Told),
         each: Each<'_>,
     ) -> Result<(), Failure<M::Error>> {
         let mut reader = Reader::open(&clip.inputs, self.options.protocol, self.config)?;
         reader.spikes = streams;
         let plan = plan_tiles(self.config, reader.clip_size(), self.options.tile)?;
-        on_plan(plan);
-        let spec = &plan.spec;
+        tell(Told::Plan(plan));
+        let watch = &mut |moved| {
+            if let Moved::Shrunk(size) = moved {
+                tell(Told::Shrunk(size));
+            }
+            ControlFlow::Continue(())
+        };
+        let mut batches = Batches::new(self.model, plan.spec, self.options.tiling);
         if self.config.fused_frames().is_some() {
             let clip = std::iter::from_fn(|| reader.next().transpose());
             let clip = Volume::concat(&clip.collect::<Result<Vec<_>, _>>()?)?;
-            hand_out(0, &self.window(clip, spec)?, each)?;
+            hand_out(0, &batches.restore_clip(clip, watch)?, each)?;
             return Ok(());
         }
-        let mut stream = TemporalWindows::new(spec, self.options.tiling, self.model.window()[0]);
+        let window = self.model.window()[0];
+        let mut stream = TemporalWindows::new(&plan.spec, self.options.tiling, window);
         let mut next = 0;
         loop {
             let frame = reader.next()?;
@@ -78,8 +94,9 @@ impl<M: ClipModel<Error: Send + Sync>> Runner<'_, M> {
                 Some(frame) => stream.push(frame),
                 None => stream.end_scene(),
             };
-            if let Some(Window { clip, .. }) = window? {
-                stream.put_back(self.window(clip, spec)?)?;
+            batches.queue(window?, &mut stream, watch)?;
+            if ended {
+                batches.restore(&mut stream, watch)?;
             }
             while let Some(frame) = stream.pop() {
                 next = hand_out(next, &frame, each)?;
@@ -88,11 +105,6 @@ impl<M: ClipModel<Error: Send + Sync>> Runner<'_, M> {
                 return Ok(());
             }
         }
-    }
-
-    fn window(&self, clip: Volume, spec: &TileSpec) -> Result<Volume, TiledError<M::Error>> {
-        let watch = &mut |_| ControlFlow::Continue(());
-        restore_window(self.model, clip, spec, self.options.tiling, watch)
     }
 }
 
@@ -219,5 +231,11 @@ impl<E: std::error::Error + 'static> From<WindowError> for Failure<E> {
 impl<E: std::error::Error + 'static> From<TiledError<E>> for Failure<E> {
     fn from(error: TiledError<E>) -> Self {
         Self::Tiled(error)
+    }
+}
+
+impl<E: std::error::Error + 'static> From<FailedBatch<E>> for Failure<E> {
+    fn from(failed: FailedBatch<E>) -> Self {
+        Self::Tiled(failed.source)
     }
 }

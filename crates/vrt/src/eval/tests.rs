@@ -48,6 +48,84 @@ impl ClipModel for Recorder {
     }
 }
 
+/// A device whose memory holds clips of frames of so many rows; it has helpers like it.
+struct SmallMemory {
+    rows: usize,
+    helpers: Vec<Self>,
+    seen: Mutex<Vec<[usize; 4]>>,
+}
+
+impl SmallMemory {
+    fn with_helpers(rows: usize, helpers: usize) -> Self {
+        let one = |helpers| Self { rows, helpers, seen: Mutex::default() };
+        one((0..helpers).map(|_| one(Vec::new())).collect())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the memory is full")]
+struct Full;
+
+impl ClipModel for SmallMemory {
+    type Error = Full;
+
+    fn scale(&self) -> usize {
+        1
+    }
+
+    fn window(&self) -> [usize; 3] {
+        [2, 8, 8]
+    }
+
+    fn restore(&self, clip: Volume) -> Result<Volume, Full> {
+        self.seen.lock().unwrap().push(clip.dims());
+        if clip.height() > self.rows { Err(Full) } else { Ok(clip) }
+    }
+
+    fn helpers(&self) -> &[Self] {
+        &self.helpers
+    }
+
+    fn memory_may_lack(&self) -> bool {
+        true
+    }
+
+    fn lacked_memory(_: &Full) -> bool {
+        true
+    }
+}
+
+#[test]
+fn tiles_that_a_device_cannot_hold_are_cut_smaller_unless_they_are_published_ones() {
+    let truth = TempDir::new().unwrap();
+    for index in 0..5_u8 {
+        let frame = Frame::filled(96, 80, 3, f32::from(index) / 255.0);
+        let path = truth.path().join(format!("im{index}.png"));
+        write_picture(&path, &frame, BitDepth::Eight, false).unwrap();
+    }
+    let folders = Folders { truth: truth.path(), input: Some(truth.path()) };
+    for (helpers, tiling) in [(0, Tiling::Seamless), (2, Tiling::Seamless), (1, Tiling::Published)]
+    {
+        let model = SmallMemory::with_helpers(48, helpers);
+        let tile = TileChoice::given(TileSpec::new(2, 0, 0, 0).unwrap());
+        let options = EvalOptions { tile, tiling, ..options(Protocol::Clips) };
+        let mut sizes = Vec::new();
+        let report = evaluate(&model, &config("006"), folders, &options, &mut |event| {
+            if let EvalEvent::Shrunk { size, .. } = event {
+                sizes.push(size);
+            }
+        });
+        if tiling == Tiling::Published {
+            assert!(matches!(report, Err(EvalError::Restore { .. })), "{report:?}");
+            assert!(sizes.is_empty());
+            continue;
+        }
+        assert_eq!((report.unwrap().frames, sizes), (5, vec![48]), "{helpers} helpers");
+        let helped = model.helpers.iter().filter(|helper| !helper.seen.lock().unwrap().is_empty());
+        assert_eq!(helped.count(), helpers, "each took part");
+    }
+}
+
 fn config(preset: &str) -> VrtConfig {
     Preset::parse(preset).unwrap().config()
 }

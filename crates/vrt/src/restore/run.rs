@@ -7,8 +7,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use vrt_model::config::VrtConfig;
 use vrt_model::tiled::{
-    ClipModel, Interpolation, TemporalWindows, TileSpec, TiledError, Tiling, Window, WindowStream,
-    restore_windows,
+    Batches, ClipModel, FailedBatch, Interpolation, Moved, TemporalWindows, TileSpec, TiledError,
+    WatchBatch, Window, WindowStream,
 };
 use vrt_model::volume::Volume;
 use vrt_video::{Frame, TimedFrame};
@@ -51,13 +51,9 @@ enum Received {
 
 /// Takes frames in, restores windows of them, hands frames out.
 pub(super) struct Middle<'a, M> {
-    model: &'a M,
     stop: &'a AtomicBool,
-    spec: TileSpec,
-    tiling: Tiling,
     stream: Box<dyn WindowStream>,
-    /// Windows that wait until there is one for each model.
-    waiting: Vec<Window>,
+    batches: Batches<'a, M>,
     labels: Labels,
     /// Restored frames for each frame that goes in: 1, or 2 in interpolation.
     frames_out: u64,
@@ -81,12 +77,9 @@ impl<'a, M: ClipModel<Error: Send + Sync>> Middle<'a, M> {
             false => Box::new(TemporalWindows::new(&spec, tiling, model.window()[0])),
         };
         Self {
-            model,
             stop: &options.stop,
-            spec,
-            tiling,
             stream,
-            waiting: Vec::new(),
+            batches: Batches::new(model, spec, tiling),
             labels: Labels::new(doubles),
             frames_out: if doubles { 2 } else { 1 },
             taken: 0,
@@ -159,26 +152,51 @@ impl<'a, M: ClipModel<Error: Send + Sync>> Middle<'a, M> {
         self.queue(window, to_write)
     }
 
-    /// Puts a window, if there is one, to those that wait; restores them once every model has one.
+    /// Puts a window, if there is one, to those that wait, and hands out the frames that are finished
+    /// then.
     fn queue(&mut self, window: Option<Window>, to_write: &Sender<TimedFrame>) -> Result<(), Halt> {
-        self.waiting.extend(window);
-        match self.waiting.len() > self.model.helpers().len() {
-            true => self.restore(to_write),
-            false => self.hand_out(to_write),
-        }
+        self.watched(|batches, stream, watch| batches.queue(window, stream, watch))?;
+        self.hand_out(to_write)
     }
 
     /// Restores the windows that wait, and hands out the frames that are finished then.
     fn restore(&mut self, to_write: &Sender<TimedFrame>) -> Result<(), Halt> {
-        let windows = std::mem::take(&mut self.waiting);
-        if let Some(&Window { first_frame, .. }) = windows.first() {
-            let clips = windows.into_iter().map(|window| window.clip).collect();
-            let restored = self.restore_tiles(clips).map_err(|error| halt(error, first_frame))?;
-            for clip in restored {
-                self.stream.put_back(clip)?;
-            }
-        }
+        self.watched(|batches, stream, watch| batches.restore(stream, watch))?;
         self.hand_out(to_write)
+    }
+
+    /// Calls `work`, and tells how far it is.
+    fn watched(
+        &mut self,
+        work: impl FnOnce(
+            &mut Batches<'a, M>,
+            &mut dyn WindowStream,
+            &mut WatchBatch<'_>,
+        ) -> Result<(), FailedBatch<M::Error>>,
+    ) -> Result<(), Halt> {
+        // All frames taken so far, except those that the next window restores again.
+        let after = (self.taken * self.frames_out) as f64;
+        let before = self.status.frames as f64;
+        let Self { stop, stream, batches, status, progress, .. } = self;
+        let watch = &mut |moved| {
+            match moved {
+                Moved::Shrunk(size) => progress.on_event(&Event::Shrunk { size }),
+                Moved::Done(done) => {
+                    status.stage = Stage::Restoring;
+                    status.estimate = before + f64::from(done.share) * (after - before).max(0.0);
+                    if let Some(total) = status.total {
+                        status.estimate = status.estimate.min(total as f64);
+                    }
+                    status.tiles = (done.tiles, done.of);
+                    progress.on_event(&Event::Moved(*status));
+                }
+            }
+            match stop.load(Ordering::Relaxed) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        };
+        work(batches, stream.as_mut(), watch).map_err(halt)
     }
 
     fn hand_out(&mut self, to_write: &Sender<TimedFrame>) -> Result<(), Halt> {
@@ -194,47 +212,6 @@ impl<'a, M: ClipModel<Error: Send + Sync>> Middle<'a, M> {
         Ok(())
     }
 
-    /// Restores windows; where a tile is too large for the memory of a device, in smaller ones from
-    /// now on.
-    fn restore_tiles(&mut self, clips: Vec<Volume>) -> Result<Vec<Volume>, TiledError<M::Error>> {
-        let kept = self.model.memory_may_lack().then(|| clips.clone());
-        let size = clips.first().map(|clip| [clip.height(), clip.width()]);
-        let error = match self.try_tiles(clips) {
-            Err(TiledError::Model(error)) if M::lacked_memory(&error) => error,
-            other => return other,
-        };
-        // The numbers of published tiles are those of their sizes: other tiles are no answer.
-        let may_shrink = self.tiling == Tiling::Seamless;
-        match (kept, size.and_then(|size| self.spec.halved(size))) {
-            (Some(clips), Some(smaller)) if may_shrink => {
-                self.spec = smaller;
-                self.progress.on_event(&Event::Shrunk { size: smaller.size() });
-                self.restore_tiles(clips)
-            }
-            _ => Err(TiledError::Model(error)),
-        }
-    }
-
-    fn try_tiles(&mut self, clips: Vec<Volume>) -> Result<Vec<Volume>, TiledError<M::Error>> {
-        // All frames taken so far, except those that the next window restores again.
-        let after = (self.taken * self.frames_out) as f64;
-        let before = self.status.frames as f64;
-        let Self { model, stop, spec, tiling, status, progress, .. } = self;
-        status.stage = Stage::Restoring;
-        restore_windows(*model, clips, spec, *tiling, &mut |done| {
-            status.estimate = before + f64::from(done.share) * (after - before).max(0.0);
-            if let Some(total) = status.total {
-                status.estimate = status.estimate.min(total as f64);
-            }
-            status.tiles = (done.tiles, done.of);
-            progress.on_event(&Event::Moved(*status));
-            match stop.load(Ordering::Relaxed) {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
-        })
-    }
-
     fn tell(&mut self, stage: Stage) {
         self.status.stage = stage;
         self.status.estimate = self.status.frames as f64;
@@ -243,11 +220,11 @@ impl<'a, M: ClipModel<Error: Send + Sync>> Middle<'a, M> {
     }
 }
 
-fn halt<E>(error: TiledError<E>, first_frame: usize) -> Halt
+fn halt<E>(FailedBatch { first_frame, source }: FailedBatch<E>) -> Halt
 where
     E: std::error::Error + Send + Sync + 'static,
 {
-    let source: Box<dyn std::error::Error + Send + Sync> = match error {
+    let source: Box<dyn std::error::Error + Send + Sync> = match source {
         TiledError::Stopped => return Halt::Stopped,
         TiledError::Model(error) => Box::new(error),
         TiledError::Window(error) => return error.into(),

@@ -389,6 +389,53 @@ impl ClipModel for Brighter {
     }
 }
 
+/// Fails where a clip begins with a frame of this brightness, in hundredths.
+struct Picky {
+    helpers: Vec<Self>,
+    refused: u32,
+}
+
+impl ClipModel for Picky {
+    type Error = GivesUp;
+
+    fn scale(&self) -> usize {
+        1
+    }
+
+    fn window(&self) -> [usize; 3] {
+        [2, 8, 8]
+    }
+
+    fn restore(&self, clip: Volume) -> Result<Volume, GivesUp> {
+        let brightness = (clip.samples()[0] * 100.0).round() as u32;
+        if brightness == self.refused { Err(GivesUp) } else { Ok(clip) }
+    }
+
+    fn helpers(&self) -> &[Self] {
+        &self.helpers
+    }
+}
+
+#[test]
+fn an_error_names_the_first_frame_of_its_own_window_however_many_are_restored_at_once() {
+    for helpers in [0, 1, 2, 9] {
+        let bench = Bench::new(0);
+        for i in 0..7_u8 {
+            let frame = Frame::filled(WIDTH, HEIGHT, 3, f32::from(i) / 10.0);
+            bench.write(&format!("in/f{i}.png"), &frame);
+        }
+        let one = |helpers| Picky { helpers, refused: 40 };
+        let model = one((0..helpers).map(|_| one(Vec::new())).collect());
+        let error = bench.run(&model, rgb(), &tiles(2, 0)).unwrap_err();
+        let cause = match &error {
+            RestoreError::Partial { cause, .. } => cause,
+            cause => cause,
+        };
+        let named = matches!(cause, RestoreError::Model { first_frame: 4, .. });
+        assert!(named, "{helpers} helpers: {error:?}");
+    }
+}
+
 /// Five frames of a scene and four of another one, restored by a model and its helpers.
 fn brightened(helpers: usize) -> (Vec<Frame>, usize) {
     let bench = Bench::new(0);
