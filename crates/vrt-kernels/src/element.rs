@@ -7,7 +7,7 @@ use std::thread::LocalKey;
 use crate::level::{Level, at_every_level};
 use crate::outer::{Lines, Table};
 use crate::parallel::Kept;
-use crate::product::Rows;
+use crate::product::{Product, Rows};
 #[cfg(target_arch = "x86_64")]
 use crate::vector::{Avx2, Avx512, Avx512Bf16};
 use crate::vector::{Portable, SplitPairs, Step};
@@ -28,6 +28,9 @@ pub(crate) trait Element:
     type Avx512: Step<Element = Self>;
     #[cfg(target_arch = "x86_64")]
     type Avx512Bf16: Step<Element = Self>;
+
+    /// A product of these, where they are pairs: AMX multiplies nothing else.
+    fn pairs(product: Product<'_, Self>) -> Option<Product<'_, Pair>>;
 
     /// Buffers that each thread keeps between calls.
     fn kept() -> &'static LocalKey<Kept<Self>>;
@@ -78,6 +81,10 @@ impl Element for f32 {
     type Avx512 = Avx512;
     #[cfg(target_arch = "x86_64")]
     type Avx512Bf16 = Avx512;
+
+    fn pairs(_: Product<'_, Self>) -> Option<Product<'_, Pair>> {
+        None
+    }
 
     fn kept() -> &'static LocalKey<Kept<Self>> {
         &FLOATS
@@ -304,6 +311,10 @@ impl Element for Pair {
     type Avx512 = SplitPairs<Avx512>;
     #[cfg(target_arch = "x86_64")]
     type Avx512Bf16 = Avx512Bf16;
+
+    fn pairs(product: Product<'_, Self>) -> Option<Product<'_, Pair>> {
+        Some(product)
+    }
 
     fn kept() -> &'static LocalKey<Kept<Self>> {
         &PAIRS

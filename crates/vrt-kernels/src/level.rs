@@ -18,6 +18,8 @@ pub enum Level {
     Avx512,
     /// The same with BF16: products of pairs of bfloat16.
     Avx512Bf16,
+    /// The same with AMX: products of tiles of such pairs.
+    Amx,
 }
 
 /// Held by [`CURRENT`] and [`DETECTED`] until they are set.
@@ -40,7 +42,7 @@ static DETECTED: AtomicU8 = AtomicU8::new(UNKNOWN);
 static CURRENT: AtomicU8 = AtomicU8::new(UNKNOWN);
 
 impl Level {
-    const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16];
+    const ALL: [Self; 5] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Amx];
 
     /// Whether the portable body may round a product and a sum once.
     ///
@@ -113,6 +115,7 @@ impl fmt::Display for Level {
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
             Self::Avx512Bf16 => "avx512-bf16",
+            Self::Amx => "amx-bf16",
         })
     }
 }
@@ -126,9 +129,11 @@ fn ask_processor() -> Level {
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl");
     let bf16 = avx512 && is_x86_feature_detected!("avx512bf16");
-    match (bf16, avx512, avx2) {
-        (true, ..) => Level::Avx512Bf16,
-        (_, true, _) => Level::Avx512,
+    let amx = bf16 && crate::product::amx::is_usable();
+    match (amx, bf16, avx512, avx2) {
+        (true, ..) => Level::Amx,
+        (_, true, ..) => Level::Avx512Bf16,
+        (_, _, true, _) => Level::Avx512,
         (.., true) => Level::Avx2,
         _ => Level::Portable,
     }
@@ -172,12 +177,14 @@ macro_rules! at_every_level {
                 // SAFETY: the assertion above proves that this processor has AVX2 and FMA.
                 #[cfg(target_arch = "x86_64")]
                 $crate::level::Level::Avx2 => unsafe { avx2($($arg),*) },
-                // SAFETY: the assertion above proves that this processor has AVX-512 F, BW, DQ
-                // and VL, AVX2 and FMA.
                 #[cfg(target_arch = "x86_64")]
-                $crate::level::Level::Avx512 | $crate::level::Level::Avx512Bf16 => unsafe {
-                    avx512($($arg),*)
-                },
+                $crate::level::Level::Avx512
+                | $crate::level::Level::Avx512Bf16
+                | $crate::level::Level::Amx => {
+                    // SAFETY: the assertion above proves that this processor has AVX-512 F, BW,
+                    // DQ and VL, AVX2 and FMA.
+                    unsafe { avx512($($arg),*) }
+                }
                 _ => $body::<{ $crate::level::Level::PORTABLE_FUSED }>($($arg),*),
             }
         }

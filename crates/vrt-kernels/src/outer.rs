@@ -132,7 +132,7 @@ fn add_lines<E: Element>(level: Level, lines: [Lines<'_, E>; 2], sum: &mut [f32]
         Level::Avx512 => unsafe { avx512(lines, sum) },
         // SAFETY: the same, and BF16.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512Bf16 => unsafe { avx512_bf16(lines, sum) },
+        Level::Avx512Bf16 | Level::Amx => unsafe { avx512_bf16(lines, sum) },
         _ => add_body::<E, E::Portable, 4>(lines, sum),
     }
 }

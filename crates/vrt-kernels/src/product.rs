@@ -9,6 +9,8 @@ use crate::level::Level;
 use crate::vector::{Avx2, Avx512};
 use crate::vector::{Portable, Step, Vector};
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
 #[cfg(test)]
 mod tests;
 
@@ -36,7 +38,7 @@ impl PanelSizes {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 | Level::Avx512Bf16 => Avx512::LANES,
+            Level::Avx512 | Level::Avx512Bf16 | Level::Amx => Avx512::LANES,
             #[cfg(not(target_arch = "x86_64"))]
             _ => Portable::LANES,
         };
@@ -342,6 +344,13 @@ pub(crate) fn multiply<E: Element>(
         // SAFETY: the same, and BF16.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512Bf16 => unsafe { avx512_bf16(product, out, stride) },
+        #[cfg(target_arch = "x86_64")]
+        Level::Amx => match E::pairs(product) {
+            // SAFETY: the same, and AMX with bfloat16, which the system lets this process use.
+            Some(product) => unsafe { amx::multiply(product, out, stride) },
+            // SAFETY: as for the level before.
+            None => unsafe { avx512_bf16(product, out, stride) },
+        },
         _ => multiply_body::<E, E::Portable, 4, 4>(product, out, stride),
     }
 }

@@ -7,7 +7,7 @@ mod training;
 
 use std::collections::BTreeMap;
 
-pub use memory::peak_bytes;
+pub use memory::{gpu_peak_bytes, peak_bytes};
 pub use training::{Step, step_bytes};
 
 use crate::config::{Resample, StageConfig, VrtConfig};

@@ -31,7 +31,7 @@ use vrt_model::tiled::{ClipModel, ClipSize};
 use vrt_video::{FrameRate, OpenOptions, Ratio, SinkOptions, StreamInfo, create, open};
 
 pub use error::{OptionsError, RestoreError, SpikeError};
-pub use options::{Overlap, RestoreOptions, TileChoice};
+pub use options::{Budget, Overlap, RestoreOptions, TileChoice};
 pub use planning::{PlannedMemory, TilePlan, TilePlanError, plan_tiles};
 pub use progress::{Event, Plan, Progress, Silent, Stage, Status, Summary};
 

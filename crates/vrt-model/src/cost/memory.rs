@@ -17,22 +17,55 @@ pub(super) const FIXED: u64 = 90 << 20;
 /// so many.
 pub(super) const PACKED_SHARE: u128 = 4;
 
+/// What a GPU takes beyond a processor's values, as a fraction of them.
+const GPU_APART: (u128, u128) = (3, 4);
+
 /// Bytes that one forward pass over a clip of `[frames, rows, columns]` needs at its peak when a
 /// processor restores: the program, weights, what is kept from part to part, and the fullest part.
 /// A prediction, for planning tiles; saturates where no machine follows.
 pub fn peak_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
     let size = Size::inside(config, size);
-    let weights = config.tensors().iter().map(|spec| TensorSpec::len(spec) as u128).sum::<u128>();
-    let first = config.first_channels();
-    // The clip and its padded form.
-    let clip = 2 * config.folded(config.input_channels()) as u128 * size.pixels();
-    let flows = flows(config, size);
-    let mut peak = flowing(config, size).max(neighbours(config, size));
-    // Kept for all of the body: what the first convolution made, flows, differences along motion,
-    // and the outputs of the first stages until their mirror images have added them.
+    let weights = weights(config);
+    let weights = weights + weights / PACKED_SHARE;
+    let peak = body(config, size).max(behind_body(config, size) + head(config, size));
+    let values = (weights + clip(config, size) + peak).saturating_mul(VALUE);
+    u64::try_from(values).unwrap_or(u64::MAX).saturating_add(FIXED)
+}
+
+/// The same of a GPU's memory. Layers of a block stand beside each other there, where a processor
+/// fuses them, and what is free between tensors is lost; pictures are enlarged one by one.
+pub fn gpu_peak_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
+    let size = Size::inside(config, size);
+    let one = Size { frames: 1, ..size };
+    let enlarged = config.upscale().pow(2) as u128 * config.out_channels() as u128 * size.pixels();
+    let first = config.first_channels() as u128 * size.pixels();
+    let heading = behind_body(config, size) + first + head(config, one) + 2 * enlarged;
+    let made = clip(config, size) + body(config, size).max(heading);
+    let values = weights(config) + made + made * GPU_APART.0 / GPU_APART.1;
+    u64::try_from(values.saturating_mul(VALUE)).unwrap_or(u64::MAX)
+}
+
+fn weights(config: &VrtConfig) -> u128 {
+    config.tensors().iter().map(|spec| TensorSpec::len(spec) as u128).sum()
+}
+
+/// Values of the clip and its padded form.
+fn clip(config: &VrtConfig, size: Size) -> u128 {
+    2 * config.folded(config.input_channels()) as u128 * size.pixels()
+}
+
+/// Values that are kept behind the body, for the head: flows, and differences along motion.
+fn behind_body(config: &VrtConfig, size: Size) -> u128 {
     let trails = config.folded(config.trail_channels());
-    let trails = trails as u128 * size.pixels();
-    let mut kept = first as u128 * size.pixels() + flows + trails;
+    flows(config, size) + trails as u128 * size.pixels()
+}
+
+/// Values alive up to the head at their fullest.
+fn body(config: &VrtConfig, size: Size) -> u128 {
+    let mut peak = flowing(config, size).max(neighbours(config, size));
+    // Kept for all of the body: what the first convolution made, what the head sees, and the outputs
+    // of the first stages until their mirror images have added them.
+    let mut kept = config.first_channels() as u128 * size.pixels() + behind_body(config, size);
     let stages: Vec<_> = config.stages().collect();
     let output =
         |stage: &StageConfig| stage.channels as u128 * size.halved(stage.halvings).pixels();
@@ -45,11 +78,7 @@ pub fn peak_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
         }
     }
     let [_, channels] = config.widen();
-    peak = peak.max(kept + IN_GROUP * channels as u128 * size.pixels());
-    peak = peak.max(flows + trails + head(config, size));
-    let weights = weights + weights / PACKED_SHARE;
-    let values = (weights + clip + peak).saturating_mul(VALUE);
-    u64::try_from(values).unwrap_or(u64::MAX).saturating_add(FIXED)
+    peak.max(kept + IN_GROUP * channels as u128 * size.pixels())
 }
 
 /// Maps of a group's width that live at its end: its input, what its blocks made of it, and the

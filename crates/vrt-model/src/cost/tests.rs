@@ -93,6 +93,7 @@ proptest! {
         larger[axis] *= 2;
         prop_assert!(Flops::of(&config, larger).total() >= Flops::of(&config, size).total());
         prop_assert!(peak_bytes(&config, larger) >= peak_bytes(&config, size));
+        prop_assert!(gpu_peak_bytes(&config, larger) >= gpu_peak_bytes(&config, size));
     }
 
     #[test]
@@ -126,6 +127,20 @@ fn predicted_memory_is_near_what_was_measured() {
             let off = predicted / measured as f64 - 1.0;
             assert!(off.abs() < 0.15, "{preset} at {size:?}: {predicted} KiB, off by {off}");
         }
+    }
+}
+
+/// Memory that the allocator of a GPU held, of Mesa's llvmpipe, after a forward pass.
+#[test]
+fn predicted_memory_of_a_gpu_holds_what_was_measured() {
+    for (preset, size, measured) in [
+        ("006", [6, 64, 64], 228_080_672_u64),
+        ("006", [6, 96, 96], 422_070_784),
+        ("001", [6, 64, 64], 240_677_536),
+    ] {
+        let config = Preset::parse(preset).expect("a preset").config();
+        let off = gpu_peak_bytes(&config, size) as f64 / measured as f64 - 1.0;
+        assert!((0.0..0.3).contains(&off), "{preset} at {size:?}: off by {off}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::{Args, ValueEnum};
 use vrt::device::{OpenDevices, is_processor};
-use vrt::restore::{Overlap, TileChoice};
+use vrt::restore::{Budget, Overlap, TileChoice};
 use vrt_model::VrtConfig;
 use vrt_model::presets::Preset;
 use vrt_model::tiled::Tiling;
@@ -66,9 +66,11 @@ impl TileOptions {
         warn: &mut dyn FnMut(&str),
     ) -> Result<TileChoice, Failure> {
         match (self.tile, self.tiling) {
-            (Some(Tile::Sizes(FramesAndSize { frames, size })), _) => self.given(frames, size),
+            (Some(Tile::Sizes(FramesAndSize { frames, size })), _) => {
+                self.given(frames, size, devices)
+            }
             (None, TilingName::Published) => match network.preset(warn) {
-                Some(preset) => self.given(preset.tile.frames, preset.tile.size),
+                Some(preset) => self.given(preset.tile.frames, preset.tile.size, devices),
                 None => {
                     warn("the network is no published one: tiles are planned for the memory");
                     Ok(self.auto(devices, warn))
@@ -78,7 +80,12 @@ impl TileOptions {
         }
     }
 
-    fn given(&self, frames: usize, size: usize) -> Result<TileChoice, Failure> {
+    fn given(
+        &self,
+        frames: usize,
+        size: usize,
+        devices: &OpenDevices,
+    ) -> Result<TileChoice, Failure> {
         let spec = match self.overlap {
             Some(overlap) => {
                 Overlap { frames: overlap.frames, size: overlap.size }.of(frames, size)
@@ -87,7 +94,7 @@ impl TileOptions {
         };
         let spec =
             spec.map_err(|error| Failure::Usage(format!("--tile and --overlap: {error}")))?;
-        Ok(TileChoice::Given { spec, memory: self.memory.map(|Bytes(bytes)| bytes) })
+        Ok(TileChoice::Given { spec, memory: self.stated(devices) })
     }
 
     /// What tiles of `size` share if nothing else is stated.
@@ -98,24 +105,33 @@ impl TileOptions {
         }
     }
 
+    /// The memory that is stated, of the devices that restore.
+    fn stated(&self, devices: &OpenDevices) -> Option<Budget> {
+        let Bytes(bytes) = self.memory?;
+        Some(if on_processor(devices) { Budget::Machine(bytes) } else { Budget::Gpu(bytes) })
+    }
+
     fn auto(&self, devices: &OpenDevices, warn: &mut dyn FnMut(&str)) -> TileChoice {
         let overlap = self.overlap.map(|FramesAndSize { frames, size }| Overlap { frames, size });
         let overlap = overlap.unwrap_or_else(|| self.usual_overlap(0));
-        let memory = self.memory.map(|Bytes(bytes)| bytes);
-        let memory = memory.or_else(|| {
-            if devices.list.iter().all(is_processor) {
+        let memory = self.stated(devices).or_else(|| {
+            if on_processor(devices) {
                 return None;
             }
-            Some(devices.usable_memory().unwrap_or_else(|| {
+            Some(Budget::Gpu(devices.usable_memory().unwrap_or_else(|| {
                 warn(
                     "the GPU does not say how much memory it has: tiles are planned for 8 GiB; \
                      state --memory to use more or less",
                 );
                 GPU_MEMORY
-            }))
+            })))
         });
         TileChoice::Auto { memory, overlap }
     }
+}
+
+fn on_processor(devices: &OpenDevices) -> bool {
+    devices.list.iter().all(is_processor)
 }
 
 /// A network, and what tells which published one it is.
@@ -186,7 +202,7 @@ mod tests {
         let overlap = Overlap::default();
         assert_eq!(
             choose(&memory, "a.pth", "006").0,
-            TileChoice::Auto { memory: Some(7), overlap }
+            TileChoice::Auto { memory: Some(Budget::Machine(7)), overlap }
         );
         let sizes = Tile::Sizes(FramesAndSize { frames: 2, size: 64 });
         let stated = TileOptions { tile: Some(sizes), ..NOTHING };

@@ -58,13 +58,31 @@ impl Overlap {
     }
 }
 
+/// Memory that a run may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// Bytes of the machine's: for tiles, and whole frames around them.
+    Machine(u64),
+    /// Bytes of a GPU's: for tiles alone.
+    Gpu(u64),
+}
+
+impl Budget {
+    /// How much.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::Machine(bytes) | Self::Gpu(bytes) => bytes,
+        }
+    }
+}
+
 /// How large tiles are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TileChoice {
     /// As large as fits into memory, with the least work done twice.
     Auto {
-        /// Bytes the run may take; a safe share of what is free if `None`.
-        memory: Option<u64>,
+        /// What the run may take; a safe share of what the machine has free if `None`.
+        memory: Option<Budget>,
         /// What tiles share.
         overlap: Overlap,
     },
@@ -72,8 +90,8 @@ pub enum TileChoice {
     Given {
         /// Sizes and overlaps.
         spec: TileSpec,
-        /// Bytes that the run may take; nothing is refused if `None`.
-        memory: Option<u64>,
+        /// What the run may take; nothing is refused if `None`.
+        memory: Option<Budget>,
     },
 }
 

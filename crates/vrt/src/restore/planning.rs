@@ -5,7 +5,7 @@ use vrt_model::config::VrtConfig;
 use vrt_model::cost;
 use vrt_model::tiled::{ClipSize, PlanError, PlanLimits, TileSpec, plan};
 
-use super::options::{Overlap, TileChoice};
+use super::options::{Budget, Overlap, TileChoice};
 use super::run::FRAMES_AROUND;
 use super::{FRAMES_READ_AHEAD, FRAMES_TO_WRITE};
 use crate::memory::Memory;
@@ -75,9 +75,8 @@ pub fn plan_tiles(
         TileChoice::Given { spec, memory } => return check_tiles(config, clip, spec, memory),
         TileChoice::Auto { memory, overlap } => (memory, overlap),
     };
-    let budget = memory.or_else(|| Memory::now().map(|memory| memory.usable()));
-    let budget = budget.ok_or(TilePlanError::MemoryUnknown)?;
-    let needs = Needs { config, clip };
+    let of = memory.or_else(Needs::usual).ok_or(TilePlanError::MemoryUnknown)?;
+    let (budget, needs) = (of.bytes(), Needs { config, clip, of });
     let peak = |frames, height, width| needs.bytes(frames, height, width);
     let spec = match config.fused_frames() {
         // Every window has the frames that the network sees.
@@ -96,15 +95,14 @@ fn check_tiles(
     config: &VrtConfig,
     clip: ClipSize,
     spec: TileSpec,
-    stated: Option<u64>,
+    stated: Option<Budget>,
 ) -> Result<TilePlan, TilePlanError> {
     let whole = config.fused_frames().map(|_| FRAMES_AROUND).or(clip.frames);
     let frames = if spec.frames() == 0 { whole } else { Some(spec.frames()) };
-    let budget = stated.or_else(|| Memory::now().map(|memory| memory.usable()));
-    let (Some(frames), Some(budget)) = (frames, budget) else {
+    let (Some(frames), Some(of)) = (frames, stated.or_else(Needs::usual)) else {
         return Ok(TilePlan { spec, memory: None });
     };
-    let predicted = Needs { config, clip }.of(spec, frames);
+    let (budget, predicted) = (of.bytes(), Needs { config, clip, of }.of(spec, frames));
     let memory = PlannedMemory { budget, predicted };
     match stated {
         Some(_) if predicted > budget => Err(TilePlanError::TooLarge(memory)),
@@ -125,19 +123,32 @@ fn limits(window_frames: usize, max_frames: usize, overlap: Overlap) -> PlanLimi
 struct Needs<'a> {
     config: &'a VrtConfig,
     clip: ClipSize,
+    /// Of which memory.
+    of: Budget,
 }
 
 impl Needs<'_> {
+    /// A safe share of what the machine has free, where it tells.
+    fn usual() -> Option<Budget> {
+        Some(Budget::Machine(Memory::now()?.usable()))
+    }
+
     /// Bytes for tiles that have so many frames.
     fn of(&self, spec: TileSpec, frames: usize) -> u64 {
         let side = |side: usize| if spec.size() == 0 { side } else { spec.size().min(side) };
         self.bytes(frames, side(self.clip.height), side(self.clip.width))
     }
 
-    /// Bytes for tiles of so many frames, rows and columns: the network's and the frames' around.
+    /// Bytes for tiles of so many frames, rows and columns: the network's and, of the machine's, the
+    /// frames' around.
     fn bytes(&self, frames: usize, height: usize, width: usize) -> u64 {
-        let tile = cost::peak_bytes(self.config, [frames, height, width]);
-        tile.saturating_add(self.held_frames(frames as u64))
+        let size = [frames, height, width];
+        match self.of {
+            Budget::Gpu(_) => cost::gpu_peak_bytes(self.config, size),
+            Budget::Machine(_) => {
+                cost::peak_bytes(self.config, size).saturating_add(self.held_frames(frames as u64))
+            }
+        }
     }
 
     /// Whole frames that windows of `frames` frames, the queues and both ends hold.

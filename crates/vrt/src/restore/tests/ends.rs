@@ -13,7 +13,8 @@ use super::stand::{Bench, GivesUp, Stand, rgb, tiles};
 #[test]
 fn too_little_memory_is_an_error_before_anything_is_written() {
     let bench = Bench::new(3);
-    let tile = TileChoice::Auto { memory: Some(1 << 20), overlap: Overlap::default() };
+    let tile =
+        TileChoice::Auto { memory: Some(Budget::Machine(1 << 20)), overlap: Overlap::default() };
     let options = RestoreOptions { tile, ..RestoreOptions::default() };
     let error = bench.run(&Stand::new(1, Ok), rgb(), &options).unwrap_err();
     assert!(matches!(error, RestoreError::Plan(_)), "{error}");
