@@ -203,6 +203,13 @@ mod tests {
         assert_eq!(levels.last(), Some(&Level::detect()));
     }
 
+    /// Elsewhere tests play it.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    #[test]
+    fn amx_is_tested_wherever_pairs_are_multiplied() {
+        assert_eq!(Level::Amx.is_available(), Level::Avx512Bf16.is_available());
+    }
+
     #[test]
     fn a_scope_ends_as_it_began() {
         let before = Level::current();

@@ -119,7 +119,7 @@ fn check_packing<E: Element>(depth: usize, columns: usize, seed: u64) -> Result<
 
 prop_compose! {
     fn cases()(
-        count in 1_usize..30, columns in 1_usize..70, parts in 1_usize..4,
+        count in 1_usize..70, columns in 1_usize..70, parts in 1_usize..4,
         part_len in 1_usize..20, gap in 0_usize..4, per_line in 1_usize..8, matrix: bool,
         seed: u64,
     ) -> Case {
