@@ -137,6 +137,7 @@ fn predicted_memory_of_a_gpu_holds_what_was_measured() {
         ("006", [6, 64, 64], 228_080_672_u64),
         ("006", [6, 96, 96], 422_070_784),
         ("001", [6, 64, 64], 240_677_536),
+        ("001", [6, 64, 96], 293_115_296),
     ] {
         let config = Preset::parse(preset).expect("a preset").config();
         let off = gpu_peak_bytes(&config, size) as f64 / measured as f64 - 1.0;
