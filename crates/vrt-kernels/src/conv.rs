@@ -13,7 +13,10 @@ use crate::parallel::zeros;
 use crate::precision::Precision;
 use crate::weights::{WeightSizes, bias_gradient};
 
+pub(crate) use enlarge::places;
+
 mod backward;
+mod enlarge;
 mod forward;
 #[cfg(test)]
 mod reference;
@@ -136,9 +139,27 @@ pub enum Activation {
 }
 
 impl Activation {
-    fn apply(self, level: Level, values: &mut [f32]) {
-        if let Self::LeakyRelu(slope) = self {
-            leak(level, values, slope);
+    /// The same, and places stay pixels.
+    fn alone(self) -> Enlarging {
+        match self {
+            Self::None => Enlarging::NOTHING,
+            Self::LeakyRelu(slope) => Enlarging { slope, ..Enlarging::NOTHING },
+        }
+    }
+}
+
+impl Enlarging {
+    /// Values and places as they are.
+    const NOTHING: Self = Self { factor: 1, slope: 1.0 };
+
+    /// The activation.
+    pub(crate) fn activation(self) -> Activation {
+        if self.slope == 1.0 { Activation::None } else { Activation::LeakyRelu(self.slope) }
+    }
+
+    fn activate(self, level: Level, values: &mut [f32]) {
+        if self.slope != 1.0 {
+            leak(level, values, self.slope);
         }
     }
 }
@@ -192,7 +213,7 @@ pub struct ConvWeights<'a> {
 pub fn conv2d(geometry: &ConvGeometry, x: &[f32], weights: ConvWeights<'_>, out: &mut [f32]) {
     let source = Source { values: x, channels: geometry.in_channels };
     let level = Level::current();
-    convolve_at::<f32>(level, geometry, &[source], weights, Activation::None, out);
+    convolve_at::<f32>(level, geometry, &[source], weights, Enlarging::NOTHING, out);
 }
 
 /// Convolves an input whose channels are those of all `sources`, one behind the other, and applies
@@ -208,12 +229,44 @@ pub fn conv2d_joined(
     activation: Activation,
     out: &mut [f32],
 ) {
+    convolve_now(geometry, sources, weights, activation.alone(), out);
+}
+
+/// Convolves `x`, and enlarges what that makes to `[batch, factor · out_height, factor · out_width,
+/// out_channels / factor²]`, in [`Precision::current`] as [`conv2d_joined`].
+///
+/// # Panics
+///
+/// As [`conv2d`], and if `factor²` does not divide the outputs.
+pub fn conv2d_enlarging(
+    geometry: &ConvGeometry,
+    x: &[f32],
+    weights: ConvWeights<'_>,
+    enlarging: Enlarging,
+    out: &mut [f32],
+) {
+    let (outputs, parts) = (geometry.out_channels, enlarging.factor.pow(2));
+    assert!(
+        parts > 0 && outputs.is_multiple_of(parts),
+        "conv2d: {outputs} outputs are not those of {parts} pixels"
+    );
+    let source = Source { values: x, channels: geometry.in_channels };
+    convolve_now(geometry, &[source], weights, enlarging, out);
+}
+
+fn convolve_now(
+    geometry: &ConvGeometry,
+    sources: &[Source<'_>],
+    weights: ConvWeights<'_>,
+    then: Enlarging,
+    out: &mut [f32],
+) {
     let level = Level::current();
     match Precision::current() {
         Precision::Bf16 if geometry.in_channels.is_multiple_of(Pair::TERMS) => {
-            convolve_at::<Pair>(level, geometry, sources, weights, activation, out);
+            convolve_at::<Pair>(level, geometry, sources, weights, then, out);
         }
-        _ => convolve_at::<f32>(level, geometry, sources, weights, activation, out),
+        _ => convolve_at::<f32>(level, geometry, sources, weights, then, out),
     }
 }
 
@@ -222,7 +275,7 @@ fn convolve_at<E: Element>(
     geometry: &ConvGeometry,
     sources: &[Source<'_>],
     weights: ConvWeights<'_>,
-    activation: Activation,
+    then: Enlarging,
     out: &mut [f32],
 ) {
     let channels: usize = sources.iter().map(|source| source.channels).sum();
@@ -236,7 +289,7 @@ fn convolve_at<E: Element>(
     assert_eq!(bias_len, geometry.out_channels, "conv2d: the bias does not fit {geometry:?}");
     let matrix = geometry.weight_sizes().pack(weights.weight);
     let packed = geometry.weight_sizes().packed::<E>(level, &matrix, weights.bias);
-    forward::convolve(level, geometry, sources, &packed, activation, out);
+    forward::convolve(level, geometry, sources, &packed, then, out);
 }
 
 /// The gradients that a backward pass of [`conv2d`] is to write, each of the length of what it

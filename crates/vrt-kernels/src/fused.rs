@@ -9,8 +9,8 @@ use std::cell::Cell;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::conv::{Activation, ConvGeometry, ConvValues, ConvWeights, Source};
-use crate::conv::{conv2d_joined, conv2d_joined_backward};
+use crate::conv::{self, Activation, ConvGeometry, ConvValues, ConvWeights, Enlarging, Source};
+use crate::conv::{conv2d_joined, conv2d_joined_backward, places};
 use crate::deform_conv::{DeformGeometry, Guide, deform_conv_guided, deform_conv_guided_backward};
 use crate::mlp::MlpWeights;
 use crate::ops::on_cpu;
@@ -281,6 +281,42 @@ pub fn conv2d(parts: Vec<Tensor<4>>, conv: &Conv, activation: Activation) -> Ten
             let (sources, weight) = (sources(inputs, &channels), inputs[count].get());
             let values = ConvValues { sources: &sources, weight, out: out.get(), grad };
             conv_gradients(&geometry, values, activation, asked)
+        },
+    };
+    operation.run(inputs)
+}
+
+/// [`conv2d`] of one input, and what enlarges its output; see [`Enlarging`].
+///
+/// # Shapes
+///
+/// As [`conv2d`], but for the output: `[n, r·h', r·w', out / r²]`, with the factor `r`.
+///
+/// # Panics
+///
+/// As [`conv2d`], and if `r²` does not divide the outputs.
+pub fn conv2d_enlarging(x: Tensor<4>, conv: &Conv, enlarging: Enlarging) -> Tensor<4> {
+    let (geometry, factor) = (conv.geometry(x.dims()), enlarging.factor);
+    let channels = geometry.out_channels / (factor * factor).max(1);
+    let size = [geometry.out_height(), geometry.out_width()].map(|size| factor * size);
+    let shape = [geometry.batch, size[0], size[1], channels];
+    let inputs =
+        vec![Operand::of(x), Operand::of(conv.weight.clone()), Operand::of(conv.bias.clone())];
+    let operation = Operation {
+        forward: move |inputs: &[Values], _| {
+            let weights = ConvWeights { weight: inputs[1].get(), bias: Some(inputs[2].get()) };
+            let x = inputs[0].get();
+            let out = filled(shape, |out| {
+                conv::conv2d_enlarging(&geometry, x, weights, enlarging, out);
+            });
+            (out.clone(), Values::new(out))
+        },
+        backward: move |inputs: &[Values], out: &Values, grad: &[f32], asked: &[bool]| {
+            let source = Source { values: inputs[0].get(), channels: geometry.in_channels };
+            let [out, grad] = [out.get(), grad].map(|values| places(&geometry, factor, values));
+            let (sources, weight) = (&[source], inputs[1].get());
+            let values = ConvValues { sources, weight, out: &out, grad: &grad };
+            conv_gradients(&geometry, values, enlarging.activation(), asked)
         },
     };
     operation.run(inputs)

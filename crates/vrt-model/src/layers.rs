@@ -263,11 +263,15 @@ impl FrameConv {
         clips(convolve(parts, weight, self.bias.val(), padding, activation), d)
     }
 
-    /// The convolution of `x`, whose outputs become pixels; on devices that compose it of `ops`.
+    /// The convolution of `x`, whose outputs become pixels.
     pub(crate) fn forward_enlarging(&self, x: Tensor<5>, enlarging: Enlarging) -> Tensor<5> {
         let d = x.dims()[1];
-        let (weight, padding) = self.of_frames();
-        clips(ops::conv2d_enlarging(frames(x), weight, self.bias.val(), padding, enlarging), d)
+        let ((weight, padding), bias, x) = (self.of_frames(), self.bias.val(), frames(x));
+        if fused::serves(&x.device()) {
+            let conv = fused::Conv { weight, bias, padding };
+            return clips(fused::conv2d_enlarging(x, &conv, enlarging), d);
+        }
+        clips(ops::conv2d_enlarging(x, weight, bias, padding, enlarging), d)
     }
 
     /// The weight of a frame's convolution, and the padding that keeps its size.

@@ -8,7 +8,7 @@ use vrt_kernels::fused;
 use crate::config::RGB_CHANNELS;
 use crate::layers::{Conv, ConvShape, FrameConv, clips, frames};
 use crate::parameters::Builder;
-use crate::resample::{Align, depth_to_space, pixel_shuffle, reflect_around, resize_bilinear};
+use crate::resample::{Align, depth_to_space, reflect_around, resize_bilinear};
 use crate::trail::{ANSWER, GATHERED, SAMPLES, weighted, weighted_grey};
 
 /// Channels before and in the upsampler, and behind the fusion of frames.
@@ -44,16 +44,9 @@ impl Upsample {
 
     /// `[b, d, h, w, width]` → `[b, d, scale·h, scale·w, width]`
     pub(crate) fn forward(&self, x: Tensor<5>) -> Tensor<5> {
-        let d = x.dims()[1];
-        let x = self.widen.iter().fold(x, |x, conv| {
-            // Shuffling moves values only: the activation may come before it.
-            if !fused::serves(&x.device()) {
-                let enlarging = Enlarging { factor: self.factor, slope: 0.1 };
-                return conv.forward_enlarging(x, enlarging);
-            }
-            let wide = conv.forward_joined(vec![x], Activation::LeakyRelu(0.1));
-            clips(pixel_shuffle(frames(wide), self.factor), d)
-        });
+        // Shuffling moves values only: the activation may come before it.
+        let enlarging = Enlarging { factor: self.factor, slope: 0.1 };
+        let x = self.widen.iter().fold(x, |x, conv| conv.forward_enlarging(x, enlarging));
         self.last.forward(x)
     }
 }

@@ -83,14 +83,6 @@ pub(crate) fn depth_to_space(x: Tensor<5>) -> Tensor<5> {
     x.permute([0, 1, 4, 2, 3, 5]).reshape([b, d, 2 * h, 2 * w, c / 4])
 }
 
-/// Pixel shuffle: `[n, h, w, c·r²]` → `[n, r·h, r·w, c]`, channels ordered c, row, column.
-pub(crate) fn pixel_shuffle(x: Tensor<4>, factor: usize) -> Tensor<4> {
-    let [n, h, w, c] = x.dims();
-    let c = c / (factor * factor);
-    let x: Tensor<6> = x.reshape([n, h, w, c, factor, factor]);
-    x.permute([0, 1, 4, 2, 5, 3]).reshape([n, h * factor, w * factor, c])
-}
-
 /// Extends `axis` to `size` samples by mirroring its ends, edges not repeated.
 pub(crate) fn reflect_to<const D: usize>(x: Tensor<D>, axis: usize, size: usize) -> Tensor<D> {
     reflect_around(x, axis, 0, size)

@@ -5,6 +5,7 @@ use vrt_testing::{Random, Tolerance, assert_close};
 
 use super::{conv2d, deform_conv_guided, enlarged, gated, linear, norm};
 use crate::conv::Enlarging;
+use crate::fused;
 use crate::ops::{self, Guidance};
 
 fn drawn<const D: usize>(random: &mut Random, shape: [usize; D], scale: f32) -> Tensor<D> {
@@ -116,19 +117,22 @@ fn what_is_done_behind_a_convolution_is_what_is_composed() {
             (t[0].clone().reshape(of_x), t[1].clone().reshape(of_weight), flat(t[2].clone()))
         };
         let enlarging = Enlarging { factor, slope };
-        agree(
-            &format!("by {factor}, slope {slope}"),
-            &[[40, 3], [outputs, 27], [1, outputs]],
-            [
-                &|t| {
-                    let (x, weight, bias) = parts(t);
-                    flat(ops::conv2d_enlarging(x, weight, bias, [1, 1], enlarging))
-                },
-                &|t| {
-                    let (x, weight, bias) = parts(t);
-                    flat(enlarged(conv2d(x, weight, bias, [1, 1]), enlarging))
-                },
-            ],
-        );
+        let (shapes, padding) = ([[40, 3], [outputs, 27], [1, outputs]], [1, 1]);
+        let composed: Operation<'_> = &|t| {
+            let (x, weight, bias) = parts(t);
+            flat(enlarged(conv2d(x, weight, bias, padding), enlarging))
+        };
+        let kernel: Operation<'_> = &|t| {
+            let (x, weight, bias) = parts(t);
+            flat(ops::conv2d_enlarging(x, weight, bias, padding, enlarging))
+        };
+        let fused: Operation<'_> = &|t| {
+            let (x, weight, bias) = parts(t);
+            let conv = fused::Conv { weight, bias, padding };
+            flat(fused::conv2d_enlarging(x, &conv, enlarging))
+        };
+        let name = format!("by {factor}, slope {slope}");
+        agree(&name, &shapes, [kernel, composed]);
+        agree(&format!("{name}, fused"), &shapes, [fused, composed]);
     }
 }

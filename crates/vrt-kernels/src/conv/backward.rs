@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::forward::{BandSizes, band_rows, convolve};
-use super::{Activation, ConvGeometry, Source};
+use super::{Activation, ConvGeometry, Enlarging, Source};
 use crate::element::Element;
 use crate::level::{Level, at_every_level};
 use crate::outer::{Table, add_outer};
@@ -62,7 +62,7 @@ pub(super) fn grad_x<E: Element>(
     let matrix = g.weight_sizes().pack_turned(weight);
     let packed = turned.weight_sizes().packed::<E>(level, &matrix, None);
     let source = Source { values: grad_out, channels: turned.in_channels };
-    convolve(level, &turned, &[source], &packed, Activation::None, grad_x);
+    convolve(level, &turned, &[source], &packed, Enlarging::NOTHING, grad_x);
 }
 
 /// Cuts the gradient of the joined input into those of its sources.

@@ -1,6 +1,7 @@
 //! Bands of rows as products.
 
-use super::{Activation, ConvGeometry, Source};
+use super::enlarge::shuffle;
+use super::{ConvGeometry, Enlarging, Source};
 use crate::element::Element;
 use crate::level::Level;
 use crate::outer::Table;
@@ -134,14 +135,14 @@ pub(super) fn band_rows(g: &ConvGeometry) -> usize {
     (BAND_PIXELS / (g.width + 2 * g.padding[1])).clamp(1, g.out_height())
 }
 
-/// The convolution with a packed weight; the input's channels are those of all `sources`, and a
-/// multiple of an element's terms.
+/// The convolution with a packed weight and what comes behind it; the input's channels are those of
+/// all `sources`, and a multiple of an element's terms.
 pub(super) fn convolve<E: Element>(
     level: Level,
     g: &ConvGeometry,
     sources: &[Source<'_>],
     weight: &Packed<E>,
-    activation: Activation,
+    then: Enlarging,
     out: &mut [f32],
 ) {
     assert!(g.in_channels.is_multiple_of(E::TERMS), "conv2d: pairs of channels: {g:?}");
@@ -152,8 +153,17 @@ pub(super) fn convolve<E: Element>(
             band.pad_joined((level, g), part.frame, sources, padded);
             let product =
                 Product { rows: band.rows(g, padded), right: weight.right(), start: Start::Bias };
-            multiply(level, product, part.values, g.out_channels);
+            if then.factor == 1 {
+                multiply(level, product, part.values, g.out_channels);
+                then.activate(level, part.values);
+                return;
+            }
+            // A band of places is a band of pixels, of as many values.
+            with_scratch([part.values.len()], |[places]| {
+                multiply(level, product, places, g.out_channels);
+                then.activate(level, places);
+                shuffle(g, then.factor, places, part.values);
+            });
         });
-        activation.apply(level, part.values);
     });
 }

@@ -64,7 +64,7 @@ proptest! {
         let source = Source { values: &v.x, channels: geometry.in_channels };
         for level in Level::available() {
             let mut out = vec![f32::NAN; geometry.out_len()];
-            convolve_at::<f32>(level, &geometry, &[source], v.weights(), Activation::None, &mut out);
+            convolve_at::<f32>(level, &geometry, &[source], v.weights(), Enlarging::NOTHING, &mut out);
             assert_close("output", &out, &expected, Tolerance::all(1e-5));
         }
     }
@@ -82,7 +82,7 @@ proptest! {
         for level in Level::available() {
             let mut out = vec![f32::NAN; geometry.out_len()];
             convolve_at::<Pair>(
-                level, &geometry, &[source], v.weights(), Activation::None, &mut out,
+                level, &geometry, &[source], v.weights(), Enlarging::NOTHING, &mut out,
             );
             assert_close("output", &out, &expected, Tolerance::all(1e-5));
         }
