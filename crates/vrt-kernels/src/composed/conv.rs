@@ -32,6 +32,10 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, padding: [usize;
 pub fn enlarged(x: Tensor<4>, Enlarging { factor, slope }: Enlarging) -> Tensor<4> {
     let [n, h, w, c] = x.dims();
     let c = c / (factor * factor);
-    let x: Tensor<6> = leaky_relu(x, f64::from(slope)).reshape([n, h, w, c, factor, factor]);
+    let x = leaky_relu(x, f64::from(slope));
+    if factor == 1 {
+        return x;
+    }
+    let x: Tensor<6> = x.reshape([n, h, w, c, factor, factor]);
     x.permute([0, 1, 4, 2, 5, 3]).reshape([n, h * factor, w * factor, c])
 }

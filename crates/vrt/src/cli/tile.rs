@@ -28,8 +28,8 @@ pub(crate) struct TileOptions {
     /// Frames and pixels that neighbouring tiles share [default: 2,64; 2,20 with --tiling published]
     #[arg(long, value_name = "FRAMES,SIZE")]
     pub(crate) overlap: Option<FramesAndSize>,
-    /// Memory that tiles are planned for, such as 4G or 512M [default: a safe share of what is
-    /// free]; stated tiles that need more are refused
+    /// Memory that tiles are planned for, such as 4G or 512M, the GPU's where one restores [default:
+    /// a safe share of what is free, or of what the GPU has]; stated tiles that need more are refused
     #[arg(long, value_name = "BYTES")]
     pub(crate) memory: Option<Bytes>,
 }
@@ -94,7 +94,9 @@ impl TileOptions {
         };
         let spec =
             spec.map_err(|error| Failure::Usage(format!("--tile and --overlap: {error}")))?;
-        Ok(TileChoice::Given { spec, memory: self.stated(devices) })
+        // Nothing is planned: nobody is told if a GPU does not say what it has.
+        let memory = self.memory(devices, &mut |_| ());
+        Ok(TileChoice::Given { spec, memory, refuses: self.memory.is_some() })
     }
 
     /// What tiles of `size` share if nothing else is stated.
@@ -108,24 +110,33 @@ impl TileOptions {
     /// The memory that is stated, of the devices that restore.
     fn stated(&self, devices: &OpenDevices) -> Option<Budget> {
         let Bytes(bytes) = self.memory?;
-        Some(if on_processor(devices) { Budget::Machine(bytes) } else { Budget::Gpu(bytes) })
+        Some(match on_processor(devices) {
+            true => Budget::Machine(bytes),
+            false => Budget::Gpu { bytes, devices: devices.list.len() },
+        })
     }
 
-    fn auto(&self, devices: &OpenDevices, warn: &mut dyn FnMut(&str)) -> TileChoice {
-        let overlap = self.overlap.map(|FramesAndSize { frames, size }| Overlap { frames, size });
-        let overlap = overlap.unwrap_or_else(|| self.usual_overlap(0));
-        let memory = self.stated(devices).or_else(|| {
+    /// The memory that is stated, or what GPUs have.
+    fn memory(&self, devices: &OpenDevices, warn: &mut dyn FnMut(&str)) -> Option<Budget> {
+        self.stated(devices).or_else(|| {
             if on_processor(devices) {
                 return None;
             }
-            Some(Budget::Gpu(devices.usable_memory().unwrap_or_else(|| {
+            let bytes = devices.usable_memory().unwrap_or_else(|| {
                 warn(
                     "the GPU does not say how much memory it has: tiles are planned for 8 GiB; \
                      state --memory to use more or less",
                 );
                 GPU_MEMORY
-            })))
-        });
+            });
+            Some(Budget::Gpu { bytes, devices: devices.list.len() })
+        })
+    }
+
+    fn auto(&self, devices: &OpenDevices, warn: &mut dyn FnMut(&str)) -> TileChoice {
+        let overlap = self.overlap.map(|FramesAndSize { frames, size }| Overlap { frames, size });
+        let overlap = overlap.unwrap_or_else(|| self.usual_overlap(0));
+        let memory = self.memory(devices, warn);
         TileChoice::Auto { memory, overlap }
     }
 }

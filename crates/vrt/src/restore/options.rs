@@ -63,15 +63,20 @@ impl Overlap {
 pub enum Budget {
     /// Bytes of the machine's: for tiles, and whole frames around them.
     Machine(u64),
-    /// Bytes of a GPU's: for tiles alone.
-    Gpu(u64),
+    /// A GPU's: for tiles alone.
+    Gpu {
+        /// Bytes.
+        bytes: u64,
+        /// GPUs, each of which has a window of frames in the machine's memory.
+        devices: usize,
+    },
 }
 
 impl Budget {
     /// How much.
     pub fn bytes(self) -> u64 {
         match self {
-            Self::Machine(bytes) | Self::Gpu(bytes) => bytes,
+            Self::Machine(bytes) | Self::Gpu { bytes, .. } => bytes,
         }
     }
 }
@@ -90,15 +95,17 @@ pub enum TileChoice {
     Given {
         /// Sizes and overlaps.
         spec: TileSpec,
-        /// What the run may take; nothing is refused if `None`.
+        /// What the run may take; a safe share of what the machine has free if `None`.
         memory: Option<Budget>,
+        /// Whether tiles that need more are refused.
+        refuses: bool,
     },
 }
 
 impl TileChoice {
     /// These tiles, whatever they need.
     pub fn given(spec: TileSpec) -> Self {
-        Self::Given { spec, memory: None }
+        Self::Given { spec, memory: None, refuses: false }
     }
 }
 

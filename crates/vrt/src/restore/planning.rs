@@ -72,7 +72,9 @@ pub fn plan_tiles(
     choice: TileChoice,
 ) -> Result<TilePlan, TilePlanError> {
     let (memory, overlap) = match choice {
-        TileChoice::Given { spec, memory } => return check_tiles(config, clip, spec, memory),
+        TileChoice::Given { spec, memory, refuses } => {
+            return check_tiles(config, clip, spec, (memory, refuses));
+        }
         TileChoice::Auto { memory, overlap } => (memory, overlap),
     };
     let of = memory.or_else(Needs::usual).ok_or(TilePlanError::MemoryUnknown)?;
@@ -81,10 +83,15 @@ pub fn plan_tiles(
     let spec = match config.fused_frames() {
         // Every window has the frames that the network sees.
         Some(_) => {
+            needs.most_frames(FRAMES_AROUND, FRAMES_AROUND)?;
             let limits = limits(FRAMES_AROUND, FRAMES_AROUND, Overlap { frames: 0, ..overlap });
             plan(budget, ClipSize { frames: None, ..clip }, limits, peak)?
         }
-        None => plan(budget, clip, limits(config.window()[0], MAX_FRAMES, overlap), peak)?,
+        None => {
+            let window = config.window()[0];
+            let most = needs.most_frames(window, MAX_FRAMES)?;
+            plan(budget, clip, limits(window, most, overlap), peak)?
+        }
     };
     let predicted = needs.of(spec, spec.frames());
     Ok(TilePlan { spec, memory: Some(PlannedMemory { budget, predicted }) })
@@ -95,18 +102,18 @@ fn check_tiles(
     config: &VrtConfig,
     clip: ClipSize,
     spec: TileSpec,
-    stated: Option<Budget>,
+    (memory, refuses): (Option<Budget>, bool),
 ) -> Result<TilePlan, TilePlanError> {
     let whole = config.fused_frames().map(|_| FRAMES_AROUND).or(clip.frames);
     let frames = if spec.frames() == 0 { whole } else { Some(spec.frames()) };
-    let (Some(frames), Some(of)) = (frames, stated.or_else(Needs::usual)) else {
+    let (Some(frames), Some(of)) = (frames, memory.or_else(Needs::usual)) else {
         return Ok(TilePlan { spec, memory: None });
     };
     let (budget, predicted) = (of.bytes(), Needs { config, clip, of }.of(spec, frames));
     let memory = PlannedMemory { budget, predicted };
-    match stated {
-        Some(_) if predicted > budget => Err(TilePlanError::TooLarge(memory)),
-        _ => Ok(TilePlan { spec, memory: Some(memory) }),
+    match refuses && predicted > budget {
+        true => Err(TilePlanError::TooLarge(memory)),
+        false => Ok(TilePlan { spec, memory: Some(memory) }),
     }
 }
 
@@ -144,11 +151,34 @@ impl Needs<'_> {
     fn bytes(&self, frames: usize, height: usize, width: usize) -> u64 {
         let size = [frames, height, width];
         match self.of {
-            Budget::Gpu(_) => cost::gpu_peak_bytes(self.config, size),
+            Budget::Gpu { .. } => cost::gpu_peak_bytes(self.config, size),
             Budget::Machine(_) => {
                 cost::peak_bytes(self.config, size).saturating_add(self.held_frames(frames as u64))
             }
         }
+    }
+
+    /// How many frames, from a window's to `most`, a tile may have where a GPU restores and the
+    /// machine holds whole frames.
+    fn most_frames(&self, window: usize, most: usize) -> Result<usize, PlanError> {
+        let Budget::Gpu { devices, .. } = self.of else { return Ok(most) };
+        let Some(Budget::Machine(budget)) = Self::usual() else { return Ok(most) };
+        self.frames_within(budget, devices, window, most)
+    }
+
+    /// The same in so many bytes of the machine's, for so many GPUs.
+    fn frames_within(
+        &self,
+        budget: u64,
+        devices: usize,
+        window: usize,
+        most: usize,
+    ) -> Result<usize, PlanError> {
+        let held = |frames: usize| self.held_frames(frames as u64).saturating_mul(devices as u64);
+        (window..=most).rev().find(|frames| held(*frames) <= budget).ok_or_else(|| {
+            let ClipSize { height, width, .. } = self.clip;
+            PlanError::NothingFits { frames: window, height, width, needed: held(window), budget }
+        })
     }
 
     /// Whole frames that windows of `frames` frames, the queues and both ends hold.
@@ -160,5 +190,31 @@ impl Needs<'_> {
         let inputs = INPUT_COPIES * frames + FRAMES_READ_AHEAD as u64;
         let outputs = OUTPUT_COPIES * frames + FRAMES_TO_WRITE as u64;
         input.saturating_mul(inputs).saturating_add(output.saturating_mul(outputs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vrt_model::presets::Preset;
+
+    use super::*;
+
+    #[test]
+    fn windows_for_gpus_are_as_long_as_the_machine_holds() {
+        let config = Preset::parse("001").unwrap().config();
+        let clip = ClipSize { frames: Some(1000), height: 720, width: 1280 };
+        let of = Budget::Gpu { bytes: 80 << 30, devices: 1 };
+        let needs = Needs { config: &config, clip, of };
+        let (window, budget) = (6, 12 << 30);
+        let frames = |devices| needs.frames_within(budget, devices, window, 100).unwrap();
+        let (one, two) = (frames(1), frames(2));
+        assert!(window < two && two < one && one < 100, "{one} {two}");
+        assert!(needs.held_frames(one as u64) <= budget);
+        assert!(needs.held_frames(one as u64 + 1) > budget);
+        // The network's share is the GPU's.
+        let tile = needs.bytes(window, 64, 64);
+        assert_eq!(tile, cost::gpu_peak_bytes(&config, [window, 64, 64]));
+        let none = needs.frames_within(1 << 20, 1, window, 100);
+        assert!(matches!(none, Err(PlanError::NothingFits { frames: 6, .. })), "{none:?}");
     }
 }

@@ -112,10 +112,11 @@ impl<'a, M: ClipModel<Error: Send + Sync>> Middle<'a, M> {
             }
         };
         let ended = self.end_scene(&to_write).and_then(|()| self.restore(&to_write));
-        if let Some(error) = failed {
-            return Err(Halt::Failed(error));
+        match (failed, ended) {
+            (Some(_), Err(halt @ (Halt::Stopped | Halt::WriterGone))) => return Err(halt),
+            (Some(error), _) => return Err(Halt::Failed(error)),
+            (None, ended) => ended?,
         }
-        ended?;
         self.tell(Stage::Finishing);
         Ok(())
     }

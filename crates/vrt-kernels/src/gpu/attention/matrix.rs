@@ -195,7 +195,8 @@ struct Memory<E: Float> {
     shrink: Shared<[f32]>,
     own_tokens: Tokens,
     met_tokens: Tokens,
-    /// Places of the output of queries, where gradients are found.
+    /// Places of the output of queries, where gradients are found: of a cube's own, or, never more, of
+    /// those that are met.
     outs: Shared<[u32]>,
 }
 
