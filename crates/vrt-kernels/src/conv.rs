@@ -13,7 +13,7 @@ use crate::parallel::zeros;
 use crate::precision::Precision;
 use crate::weights::{WeightSizes, bias_gradient};
 
-pub(crate) use enlarge::places;
+use enlarge::places;
 
 mod backward;
 mod enlarge;
@@ -153,7 +153,7 @@ impl Enlarging {
     const NOTHING: Self = Self { factor: 1, slope: 1.0 };
 
     /// The activation.
-    pub(crate) fn activation(self) -> Activation {
+    fn activation(self) -> Activation {
         if self.slope == 1.0 { Activation::None } else { Activation::LeakyRelu(self.slope) }
     }
 
@@ -408,4 +408,22 @@ pub fn conv2d_joined_backward(
         };
     }
     JoinedGradients { sources: found, weight: of_weight, bias }
+}
+
+/// The gradients of [`conv2d_enlarging`], of whose output and its gradient `values` are; see
+/// [`conv2d_joined_backward`].
+///
+/// # Panics
+///
+/// As [`conv2d_enlarging`].
+pub fn conv2d_enlarging_backward(
+    geometry: &ConvGeometry,
+    values: ConvValues<'_>,
+    enlarging: Enlarging,
+    wanted: [bool; 2],
+) -> JoinedGradients {
+    let [out, grad] =
+        [values.out, values.grad].map(|pixels| places(geometry, enlarging.factor, pixels));
+    let values = ConvValues { out: &out, grad: &grad, ..values };
+    conv2d_joined_backward(geometry, values, enlarging.activation(), wanted)
 }

@@ -10,7 +10,7 @@ use std::cell::Cell;
 use burn::tensor::{Device, Tensor};
 
 use crate::conv::{self, Activation, ConvGeometry, ConvValues, ConvWeights, Enlarging, Source};
-use crate::conv::{conv2d_joined, conv2d_joined_backward, places};
+use crate::conv::{JoinedGradients, conv2d_joined, conv2d_joined_backward};
 use crate::deform_conv::{DeformGeometry, Guide, deform_conv_guided, deform_conv_guided_backward};
 use crate::mlp::MlpWeights;
 use crate::ops::on_cpu;
@@ -280,7 +280,9 @@ pub fn conv2d(parts: Vec<Tensor<4>>, conv: &Conv, activation: Activation) -> Ten
         backward: move |inputs: &[Values], out: &Values, grad: &[f32], asked: &[bool]| {
             let (sources, weight) = (sources(inputs, &channels), inputs[count].get());
             let values = ConvValues { sources: &sources, weight, out: out.get(), grad };
-            conv_gradients(&geometry, values, activation, asked)
+            conv_gradients(asked, |needed| {
+                conv2d_joined_backward(&geometry, values, activation, needed)
+            })
         },
     };
     operation.run(inputs)
@@ -313,26 +315,21 @@ pub fn conv2d_enlarging(x: Tensor<4>, conv: &Conv, enlarging: Enlarging) -> Tens
         },
         backward: move |inputs: &[Values], out: &Values, grad: &[f32], asked: &[bool]| {
             let source = Source { values: inputs[0].get(), channels: geometry.in_channels };
-            let [out, grad] = [out.get(), grad].map(|values| places(&geometry, factor, values));
             let (sources, weight) = (&[source], inputs[1].get());
-            let values = ConvValues { sources, weight, out: &out, grad: &grad };
-            conv_gradients(&geometry, values, enlarging.activation(), asked)
+            let values = ConvValues { sources, weight, out: out.get(), grad };
+            conv_gradients(asked, |needed| {
+                conv::conv2d_enlarging_backward(&geometry, values, enlarging, needed)
+            })
         },
     };
     operation.run(inputs)
 }
 
 /// The gradients of a convolution's sources, weight and bias, where they are asked for.
-fn conv_gradients(
-    geometry: &ConvGeometry,
-    values: ConvValues<'_>,
-    activation: Activation,
-    asked: &[bool],
-) -> Found {
-    let count = values.sources.len();
+fn conv_gradients(asked: &[bool], backward: impl FnOnce([bool; 2]) -> JoinedGradients) -> Found {
+    let count = asked.len() - 2;
     let (of_sources, of_weights) = asked.split_at(count);
-    let needed = [of_sources, of_weights].map(|asked| asked.contains(&true));
-    let found = conv2d_joined_backward(geometry, values, activation, needed);
+    let found = backward([of_sources, of_weights].map(|asked| asked.contains(&true)));
     let mut grads = found.sources;
     grads.resize(count, Vec::new());
     grads.extend([found.weight, found.bias]);
@@ -397,7 +394,9 @@ fn answers_backward(
     let sources = [Source { values: inputs[0].get(), channels: geometry.in_channels }];
     let weight = inputs[1].get();
     let values = ConvValues { sources: &sources, weight, out: answers, grad: &grad };
-    conv_gradients(geometry, values, Activation::None, asked)
+    conv_gradients(asked, |needed| {
+        conv2d_joined_backward(geometry, values, Activation::None, needed)
+    })
 }
 
 /// Places of a deformable convolution's inputs; answers and flows come behind.

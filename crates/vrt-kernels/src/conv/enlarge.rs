@@ -21,7 +21,7 @@ pub(super) fn shuffle(g: &ConvGeometry, factor: usize, places: &[f32], pixels: &
 }
 
 /// The inverse of [`shuffle`] for a whole map: pixels as the convolution made their places.
-pub(crate) fn places(g: &ConvGeometry, factor: usize, pixels: &[f32]) -> Vec<f32> {
+pub(super) fn places(g: &ConvGeometry, factor: usize, pixels: &[f32]) -> Vec<f32> {
     let (parts, width) = (factor * factor, g.out_width());
     let channels = g.out_channels / parts;
     let of_row = width * factor * channels;

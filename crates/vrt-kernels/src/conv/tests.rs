@@ -258,3 +258,40 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn enlarged_outputs_are_where_their_places_are(
+        geometry in geometries(), factor in 1_usize..4, slope in 0.0_f32..1.0, seed: u64,
+    ) {
+        let parts = factor * factor;
+        let geometry = ConvGeometry { out_channels: geometry.out_channels * parts, ..geometry };
+        let v = values(&geometry, seed);
+        let (width, outputs) = (geometry.out_width(), geometry.out_channels);
+        for level in Level::available() {
+            let mut plain = vec![f32::NAN; geometry.out_len()];
+            let mut enlarged = plain.clone();
+            let source = Source { values: &v.x, channels: geometry.in_channels };
+            let then = Enlarging { factor, slope };
+            level.scope(|| {
+                conv2d_joined(&geometry, &[source], v.weights(), Activation::None, &mut plain);
+                conv2d_enlarging(&geometry, &v.x, v.weights(), then, &mut enlarged);
+            });
+            for (at, value) in enlarged.iter().enumerate() {
+                let channels = outputs / parts;
+                let (pixel, channel) = (at / channels, at % channels);
+                let (row, x) = (pixel / (width * factor), pixel % (width * factor));
+                let place = row / factor * width + x / factor;
+                let part = row % factor * factor + x % factor;
+                let from = plain[place * outputs + channel * parts + part];
+                prop_assert_eq!(*value, if from < 0.0 { from * slope } else { from }, "{}", level);
+            }
+            // The gradient takes the same way back.
+            for (value, plain) in places(&geometry, factor, &enlarged).iter().zip(&plain) {
+                prop_assert_eq!(*value, if *plain < 0.0 { plain * slope } else { *plain });
+            }
+        }
+    }
+}
