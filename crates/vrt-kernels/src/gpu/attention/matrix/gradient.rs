@@ -334,7 +334,6 @@ pub(in crate::gpu::attention) fn of_table<E: Float, S: Sum>(
         sync_cube();
         multiply(&mut memory, shape);
         sync_cube();
-        #[unroll]
         for n in 0..each {
             let i = unit + n * cube;
             if i < comptime!(OWN * met) {
@@ -344,7 +343,6 @@ pub(in crate::gpu::attention) fn of_table<E: Float, S: Sum>(
             }
         }
     }
-    #[unroll]
     for n in 0..each {
         let i = unit + n * cube;
         let (query, key) = (own + i / met, start + i % met);
