@@ -313,7 +313,7 @@ fn deform_conv(Scale { frames, side }: Scale, random: &mut Random) -> Case {
             let answers = fused::Answers::Given(answers.clone());
             let flows = vec![flow.clone()];
             let guidance = fused::Guidance { answers, flows, max_offset, groups };
-            fused::deform_conv(x.clone(), guidance, &conv, |_| ()).into_data()
+            fused::deform_conv(x.clone(), guidance, &conv, None::<fn(&[f32])>).into_data()
         }),
         composed: Box::new(move || {
             let offsets = 2 * taps * groups;

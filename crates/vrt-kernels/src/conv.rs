@@ -6,6 +6,9 @@
 //! A band of rows is copied with its zero border, channels of several inputs joined on the way. In
 //! it the values that a row of the kernel sees from one pixel on follow each other, and those of
 //! the next pixel start `in_channels` later: the band is the left matrix of a product as it lies.
+//!
+//! Where channels and places are many, kernels of three by three taps and more take a fraction of these
+//! products instead (`conv/winograd.rs`).
 
 use crate::element::{Element, Pair};
 use crate::level::{Level, at_every_level};
@@ -22,6 +25,7 @@ mod forward;
 mod reference;
 #[cfg(test)]
 mod tests;
+mod winograd;
 
 /// The sizes of a convolution of stride 1.
 ///
@@ -217,7 +221,8 @@ pub fn conv2d(geometry: &ConvGeometry, x: &[f32], weights: ConvWeights<'_>, out:
 }
 
 /// Convolves an input whose channels are those of all `sources`, one behind the other, and applies
-/// `activation`, in [`Precision::current`]; inputs with an odd number of channels in `f32`.
+/// `activation`, in [`Precision::current`]; inputs with an odd number of channels in `f32`, and all
+/// where that is faster: tiles in `f32` are, save beside AMX.
 ///
 /// # Panics
 ///
@@ -270,6 +275,53 @@ fn convolve_now(
     }
 }
 
+/// A rectangle of one frame's output.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Strip {
+    pub(crate) frame: usize,
+    /// First row.
+    pub(crate) row: usize,
+    /// First column.
+    pub(crate) column: usize,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+}
+
+/// Convolves an input in [`Precision::current`] as [`conv2d_joined`], and gives each rectangle of the
+/// output, `[rows, columns, out_channels]`, to `work` while it is in a cache, in parallel.
+pub(crate) fn conv2d_in_strips(
+    geometry: &ConvGeometry,
+    x: &[f32],
+    weights: ConvWeights<'_>,
+    work: impl Fn(Strip, &[f32]) + Sync,
+) {
+    match Precision::current() {
+        Precision::Bf16 if geometry.in_channels.is_multiple_of(Pair::TERMS) => {
+            in_strips_at::<Pair>(Level::current(), geometry, x, weights, work);
+        }
+        _ => in_strips_at::<f32>(Level::current(), geometry, x, weights, work),
+    }
+}
+
+fn in_strips_at<E: Element>(
+    level: Level,
+    geometry: &ConvGeometry,
+    x: &[f32],
+    weights: ConvWeights<'_>,
+    work: impl Fn(Strip, &[f32]) + Sync,
+) {
+    geometry.check(x.len(), weights.weight.len(), geometry.out_len());
+    let source = Source { values: x, channels: geometry.in_channels };
+    if winograd::pays::<E>(level, geometry) {
+        let filters = (winograd::Filters { weight: weights.weight, turned: false }, weights.bias);
+        winograd::in_strips(level, geometry, source, filters, work);
+        return;
+    }
+    let matrix = geometry.weight_sizes().pack(weights.weight);
+    let packed = geometry.weight_sizes().packed::<E>(level, &matrix, weights.bias);
+    forward::in_bands(level, geometry, source, &packed, work);
+}
+
 fn convolve_at<E: Element>(
     level: Level,
     geometry: &ConvGeometry,
@@ -287,6 +339,11 @@ fn convolve_at<E: Element>(
     geometry.check(geometry.x_len(), weights.weight.len(), out.len());
     let bias_len = weights.bias.map_or(geometry.out_channels, <[f32]>::len);
     assert_eq!(bias_len, geometry.out_channels, "conv2d: the bias does not fit {geometry:?}");
+    if winograd::pays::<E>(level, geometry) {
+        let filters = winograd::Filters { weight: weights.weight, turned: false };
+        winograd::convolve(level, geometry, sources, (filters, weights.bias), then, out);
+        return;
+    }
     let matrix = geometry.weight_sizes().pack(weights.weight);
     let packed = geometry.weight_sizes().packed::<E>(level, &matrix, weights.bias);
     forward::convolve(level, geometry, sources, &packed, then, out);

@@ -9,7 +9,7 @@
 //! There are two partitions of the input channels: offset groups share their samples, weight
 //! groups make a grouped convolution. One may cut the other.
 
-use crate::conv::out_size;
+use crate::conv::{ConvGeometry, ConvWeights, out_size};
 use crate::element::Pair;
 use crate::level::Level;
 use crate::parallel::zeros;
@@ -194,7 +194,11 @@ impl DeformGeometry {
     fn check_guide(&self, guide: &Guide<'_>) {
         let answers = self.pixels() * Guide::answers_len(self.samples());
         assert_eq!(guide.answers.len(), answers, "deform_conv: the answers do not fit {self:?}");
-        let count = guide.flows.len();
+        self.check_flows(guide.flows);
+    }
+
+    fn check_flows(&self, flows: &[&[f32]]) {
+        let count = flows.len();
         assert!(
             (1..=guided::MOST_FLOWS).contains(&count) && self.samples().is_multiple_of(count),
             "deform_conv: {count} flows do not divide {} samples",
@@ -202,7 +206,7 @@ impl DeformGeometry {
         );
         let len = 2 * self.pixels();
         assert!(
-            guide.flows.iter().all(|flow| flow.len() == len),
+            flows.iter().all(|flow| flow.len() == len),
             "deform_conv: a flow does not fit {self:?}"
         );
     }
@@ -277,6 +281,60 @@ pub fn deform_conv_guided(
             forward::convolve::<f32>(level, geometry, places, [weight, bias], out)
         }
         Precision::Bf16 => forward::convolve::<Pair>(level, geometry, places, [weight, bias], out),
+    }
+}
+
+/// What guides a deformable convolution before the last offset convolution has answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Hints<'a> {
+    /// What that convolution sees.
+    pub seen: &'a [f32],
+    /// Its sizes: its output is [`Guide::answers`].
+    pub convolution: &'a ConvGeometry,
+    /// Its weight and bias.
+    pub weights: ConvWeights<'a>,
+    /// As [`Guide::flows`].
+    pub flows: &'a [&'a [f32]],
+    /// As [`Guide::max_offset`].
+    pub max_offset: f32,
+}
+
+/// The same as [`deform_conv_guided`] with the answers, the largest map of a network, made a few rows
+/// at a time where they are used.
+///
+/// # Panics
+///
+/// As [`deform_conv_guided`] and [`conv2d`](crate::conv::conv2d).
+pub fn deform_conv_answering(
+    geometry: &DeformGeometry,
+    x: &[f32],
+    hints: &Hints<'_>,
+    layer: [&[f32]; 2],
+    out: &mut [f32],
+) {
+    geometry.check_common(x, layer[0], out.len());
+    geometry.check_flows(hints.flows);
+    let answers = hints.convolution;
+    assert_eq!(
+        [answers.batch, answers.out_height(), answers.out_width(), answers.out_channels],
+        [
+            geometry.batch,
+            geometry.out_height(),
+            geometry.out_width(),
+            Guide::answers_len(geometry.samples())
+        ],
+        "deform_conv: the answers do not fit {geometry:?}"
+    );
+    let channels = geometry.out_channels;
+    assert_eq!(layer[1].len(), channels, "deform_conv: the bias does not fit {geometry:?}");
+    let level = Level::current();
+    match Precision::current() {
+        Precision::F32 | Precision::F16 => {
+            forward::convolve_answering::<f32>(level, geometry, x, hints, layer, out);
+        }
+        Precision::Bf16 => {
+            forward::convolve_answering::<Pair>(level, geometry, x, hints, layer, out);
+        }
     }
 }
 

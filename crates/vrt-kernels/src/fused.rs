@@ -11,7 +11,8 @@ use burn::tensor::{Device, Tensor};
 
 use crate::conv::{self, Activation, ConvGeometry, ConvValues, ConvWeights, Enlarging, Source};
 use crate::conv::{JoinedGradients, conv2d_joined, conv2d_joined_backward};
-use crate::deform_conv::{DeformGeometry, Guide, deform_conv_guided, deform_conv_guided_backward};
+use crate::deform_conv::{DeformGeometry, Guide, Hints, deform_conv_answering};
+use crate::deform_conv::{deform_conv_guided, deform_conv_guided_backward};
 use crate::mlp::MlpWeights;
 use crate::ops::on_cpu;
 use crate::parallel::zeros;
@@ -373,11 +374,17 @@ impl Answers {
     }
 }
 
+/// What is convolved for answers, and with what.
+fn answering(inputs: &[Values]) -> (&[f32], ConvWeights<'_>) {
+    let [weight, bias] = [inputs[1].get(), inputs[2].get()];
+    (inputs[0].get(), ConvWeights { weight, bias: Some(bias) })
+}
+
 /// The answers that inputs of [`Answers::operands`] stand for.
 fn answers<'a>(inputs: &'a [Values], geometry: Option<&ConvGeometry>) -> Cow<'a, [f32]> {
     let Some(geometry) = geometry else { return Cow::Borrowed(inputs[0].get()) };
-    let source = Source { values: inputs[0].get(), channels: geometry.in_channels };
-    let weights = ConvWeights { weight: inputs[1].get(), bias: Some(inputs[2].get()) };
+    let (values, weights) = answering(inputs);
+    let source = Source { values, channels: geometry.in_channels };
     let mut answers = zeros(geometry.out_len());
     conv2d_joined(geometry, &[source], weights, Activation::None, &mut answers);
     Cow::Owned(answers)
@@ -406,7 +413,7 @@ const BIAS: usize = 2;
 const GUIDE: usize = 3;
 
 /// Deformable convolution of `x`, `[n, h, w, c]`, at places around flows, of the size of `x`.
-/// `on_answers` sees the answers, once.
+/// `on_answers` sees the answers, once; where it is none, they are never all there at a time.
 ///
 /// # Panics
 ///
@@ -415,7 +422,7 @@ pub fn deform_conv(
     x: Tensor<4>,
     guidance: Guidance,
     conv: &Conv,
-    on_answers: impl FnOnce(&[f32]),
+    on_answers: Option<impl FnOnce(&[f32])>,
 ) -> Tensor<4> {
     let [batch, height, width, in_channels] = x.dims();
     let [out_channels, per_group, kh, kw] = conv.weight.dims();
@@ -441,12 +448,22 @@ pub fn deform_conv(
     let operation = Operation {
         forward: move |inputs: &[Values], _| {
             let flows: Vec<&[f32]> = inputs[flows_at..].iter().map(Values::get).collect();
-            let answers = answers(&inputs[GUIDE..flows_at], convolved.as_ref());
-            on_answers(&answers);
+            let (x, layer) = (inputs[X].get(), [inputs[WEIGHT].get(), inputs[BIAS].get()]);
+            let of_answers = &inputs[GUIDE..flows_at];
+            if let (Some(convolution), None) = (&convolved, &on_answers) {
+                let (seen, weights) = answering(of_answers);
+                let hints = Hints { seen, convolution, weights, flows: &flows, max_offset };
+                let fill = |out: &mut [f32]| {
+                    deform_conv_answering(&geometry, x, &hints, layer, out);
+                };
+                return (filled(shape, fill), ());
+            }
+            let answers = answers(of_answers, convolved.as_ref());
+            if let Some(on_answers) = on_answers {
+                on_answers(&answers);
+            }
             let guide = Guide { answers: &answers, flows: &flows, max_offset };
-            let weights = [inputs[WEIGHT].get(), inputs[BIAS].get()];
-            let x = inputs[X].get();
-            (filled(shape, |out| deform_conv_guided(&geometry, x, guide, weights, out)), ())
+            (filled(shape, |out| deform_conv_guided(&geometry, x, guide, layer, out)), ())
         },
         backward: move |inputs: &[Values], (): &(), grad: &[f32], asked: &[bool]| {
             let flows: Vec<&[f32]> = inputs[flows_at..].iter().map(Values::get).collect();

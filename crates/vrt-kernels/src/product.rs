@@ -178,6 +178,13 @@ impl<E: Element> Packed<E> {
         packed
     }
 
+    /// The matrix `[depth, columns]`, whose row `i` starts at `i · stride`.
+    pub(crate) fn strided(level: Level, values: &[f32], stride: usize, sizes: [usize; 2]) -> Self {
+        let mut packed = Self::zero(level, sizes, None);
+        packed.sizes.pack(level, values, stride, &mut packed.panels);
+        packed
+    }
+
     fn zero(level: Level, [depth, columns]: [usize; 2], bias: Option<&[f32]>) -> Self {
         let sizes = PanelSizes::new(level, [depth, columns]);
         let mut bias = bias.map_or_else(Vec::new, <[f32]>::to_vec);

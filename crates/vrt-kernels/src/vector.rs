@@ -2,12 +2,13 @@
 //! product is written in.
 
 use crate::element::{Element, Pair};
+use crate::level::Level;
 
 /// `LANES` values that one instruction works on.
 ///
 /// A value of a level's type may exist only where that level's instructions are allowed: inside
-/// the functions that [`multiply`](crate::product::multiply) chooses from after asking the
-/// processor. This is what makes the instructions in the implementations sound.
+/// the functions that [`multiply`](crate::product::multiply) and [`with_vectors`] choose from after
+/// asking the processor. This is what makes the instructions in the implementations sound.
 pub(crate) trait Vector: Copy {
     /// Values of a vector.
     const LANES: usize;
@@ -23,6 +24,38 @@ pub(crate) trait Vector: Copy {
 
     /// `self · factor + sum`, rounded once where the level has the instruction.
     fn mul_add(self, factor: Self, sum: Self) -> Self;
+}
+
+/// Something that is done with the vectors of a level. Bodies, and all that they call, must be
+/// `#[inline(always)]`.
+pub(crate) trait Body {
+    /// Does it.
+    fn run<V: Vector>(self);
+}
+
+/// Does something with the largest vectors of a level.
+pub(crate) fn with_vectors(level: Level, body: impl Body) {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn avx2(body: impl Body) {
+        body.run::<Avx2>();
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+    fn avx512(body: impl Body) {
+        body.run::<Avx512>();
+    }
+    assert!(level.is_available(), "this processor does not run the level {level}");
+    match level {
+        // SAFETY: the assertion above proves that this processor has AVX2 and FMA.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { avx2(body) },
+        // SAFETY: the assertion above proves that this processor has AVX-512 F, BW, DQ and VL, AVX2
+        // and FMA.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 | Level::Avx512Bf16 | Level::Amx => unsafe { avx512(body) },
+        _ => body.run::<Portable>(),
+    }
 }
 
 /// Four lanes of whatever the target always has.

@@ -150,16 +150,17 @@ impl Align {
         let offsets = 2 * TAPS * groups;
         let x = Tensor::cat(features, 3);
         if fused::serves(&x.device()) {
-            let hear = |answers: &[f32]| {
-                if let Some(listener) = pass.offsets() {
-                    listener.hear(answers, ([n, h, w], offsets), (max_offset, &x.device()));
+            let device = x.device();
+            let hear = pass.offsets().map(|listener| {
+                move |answers: &[f32]| {
+                    listener.hear(answers, ([n, h, w], offsets), (max_offset, &device));
                 }
-            };
+            });
             let guidance =
                 fused::Guidance { answers, flows, max_offset: max_offset as f32, groups };
             let padding = [KERNEL / 2; 2];
             let conv = fused::Conv { weight: self.weight.val(), bias: self.bias.val(), padding };
-            return fused::deform_conv(x.clone(), guidance, &conv, hear);
+            return fused::deform_conv(x, guidance, &conv, hear);
         }
         let seen = self.answered(answers);
         if let Some(listener) = pass.offsets() {

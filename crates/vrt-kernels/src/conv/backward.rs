@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::forward::{BandSizes, band_rows, convolve};
-use super::{Activation, ConvGeometry, Enlarging, Source};
+use super::{Activation, ConvGeometry, Enlarging, Source, winograd};
 use crate::element::Element;
 use crate::level::{Level, at_every_level};
 use crate::outer::{Table, add_outer};
@@ -59,9 +59,14 @@ pub(super) fn grad_x<E: Element>(
         kernel: g.kernel,
         padding: [g.kernel[0] - 1 - g.padding[0], g.kernel[1] - 1 - g.padding[1]],
     };
+    let source = Source { values: grad_out, channels: turned.in_channels };
+    if winograd::pays::<E>(level, &turned) {
+        let filters = (winograd::Filters { weight, turned: true }, None);
+        winograd::convolve(level, &turned, &[source], filters, Enlarging::NOTHING, grad_x);
+        return;
+    }
     let matrix = g.weight_sizes().pack_turned(weight);
     let packed = turned.weight_sizes().packed::<E>(level, &matrix, None);
-    let source = Source { values: grad_out, channels: turned.in_channels };
     convolve(level, &turned, &[source], &packed, Enlarging::NOTHING, grad_x);
 }
 

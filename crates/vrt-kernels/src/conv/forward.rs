@@ -1,11 +1,11 @@
 //! Bands of rows as products.
 
 use super::enlarge::shuffle;
-use super::{ConvGeometry, Enlarging, Source};
+use super::{ConvGeometry, Enlarging, Source, Strip};
 use crate::element::Element;
 use crate::level::Level;
 use crate::outer::Table;
-use crate::parallel::{for_each_band, with_kept, with_scratch};
+use crate::parallel::{for_each_band, for_each_index, with_kept, with_scratch};
 use crate::product::{Packed, Product, Rows, Start, multiply};
 
 /// Output pixels that one product should have: enough that preparing the weight does not count.
@@ -133,6 +133,33 @@ fn join_row(row: usize, width: usize, sources: &[Source<'_>], out: &mut [f32]) {
 /// Output rows of a band.
 pub(super) fn band_rows(g: &ConvGeometry) -> usize {
     (BAND_PIXELS / (g.width + 2 * g.padding[1])).clamp(1, g.out_height())
+}
+
+/// The convolution with a packed weight; each band is given to `work` when it is made.
+pub(super) fn in_bands<E: Element>(
+    level: Level,
+    g: &ConvGeometry,
+    source: Source<'_>,
+    weight: &Packed<E>,
+    work: impl Fn(Strip, &[f32]) + Sync,
+) {
+    assert!(g.in_channels.is_multiple_of(E::TERMS), "conv2d: pairs of channels: {g:?}");
+    let rows = band_rows(g);
+    let bands = g.out_height().div_ceil(rows);
+    for_each_index(g.batch * bands, |index| {
+        let (frame, row) = (index / bands, index % bands * rows);
+        let band = BandSizes::new(g, row, rows.min(g.out_height() - row));
+        with_kept(E::kept(), [band.padded_len(g) / E::TERMS], |[padded]| {
+            band.pad_joined((level, g), frame, &[source], padded);
+            let product =
+                Product { rows: band.rows(g, padded), right: weight.right(), start: Start::Bias };
+            with_scratch([band.rows * g.out_row_len()], |[values]| {
+                multiply(level, product, values, g.out_channels);
+                let columns = g.out_width();
+                work(Strip { frame, row, column: 0, rows: band.rows, columns }, values);
+            });
+        });
+    });
 }
 
 /// The convolution with a packed weight and what comes behind it; the input's channels are those of

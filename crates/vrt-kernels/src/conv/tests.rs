@@ -127,6 +127,119 @@ proptest! {
     }
 }
 
+prop_compose! {
+    /// Of what tiles are made for, with tiles that are cut at two edges.
+    fn tiled()(kernel in [3_usize..9, 3_usize..9])(
+        kernel in Just(kernel),
+        padding in [0..kernel[0], 0..kernel[1]],
+        batch in 1_usize..3, height in 8_usize..20, width in 8_usize..20,
+        in_channels in 1_usize..40, out_channels in prop_oneof![16_usize..40, 128_usize..150],
+    ) -> ConvGeometry {
+        ConvGeometry { batch, height, width, in_channels, out_channels, kernel, padding }
+    }
+}
+
+/// Sums of products whose size is that of `geometry` differ by so much, tile by tile or not.
+fn rounding(geometry: &ConvGeometry) -> f32 {
+    1e-5 + 4e-7 * (geometry.weight_len() / geometry.out_channels) as f32
+}
+
+fn assert_near(found: &[f32], expected: &[f32], bound: f32) {
+    assert_eq!(found.len(), expected.len());
+    for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert!((found - expected).abs() <= bound, "{at}: {found}, not {expected}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn tiles_are_the_convolution(geometry in tiled(), seed: u64) {
+        let v = values(&geometry, seed);
+        let expected = reference::conv2d(&geometry, &v.x, &v.weight, &v.bias);
+        let source = Source { values: &v.x, channels: geometry.in_channels };
+        let filters = winograd::Filters { weight: &v.weight, turned: false };
+        for level in Level::available() {
+            let mut out = vec![f32::NAN; geometry.out_len()];
+            let layer = (filters, Some(&*v.bias));
+            winograd::convolve(level, &geometry, &[source], layer, Enlarging::NOTHING, &mut out);
+            assert_near(&out, &expected, rounding(&geometry));
+            let mut strips = vec![f32::NAN; geometry.out_len()];
+            let shared = crate::parallel::SharedOutput::new(&mut strips);
+            winograd::in_strips(level, &geometry, source, layer, |strip, values| {
+                let rows = values.chunks_exact(strip.columns * geometry.out_channels);
+                for (y, row) in rows.enumerate() {
+                    let line = strip.frame * geometry.out_height() + strip.row + y;
+                    let at = line * geometry.out_width() + strip.column;
+                    // SAFETY: strips do not overlap.
+                    unsafe { shared.write(at * geometry.out_channels, row) };
+                }
+            });
+            prop_assert_eq!(&strips, &out, "strips hold the same");
+        }
+    }
+
+    #[test]
+    fn tiles_carry_gradients_back(geometry in tiled(), seed: u64) {
+        // Turned, the inputs are what a vector must hold.
+        let (in_channels, out_channels) = (geometry.out_channels, geometry.in_channels);
+        let geometry = ConvGeometry { in_channels, out_channels, ..geometry };
+        let v = values(&geometry, seed);
+        let [expected, ..] = reference::backward(&geometry, &v.x, &v.weight, &v.grad);
+        let [rows, columns] = [0, 1].map(|i| geometry.kernel[i] - 1 - geometry.padding[i]);
+        let turned = ConvGeometry {
+            height: geometry.out_height(),
+            width: geometry.out_width(),
+            in_channels: out_channels,
+            out_channels: in_channels,
+            padding: [rows, columns],
+            ..geometry
+        };
+        let source = Source { values: &v.grad, channels: out_channels };
+        let filters = (winograd::Filters { weight: &v.weight, turned: true }, None);
+        for level in Level::available() {
+            let mut out = vec![f32::NAN; v.x.len()];
+            winograd::convolve(level, &turned, &[source], filters, Enlarging::NOTHING, &mut out);
+            assert_near(&out, &expected, rounding(&turned));
+        }
+    }
+}
+
+/// Sizes for which convolutions choose tiles by themselves.
+const CHOSEN: ConvGeometry = ConvGeometry {
+    batch: 2,
+    height: 30,
+    width: 27,
+    in_channels: 34,
+    out_channels: 132,
+    kernel: [3, 3],
+    padding: [1, 1],
+};
+
+#[test]
+fn tiles_are_chosen_joined_activated_and_enlarged() {
+    assert!(winograd::pays::<f32>(Level::current(), &CHOSEN));
+    assert!(!winograd::pays::<f32>(Level::current(), &ConvGeometry { kernel: [1, 3], ..CHOSEN }));
+    let v = values(&CHOSEN, 3);
+    let parts = [32, 2].map(|channels| {
+        let pixels = v.x.chunks_exact(CHOSEN.in_channels);
+        let range = if channels == 32 { 0..32 } else { 32..34 };
+        pixels.flat_map(|pixel| &pixel[range.clone()]).copied().collect::<Vec<f32>>()
+    });
+    let sources =
+        [Source { values: &parts[0], channels: 32 }, Source { values: &parts[1], channels: 2 }];
+    let mut expected = reference::conv2d(&CHOSEN, &v.x, &v.weight, &v.bias);
+    expected.iter_mut().for_each(|value| *value = value.max(0.1 * *value));
+    let mut out = vec![f32::NAN; CHOSEN.out_len()];
+    conv2d_joined(&CHOSEN, &sources, v.weights(), Activation::LeakyRelu(0.1), &mut out);
+    assert_near(&out, &expected, rounding(&CHOSEN));
+    let enlarging = Enlarging { factor: 2, slope: 0.1 };
+    let mut enlarged = vec![f32::NAN; CHOSEN.out_len()];
+    conv2d_enlarging(&CHOSEN, &v.x, v.weights(), enlarging, &mut enlarged);
+    assert_eq!(places(&CHOSEN, 2, &enlarged), out, "the same values at other places");
+}
+
 #[test]
 fn many_bands_and_many_frames_equal_the_definition() {
     let geometry = ConvGeometry {

@@ -1,11 +1,12 @@
 //! Columns of some pixels at a time, then one product per weight group.
 
 use super::columns::{Layout, Pixels, gather};
-use super::guided::decode;
-use super::{DeformGeometry, Places};
+use super::guided::{GuidedPixels, decode};
+use super::{DeformGeometry, Hints, Places};
+use crate::conv::conv2d_in_strips;
 use crate::element::Element;
 use crate::level::Level;
-use crate::parallel::{for_each_band, with_kept, with_scratch};
+use crate::parallel::{SharedOutput, for_each_band, with_kept, with_scratch};
 use crate::product::Packed;
 
 /// Output pixels whose columns are made at a time: they stay in the second-level cache.
@@ -15,33 +16,95 @@ pub(super) fn convolve<E: Element>(
     level: Level,
     g: &DeformGeometry,
     (x, places): (&[f32], Places<'_>),
-    [weight, bias]: [&[f32]; 2],
+    layer: [&[f32]; 2],
     out: &mut [f32],
 ) {
-    let groups: Vec<Packed<E>> = pack(level, g, weight, bias);
-    let layout = Layout::new(g);
+    let sampler = Sampler::<E>::new(level, g, x, layer);
     for_each_band(out, [g.out_frame_pixels(), g.out_channels], BLOCK_PIXELS, |block| {
         let first = block.frame * g.out_frame_pixels() + block.row;
         let count = block.values.len() / g.out_channels;
         let samples = count * g.samples();
-        let decoded = if matches!(places, Places::Guided(_)) { 3 * samples } else { 0 };
-        with_scratch([count * g.column_len(), decoded], |[columns, decoded]| {
-            let places = match places {
-                Places::Given { offset, mask } => {
-                    let start = first * g.samples();
-                    [&offset[2 * start..][..2 * samples], &mask[start..][..samples]]
-                }
-                Places::Guided(guide) => {
-                    let (offset, mask) = decoded.split_at_mut(2 * samples);
-                    decode(level, guide.of_pixels(first..first + count), offset, mask);
-                    [&*offset, &*mask]
-                }
-            };
-            let frame = &x[block.frame * g.frame_len()..][..g.frame_len()];
-            gather(level, Pixels::of_frame(g, &layout, frame, places, block.row), columns);
-            multiply_groups(g, columns, &groups, block.values);
-        });
+        let place = [block.frame, block.row];
+        match places {
+            Places::Given { offset, mask } => {
+                let start = first * g.samples();
+                let places = [&offset[2 * start..][..2 * samples], &mask[start..][..samples]];
+                sampler.convolve(place, places, block.values);
+            }
+            Places::Guided(guide) => {
+                sampler.convolve_guided(place, guide.of_pixels(first..first + count), block.values);
+            }
+        }
     });
+}
+
+/// The same at places that the convolution `asked` of `seen` answers, in pieces of its output.
+pub(super) fn convolve_answering<E: Element>(
+    level: Level,
+    g: &DeformGeometry,
+    x: &[f32],
+    hints: &Hints<'_>,
+    layer: [&[f32]; 2],
+    out: &mut [f32],
+) {
+    let sampler = Sampler::<E>::new(level, g, x, layer);
+    let out = SharedOutput::new(out);
+    let answered = hints.convolution.out_channels;
+    conv2d_in_strips(hints.convolution, hints.seen, hints.weights, |strip, answers| {
+        let rows = answers.chunks_exact(strip.columns * answered).enumerate();
+        for (row, answers) in rows {
+            let parts = answers.chunks(BLOCK_PIXELS * answered).enumerate();
+            for (part, answers) in parts {
+                let column = strip.column + part * BLOCK_PIXELS;
+                let pixel = (strip.row + row) * g.out_width() + column;
+                let (first, count) =
+                    (strip.frame * g.out_frame_pixels() + pixel, answers.len() / answered);
+                let flows = (hints.flows, hints.max_offset);
+                let pixels = GuidedPixels::new(answers, flows, first..first + count);
+                with_scratch([count * g.out_channels], |[values]| {
+                    sampler.convolve_guided([strip.frame, pixel], pixels, values);
+                    // SAFETY: strips do not overlap, nor do their rows and the parts of these; each
+                    // is written once.
+                    unsafe { out.write(first * g.out_channels, values) };
+                });
+            }
+        }
+    });
+}
+
+/// A convolution whose places are not known yet.
+struct Sampler<'a, E> {
+    level: Level,
+    g: &'a DeformGeometry,
+    x: &'a [f32],
+    layout: Layout,
+    groups: Vec<Packed<E>>,
+}
+
+impl<'a, E: Element> Sampler<'a, E> {
+    fn new(level: Level, g: &'a DeformGeometry, x: &'a [f32], [weight, bias]: [&[f32]; 2]) -> Self {
+        Self { level, g, x, layout: Layout::new(g), groups: pack(level, g, weight, bias) }
+    }
+
+    /// Writes the outputs of pixels of a frame from the one `first` on.
+    fn convolve(&self, [frame, first]: [usize; 2], [offset, mask]: [&[f32]; 2], out: &mut [f32]) {
+        let g = self.g;
+        with_scratch([out.len() / g.out_channels * g.column_len()], |[columns]| {
+            let frame = &self.x[frame * g.frame_len()..][..g.frame_len()];
+            let pixels = Pixels::of_frame(g, &self.layout, frame, [offset, mask], first);
+            gather(self.level, pixels, columns);
+            multiply_groups(g, columns, &self.groups, out);
+        });
+    }
+
+    /// The same at places around flows.
+    fn convolve_guided(&self, place: [usize; 2], pixels: GuidedPixels<'_>, out: &mut [f32]) {
+        let samples = out.len() / self.g.out_channels * self.g.samples();
+        with_scratch([2 * samples, samples], |[offset, mask]| {
+            decode(self.level, pixels, offset, mask);
+            self.convolve(place, [offset, mask], out);
+        });
+    }
 }
 
 /// The weight and bias of each group.

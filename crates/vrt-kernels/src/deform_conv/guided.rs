@@ -37,6 +37,21 @@ pub(super) struct GuidedPixels<'a> {
     max_offset: f32,
 }
 
+impl<'a> GuidedPixels<'a> {
+    /// From what the pixels `range`, counted over all frames, are answered, and the flows of all.
+    pub(super) fn new(
+        answers: &'a [f32],
+        (of_all, max_offset): (&[&'a [f32]], f32),
+        range: Range<usize>,
+    ) -> Self {
+        let mut flows: [&[f32]; MOST_FLOWS] = [&[]; MOST_FLOWS];
+        for (part, flow) in flows.iter_mut().zip(of_all) {
+            *part = &flow[2 * range.start..2 * range.end];
+        }
+        Self { answers, flows, count: of_all.len(), max_offset }
+    }
+}
+
 impl<'a> Guide<'a> {
     /// Values that one pixel is answered.
     pub(super) fn answers_len(samples: usize) -> usize {
@@ -45,18 +60,10 @@ impl<'a> Guide<'a> {
 
     /// The guide of the pixels `range`, counted over all frames.
     pub(super) fn of_pixels(&self, range: Range<usize>) -> GuidedPixels<'a> {
-        let mut flows: [&[f32]; MOST_FLOWS] = [&[]; MOST_FLOWS];
-        for (part, flow) in flows.iter_mut().zip(self.flows) {
-            *part = &flow[2 * range.start..2 * range.end];
-        }
         let pixels = self.flows[0].len() / 2;
         let len = self.answers.len() / pixels;
-        GuidedPixels {
-            answers: &self.answers[len * range.start..len * range.end],
-            flows,
-            count: self.flows.len(),
-            max_offset: self.max_offset,
-        }
+        let answers = &self.answers[len * range.start..len * range.end];
+        GuidedPixels::new(answers, (self.flows, self.max_offset), range)
     }
 }
 

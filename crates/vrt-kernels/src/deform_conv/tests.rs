@@ -3,6 +3,7 @@ use vrt_testing::{Random, Tolerance, assert_close};
 
 use super::reference::Exact;
 use super::*;
+use crate::conv::{Activation, Source, conv2d_joined};
 use crate::conv::{ConvGeometry, ConvGradients, ConvWeights, conv2d, conv2d_backward};
 use crate::slopes;
 
@@ -229,6 +230,51 @@ fn many_blocks_equal_the_definition() {
     let parts = [(&exact.x, &grads[0]), (&exact.mask, &grads[2]), (&exact.weight, &grads[3])];
     for (values, grad) in parts {
         assert!((dot(values, grad) - loss).abs() < 2e-5 * loss.abs().max(100.0), "{loss}");
+    }
+}
+
+#[test]
+fn answers_made_in_strips_are_the_same_answers() {
+    // Convolved in bands, and in tiles.
+    for (seen_channels, precision) in
+        [(6, Precision::F32), (32, Precision::F32), (6, Precision::Bf16), (32, Precision::Bf16)]
+    {
+        let geometry = large();
+        let mut random = Random::new(8);
+        let convolution = ConvGeometry {
+            batch: geometry.batch,
+            height: geometry.height,
+            width: geometry.width,
+            in_channels: seen_channels,
+            out_channels: 3 * geometry.samples(),
+            kernel: [3, 3],
+            padding: [1, 1],
+        };
+        let seen = random.values(convolution.x_len(), 1.0);
+        let weight = random.values(convolution.weight_len(), 0.2);
+        let bias = random.values(convolution.out_channels, 1.0);
+        let weights = ConvWeights { weight: &weight, bias: Some(&bias) };
+        let x = random.values(geometry.x_len(), 1.0);
+        let flows: [Vec<f32>; 2] =
+            [1.0, 3.0].map(|size| random.values(2 * geometry.pixels(), size));
+        let flows = flows.each_ref().map(Vec::as_slice);
+        let layer = [geometry.weight_len(), geometry.out_channels];
+        let layer = layer.map(|len| random.values(len, 1.0));
+        let layer = layer.each_ref().map(Vec::as_slice);
+        let max_offset = 4.0;
+        let [whole, strips] = precision.scope(|| {
+            let mut answers = vec![f32::NAN; convolution.out_len()];
+            let source = Source { values: &seen, channels: seen_channels };
+            conv2d_joined(&convolution, &[source], weights, Activation::None, &mut answers);
+            let mut outs = [(); 2].map(|()| vec![f32::NAN; geometry.out_len()]);
+            let guide = Guide { answers: &answers, flows: &flows, max_offset };
+            deform_conv_guided(&geometry, &x, guide, layer, &mut outs[0]);
+            let convolution = &convolution;
+            let hints = Hints { seen: &seen, convolution, weights, flows: &flows, max_offset };
+            deform_conv_answering(&geometry, &x, &hints, layer, &mut outs[1]);
+            outs
+        });
+        assert_eq!(whole, strips, "{seen_channels} channels, {precision:?}");
     }
 }
 

@@ -20,6 +20,15 @@ pub(super) const PACKED_SHARE: u128 = 4;
 /// What a GPU takes beyond a processor's values, as a fraction of them.
 const GPU_APART: (u128, u128) = (3, 4);
 
+/// What computes a forward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// Answers of offset layers are made a few rows at a time.
+    Processor,
+    /// They are there all at once.
+    Gpu,
+}
+
 /// Bytes that one forward pass over a clip of `[frames, rows, columns]` needs at its peak when a
 /// processor restores: the program, weights, what is kept from part to part, and the fullest part.
 /// A prediction, for planning tiles; saturates where no machine follows.
@@ -27,7 +36,8 @@ pub fn peak_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
     let size = Size::inside(config, size);
     let weights = weights(config);
     let weights = weights + weights / PACKED_SHARE;
-    let peak = body(config, size).max(behind_body(config, size) + head(config, size));
+    let peak =
+        body(config, size, By::Processor).max(behind_body(config, size) + head(config, size));
     let values = (weights + clip(config, size) + peak).saturating_mul(VALUE);
     u64::try_from(values).unwrap_or(u64::MAX).saturating_add(FIXED)
 }
@@ -40,7 +50,7 @@ pub fn gpu_peak_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
     let enlarged = config.upscale().pow(2) as u128 * config.out_channels() as u128 * size.pixels();
     let first = config.first_channels() as u128 * size.pixels();
     let heading = behind_body(config, size) + first + head(config, one) + 2 * enlarged;
-    let made = clip(config, size) + body(config, size).max(heading);
+    let made = clip(config, size) + body(config, size, By::Gpu).max(heading);
     let values = weights(config) + made + made * GPU_APART.0 / GPU_APART.1;
     u64::try_from(values.saturating_mul(VALUE)).unwrap_or(u64::MAX)
 }
@@ -61,7 +71,7 @@ fn behind_body(config: &VrtConfig, size: Size) -> u128 {
 }
 
 /// Values alive up to the head at their fullest.
-fn body(config: &VrtConfig, size: Size) -> u128 {
+fn body(config: &VrtConfig, size: Size, by: By) -> u128 {
     let mut peak = flowing(config, size).max(neighbours(config, size));
     // Kept for all of the body: what the first convolution made, what the head sees, and the outputs
     // of the first stages until their mirror images have added them.
@@ -70,7 +80,7 @@ fn body(config: &VrtConfig, size: Size) -> u128 {
     let output =
         |stage: &StageConfig| stage.channels as u128 * size.halved(stage.halvings).pixels();
     for stage in &stages {
-        peak = peak.max(kept + stage_values(config, stage, size));
+        peak = peak.max(kept + stage_values(config, stage, size, by));
         match stage.index {
             0..=2 => kept += output(stage),
             4..=6 => kept -= output(&stages[6 - stage.index]),
@@ -113,7 +123,7 @@ fn neighbours(config: &VrtConfig, size: Size) -> u128 {
 }
 
 /// Values alive in a stage at its fullest, its input included.
-fn stage_values(config: &VrtConfig, stage: &StageConfig, size: Size) -> u128 {
+fn stage_values(config: &VrtConfig, stage: &StageConfig, size: Size, by: By) -> u128 {
     let input = match stage.resample {
         Resample::Keep => size,
         Resample::Down => size.halved(stage.halvings - 1),
@@ -124,11 +134,11 @@ fn stage_values(config: &VrtConfig, stage: &StageConfig, size: Size) -> u128 {
     let channels = stage.channels as u128;
     let resampled = 2 * stage.inputs as u128 * input.pixels() + channels * size.pixels();
     let group = IN_GROUP * channels * size.pixels();
-    resampled.max(group).max(alignment(config, stage.channels, size))
+    resampled.max(group).max(alignment(config, stage.channels, size, by))
 }
 
 /// Values alive while one side's neighbours are aligned and while they are fused.
-fn alignment(config: &VrtConfig, channels: usize, size: Size) -> u128 {
+fn alignment(config: &VrtConfig, channels: usize, size: Size, by: By) -> u128 {
     let (reach, groups) = (config.reach().frames(), config.deformable_groups());
     if reach == 0 {
         return 0;
@@ -136,8 +146,12 @@ fn alignment(config: &VrtConfig, channels: usize, size: Size) -> u128 {
     // Of several neighbours features and flows are joined; of one they are read where they lie.
     let joined = if reach > 1 { 2 * reach * channels } else { 0 };
     let warped = reach * channels;
-    let answers = TAPS * groups * (AXES + 1);
-    // The frame's features and the other side's result wait.
+    let answers = match by {
+        By::Processor => channels,
+        By::Gpu => TAPS * groups * (AXES + 1),
+    };
+    // What the last offset layer sees, or what it answers. The frame's features and the other
+    // side's result wait.
     let waiting = 2 * channels;
     let convolving = joined + warped + 2 * channels;
     let sampling = joined + channels + answers;
