@@ -121,6 +121,11 @@ impl ConvGeometry {
         assert_eq!(weight, self.weight_len(), "conv2d: the weight does not fit {self:?}");
         assert_eq!(out, self.out_len(), "conv2d: the output does not have the sizes {self:?}");
     }
+
+    fn check_bias(&self, bias: Option<&[f32]>) {
+        let len = bias.map_or(self.out_channels, <[f32]>::len);
+        assert_eq!(len, self.out_channels, "conv2d: the bias does not fit {self:?}");
+    }
 }
 
 /// Places of a kernel on a padded line.
@@ -221,8 +226,8 @@ pub fn conv2d(geometry: &ConvGeometry, x: &[f32], weights: ConvWeights<'_>, out:
 }
 
 /// Convolves an input whose channels are those of all `sources`, one behind the other, and applies
-/// `activation`, in [`Precision::current`]; inputs with an odd number of channels in `f32`, and all
-/// where that is faster: tiles in `f32` are, save beside AMX.
+/// `activation`, in [`Precision::current`]; inputs with an odd number of channels in `f32`. Those that
+/// Winograd's filtering makes faster are computed in `f32`, except where pairs are AMX's.
 ///
 /// # Panics
 ///
@@ -267,12 +272,16 @@ fn convolve_now(
     out: &mut [f32],
 ) {
     let level = Level::current();
-    match Precision::current() {
-        Precision::Bf16 if geometry.in_channels.is_multiple_of(Pair::TERMS) => {
-            convolve_at::<Pair>(level, geometry, sources, weights, then, out);
-        }
-        _ => convolve_at::<f32>(level, geometry, sources, weights, then, out),
+    if in_pairs(geometry) {
+        convolve_at::<Pair>(level, geometry, sources, weights, then, out);
+    } else {
+        convolve_at::<f32>(level, geometry, sources, weights, then, out);
     }
+}
+
+/// Whether products are of pairs, now.
+fn in_pairs(geometry: &ConvGeometry) -> bool {
+    Precision::current() == Precision::Bf16 && geometry.in_channels.is_multiple_of(Pair::TERMS)
 }
 
 /// A rectangle of one frame's output.
@@ -288,18 +297,23 @@ pub(crate) struct Strip {
 }
 
 /// Convolves an input in [`Precision::current`] as [`conv2d_joined`], and gives each rectangle of the
-/// output, `[rows, columns, out_channels]`, to `work` while it is in a cache, in parallel.
+/// output, `[rows, columns, out_channels]`, to `work` while it is in a cache, in parallel. Every place of
+/// the output is in one rectangle, and given once.
+///
+/// # Panics
+///
+/// As [`conv2d`].
 pub(crate) fn conv2d_in_strips(
     geometry: &ConvGeometry,
     x: &[f32],
     weights: ConvWeights<'_>,
     work: impl Fn(Strip, &[f32]) + Sync,
 ) {
-    match Precision::current() {
-        Precision::Bf16 if geometry.in_channels.is_multiple_of(Pair::TERMS) => {
-            in_strips_at::<Pair>(Level::current(), geometry, x, weights, work);
-        }
-        _ => in_strips_at::<f32>(Level::current(), geometry, x, weights, work),
+    let level = Level::current();
+    if in_pairs(geometry) {
+        in_strips_at::<Pair>(level, geometry, x, weights, work);
+    } else {
+        in_strips_at::<f32>(level, geometry, x, weights, work);
     }
 }
 
@@ -311,6 +325,7 @@ fn in_strips_at<E: Element>(
     work: impl Fn(Strip, &[f32]) + Sync,
 ) {
     geometry.check(x.len(), weights.weight.len(), geometry.out_len());
+    geometry.check_bias(weights.bias);
     let source = Source { values: x, channels: geometry.in_channels };
     if winograd::pays::<E>(level, geometry) {
         let filters = (winograd::Filters { weight: weights.weight, turned: false }, weights.bias);
@@ -337,8 +352,7 @@ fn convolve_at<E: Element>(
         assert_eq!(values.len(), len, "conv2d: a source does not have the sizes {geometry:?}");
     }
     geometry.check(geometry.x_len(), weights.weight.len(), out.len());
-    let bias_len = weights.bias.map_or(geometry.out_channels, <[f32]>::len);
-    assert_eq!(bias_len, geometry.out_channels, "conv2d: the bias does not fit {geometry:?}");
+    geometry.check_bias(weights.bias);
     if winograd::pays::<E>(level, geometry) {
         let filters = winograd::Filters { weight: weights.weight, turned: false };
         winograd::convolve(level, geometry, sources, (filters, weights.bias), then, out);

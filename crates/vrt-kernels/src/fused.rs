@@ -413,7 +413,8 @@ const BIAS: usize = 2;
 const GUIDE: usize = 3;
 
 /// Deformable convolution of `x`, `[n, h, w, c]`, at places around flows, of the size of `x`.
-/// `on_answers` sees the answers, once; where it is none, they are never all there at a time.
+/// `on_answers` sees the answers, once; where it is none, those that a convolution makes are never all
+/// there at a time.
 ///
 /// # Panics
 ///

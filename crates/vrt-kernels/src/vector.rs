@@ -197,7 +197,7 @@ impl<V: Vector> Step for V {
 }
 
 /// Lanes of the widest vector.
-const MOST_LANES: usize = 16;
+pub(crate) const MOST_LANES: usize = 16;
 
 /// Pairs on levels that have no instruction for them: widened to `f32`, term by term.
 #[derive(Clone, Copy, Debug)]

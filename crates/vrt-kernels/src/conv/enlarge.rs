@@ -1,7 +1,7 @@
 //! The pixel shuffle behind a convolution: between places, as it makes them, and pixels.
 
 use super::ConvGeometry;
-use crate::parallel::{for_each_part, zeros};
+use crate::parallel::{SharedOutput, for_each_part, zeros};
 
 /// Whole rows of places, each `factor²` pixels of some channels, channel by channel; as rows of pixels.
 pub(super) fn shuffle(g: &ConvGeometry, factor: usize, places: &[f32], pixels: &mut [f32]) {
@@ -37,4 +37,35 @@ pub(super) fn places(g: &ConvGeometry, factor: usize, pixels: &[f32]) -> Vec<f32
         }
     });
     places
+}
+
+/// Writes some channels of one place, `row` counted over all frames: as they are, or as channels of the
+/// pixels that it becomes.
+///
+/// # Safety
+///
+/// No other thread writes these channels of this place during the call.
+pub(super) unsafe fn put(
+    g: &ConvGeometry,
+    factor: usize,
+    (row, column, values): (usize, usize, &[f32]),
+    channel: usize,
+    out: &SharedOutput<'_>,
+) {
+    let width = g.out_width();
+    if factor == 1 {
+        let at = (row * width + column) * g.out_channels + channel;
+        // SAFETY: the caller keeps other threads away.
+        unsafe { out.write(at, values) };
+        return;
+    }
+    let parts = factor * factor;
+    let of_pixel = g.out_channels / parts;
+    for (i, value) in values.iter().enumerate() {
+        let (to, part) = ((channel + i) / parts, (channel + i) % parts);
+        let (y, x) = (row * factor + part / factor, column * factor + part % factor);
+        let at = (y * width * factor + x) * of_pixel + to;
+        // SAFETY: the caller keeps other threads away; other places become other pixels.
+        unsafe { out.write(at, std::slice::from_ref(value)) };
+    }
 }

@@ -135,7 +135,7 @@ pub(super) fn band_rows(g: &ConvGeometry) -> usize {
     (BAND_PIXELS / (g.width + 2 * g.padding[1])).clamp(1, g.out_height())
 }
 
-/// The convolution with a packed weight; each band is given to `work` when it is made.
+/// The convolution with a packed weight; each band is given to `work` when it is made, once.
 pub(super) fn in_bands<E: Element>(
     level: Level,
     g: &ConvGeometry,

@@ -9,14 +9,17 @@
 //! is usual (root mean square), and by 2.9e-6 of the largest sum at worst; tap by tap it is 0.8e-6
 //! and 1.6e-6.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
+use super::enlarge::put;
 use super::{ConvGeometry, Enlarging, Source, Strip};
 use crate::element::Element;
 use crate::level::Level;
 use crate::parallel::{SharedOutput, for_each_index, for_each_part, with_scratch, zeros};
 use crate::product::{Packed, Product, Rows, Start, multiply};
-use crate::vector::with_vectors;
+use crate::vector::{MOST_LANES, with_vectors};
 
 use transforms::{FilterTransform, InputTransform, OutputTransform};
 
@@ -28,24 +31,25 @@ const OUT: usize = 4;
 const IN: usize = OUT + 2;
 /// Points of the transform.
 const POINTS: usize = IN * IN;
-/// Most values of a task's transformed inputs: they stay in the second-level cache.
+/// Values of a task's transformed inputs, where so many make [`FEWEST_TILES`]: they stay in the
+/// second-level cache.
 const TASK_VALUES: usize = 3 << 16;
-/// Most tiles of a task, a multiple of the rows that products hold in registers, as the next one is.
-const MOST_TILES: usize = 48;
-/// Lanes of the widest vector.
-const MOST_LANES: usize = 16;
-/// Fewest tiles of a task.
+/// Fewest tiles of a task, and most; multiples of the rows that products hold in registers.
 const FEWEST_TILES: usize = 12;
+/// See [`FEWEST_TILES`].
+const MOST_TILES: usize = 48;
+/// Tasks that small maps are cut into, for machines with many threads.
+const TASKS: usize = 32;
 /// Output channels whose sums a task holds at a time: whole panels of products, or fewer where less
 /// than a vector would be left.
 const BLOCKS: [usize; 2] = [128, 96];
 /// Rows and columns of a piece of a kernel.
 const PIECE: usize = 3;
-/// Fewest inputs, outputs, and tiles in all, for which transforming pays.
-const FEWEST: [usize; 3] = [32, 16, 96];
+/// Fewest inputs, outputs, and tiles in all, for which transforming pays. The outputs fill a vector.
+const FEWEST: [usize; 3] = [32, MOST_LANES, 96];
 
-/// Whether a convolution is faster this way, with elements of this kind. Tiles of sixteen by sixteen
-/// bfloat16 are an order of magnitude faster than `f32`, other pairs only about twice.
+/// Whether a convolution is faster this way, with elements of this kind. AMX multiplies pairs an order
+/// of magnitude faster than `f32`, other levels only about twice as fast.
 pub(super) fn pays<E: Element>(level: Level, g: &ConvGeometry) -> bool {
     let [inputs, outputs, tiles] = FEWEST;
     g.kernel.iter().all(|size| *size >= PIECE)
@@ -101,38 +105,39 @@ impl Tiles {
 
 /// Filters of some outputs at all points.
 struct Block {
-    /// The first of these outputs.
-    first: usize,
+    /// These outputs.
+    outputs: Range<usize>,
     /// For each point the matrix `[depth, outputs of the block]`.
     points: Vec<Packed<f32>>,
 }
 
-/// Filters at all points.
-struct Transformed {
-    blocks: Vec<Block>,
+impl Block {
+    fn new(level: Level, g: &ConvGeometry, filters: Filters<'_>, outputs: Range<usize>) -> Self {
+        let (depth, count) = (depth(g), outputs.len());
+        let mut values = zeros(depth * POINTS * count);
+        for_each_part(&mut values, POINTS * count, |at, points| {
+            let (piece, input) = (at / g.in_channels, at % g.in_channels);
+            let outputs = outputs.clone();
+            with_vectors(level, FilterTransform { filters, g, piece, input, outputs, points });
+        });
+        let point = |point| {
+            Packed::strided(level, &values[point * count..], POINTS * count, [depth, count])
+        };
+        Self { outputs, points: (0..POINTS).into_par_iter().map(point).collect() }
+    }
 }
 
-impl Transformed {
-    fn new(level: Level, g: &ConvGeometry, filters: Filters<'_>) -> Self {
-        let (depth, outputs) = (depth(g), g.out_channels);
-        let mut values = zeros(depth * POINTS * outputs);
-        for_each_part(&mut values, POINTS * outputs, |at, points| {
-            let (piece, input) = (at / g.in_channels, at % g.in_channels);
-            with_vectors(level, FilterTransform { filters, g, piece, input, points });
-        });
-        let mut blocks = Vec::new();
-        let mut first = 0;
-        while first < outputs {
-            let count = block_len(outputs - first);
-            let point = |point| {
-                let values = &values[point * outputs + first..];
-                Packed::strided(level, values, POINTS * outputs, [depth, count])
-            };
-            blocks.push(Block { first, points: (0..POINTS).into_par_iter().map(point).collect() });
-            first += count;
-        }
-        Self { blocks }
+/// All filters at all points.
+fn blocks(level: Level, g: &ConvGeometry, filters: Filters<'_>) -> Vec<Block> {
+    assert!(g.out_channels >= MOST_LANES, "conv2d: outputs that fill no vector: {g:?}");
+    let mut blocks = Vec::new();
+    let mut first = 0;
+    while first < g.out_channels {
+        let end = first + block_len(g.out_channels - first);
+        blocks.push(Block::new(level, g, filters, first..end));
+        first = end;
     }
+    blocks
 }
 
 /// Outputs of the next block, of so many that are left.
@@ -156,10 +161,11 @@ pub(super) fn convolve(
     then: Enlarging,
     out: &mut [f32],
 ) {
-    let filters = Transformed::new(level, g, filters);
+    let filters = blocks(level, g, filters);
     let tiles = Tiles::of(g);
     let fitting = TASK_VALUES / (POINTS * depth(g)) / FEWEST_TILES * FEWEST_TILES;
-    let per_task = fitting.clamp(FEWEST_TILES, MOST_TILES);
+    let spread = tiles.count().div_ceil(TASKS).next_multiple_of(FEWEST_TILES);
+    let per_task = fitting.min(spread).clamp(FEWEST_TILES, MOST_TILES);
     let out = SharedOutput::new(out);
     for_each_index(tiles.count().div_ceil(per_task), |task| {
         let first = task * per_task;
@@ -175,6 +181,7 @@ pub(super) fn convolve(
 const STRIP_TILES: usize = 32;
 
 /// The same without what comes behind it; each strip of whole tiles is given to `work` when it is made.
+/// Every place of the output is in one strip, and given once.
 pub(super) fn in_strips(
     level: Level,
     g: &ConvGeometry,
@@ -182,7 +189,7 @@ pub(super) fn in_strips(
     (filters, bias): (Filters<'_>, Option<&[f32]>),
     work: impl Fn(Strip, &[f32]) + Sync,
 ) {
-    let filters = Transformed::new(level, g, filters);
+    let filters = blocks(level, g, filters);
     let tiles = Tiles::of(g);
     // Some whole rows of tiles, or a part of one.
     let [down, across] =
@@ -241,7 +248,7 @@ impl Task<'_> {
     fn run(
         &self,
         sources: &[Source<'_>],
-        filters: &Transformed,
+        filters: &[Block],
         bias: Option<&[f32]>,
         mut put: impl FnMut(Place, &mut [f32]),
     ) {
@@ -250,8 +257,8 @@ impl Task<'_> {
         let lens = [POINTS * plane, POINTS * self.count * widest, OUT * OUT * widest];
         with_scratch(lens, |[seen, sums, tile]| {
             self.transform(sources, seen);
-            for Block { first: channel, points } in &filters.blocks {
-                let (channel, channels) = (*channel, points[0].columns());
+            for Block { outputs, points } in filters {
+                let (channel, channels) = (outputs.start, outputs.len());
                 let plane_out = self.count * channels;
                 let sums = sums[..POINTS * plane_out].chunks_exact_mut(plane_out);
                 let mut sums: Vec<&mut [f32]> = sums.collect();
@@ -325,7 +332,9 @@ impl Task<'_> {
         let inside = [g.out_height() - place.row, g.out_width() - place.column];
         for_each_pixel(tile, inside, |y, x, pixel| {
             let row = place.frame * g.out_height() + place.row + y;
-            put(g, then.factor, (row, place.column + x, pixel), place.channel, out);
+            let pixel = (row, place.column + x, pixel);
+            // SAFETY: each place belongs to one tile, and each tile to one task.
+            unsafe { put(g, then.factor, pixel, place.channel, out) };
         });
     }
 }
@@ -341,32 +350,5 @@ fn for_each_pixel(
         for (x, pixel) in line.chunks_exact(channels).enumerate().take(columns) {
             work(y, x, pixel);
         }
-    }
-}
-
-/// Writes some channels of one place: as they are, or as channels of the pixels that it becomes.
-fn put(
-    g: &ConvGeometry,
-    factor: usize,
-    (row, column, values): (usize, usize, &[f32]),
-    channel: usize,
-    out: &SharedOutput<'_>,
-) {
-    let width = g.out_width();
-    if factor == 1 {
-        let at = (row * width + column) * g.out_channels + channel;
-        // SAFETY: each place belongs to one tile, and each tile to one task.
-        unsafe { out.write(at, values) };
-        return;
-    }
-    let parts = factor * factor;
-    let of_pixel = g.out_channels / parts;
-    for (i, value) in values.iter().enumerate() {
-        let (to, part) = ((channel + i) / parts, (channel + i) % parts);
-        let (y, x) = (row * factor + part / factor, column * factor + part % factor);
-        let at = (y * width * factor + x) * of_pixel + to;
-        // SAFETY: each pixel belongs to one place, each place to one tile, and each tile to one
-        // task.
-        unsafe { out.write(at, std::slice::from_ref(value)) };
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn convolve<E: Element>(
     });
 }
 
-/// The same at places that the convolution `asked` of `seen` answers, in pieces of its output.
+/// The same at places that the last offset convolution answers, in pieces of its output.
 pub(super) fn convolve_answering<E: Element>(
     level: Level,
     g: &DeformGeometry,
@@ -48,23 +48,23 @@ pub(super) fn convolve_answering<E: Element>(
     out: &mut [f32],
 ) {
     let sampler = Sampler::<E>::new(level, g, x, layer);
-    let out = SharedOutput::new(out);
+    let (out, width) = (SharedOutput::new(out), g.out_width());
     let answered = hints.convolution.out_channels;
     conv2d_in_strips(hints.convolution, hints.seen, hints.weights, |strip, answers| {
-        let rows = answers.chunks_exact(strip.columns * answered).enumerate();
-        for (row, answers) in rows {
-            let parts = answers.chunks(BLOCK_PIXELS * answered).enumerate();
-            for (part, answers) in parts {
-                let column = strip.column + part * BLOCK_PIXELS;
-                let pixel = (strip.row + row) * g.out_width() + column;
+        // Pixels that lie one behind the other in the frame: whole rows do.
+        let run = if strip.columns == width { strip.rows * width } else { strip.columns };
+        for (index, answers) in answers.chunks_exact(run * answered).enumerate() {
+            let start = (strip.row + index) * width + strip.column;
+            for (part, answers) in answers.chunks(BLOCK_PIXELS * answered).enumerate() {
+                let pixel = start + part * BLOCK_PIXELS;
                 let (first, count) =
                     (strip.frame * g.out_frame_pixels() + pixel, answers.len() / answered);
                 let flows = (hints.flows, hints.max_offset);
                 let pixels = GuidedPixels::new(answers, flows, first..first + count);
                 with_scratch([count * g.out_channels], |[values]| {
                     sampler.convolve_guided([strip.frame, pixel], pixels, values);
-                    // SAFETY: strips do not overlap, nor do their rows and the parts of these; each
-                    // is written once.
+                    // SAFETY: every place is given to this function once, and is in one run and in
+                    // one part of it.
                     unsafe { out.write(first * g.out_channels, values) };
                 });
             }

@@ -235,11 +235,12 @@ fn many_blocks_equal_the_definition() {
 
 #[test]
 fn answers_made_in_strips_are_the_same_answers() {
-    // Convolved in bands, and in tiles.
-    for (seen_channels, precision) in
-        [(6, Precision::F32), (32, Precision::F32), (6, Precision::Bf16), (32, Precision::Bf16)]
-    {
-        let geometry = large();
+    // Convolved in bands, and in tiles: rows of them, one row, and parts of a row.
+    let sizes = [[26, 31], [9, 100], [5, 141]];
+    let kinds = [(6, Precision::F32), (32, Precision::F32), (32, Precision::Bf16)];
+    let cases = sizes.into_iter().flat_map(|size| kinds.map(|kind| (size, kind)));
+    for ([height, width], (seen_channels, precision)) in cases {
+        let geometry = DeformGeometry { batch: 3, height, width, ..large() };
         let mut random = Random::new(8);
         let convolution = ConvGeometry {
             batch: geometry.batch,
@@ -274,7 +275,7 @@ fn answers_made_in_strips_are_the_same_answers() {
             deform_conv_answering(&geometry, &x, &hints, layer, &mut outs[1]);
             outs
         });
-        assert_eq!(whole, strips, "{seen_channels} channels, {precision:?}");
+        assert_eq!(whole, strips, "{width} columns, {seen_channels} channels, {precision:?}");
     }
 }
 

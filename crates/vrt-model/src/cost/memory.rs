@@ -146,15 +146,15 @@ fn alignment(config: &VrtConfig, channels: usize, size: Size, by: By) -> u128 {
     // Of several neighbours features and flows are joined; of one they are read where they lie.
     let joined = if reach > 1 { 2 * reach * channels } else { 0 };
     let warped = reach * channels;
-    let answers = match by {
+    // What the last offset layer sees, or what it answers.
+    let asked = match by {
         By::Processor => channels,
         By::Gpu => TAPS * groups * (AXES + 1),
     };
-    // What the last offset layer sees, or what it answers. The frame's features and the other
-    // side's result wait.
+    // The frame's features and the other side's result wait.
     let waiting = 2 * channels;
     let convolving = joined + warped + 2 * channels;
-    let sampling = joined + channels + answers;
+    let sampling = joined + channels + asked;
     // Features of three, one of them copied to close the gap at its end, and the result.
     let fusing = (1 + SIDES + 1 + 1) * channels;
     (waiting + convolving.max(sampling)).max(fusing) as u128 * size.pixels()

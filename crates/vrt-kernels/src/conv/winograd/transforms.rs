@@ -1,9 +1,11 @@
 //! What filters, inputs and sums are at the points, one tile or filter at a time, with vectors of
 //! channels.
 
-use super::{Filters, IN, MOST_LANES, OUT, PIECE, POINTS};
+use std::ops::Range;
+
+use super::{Filters, IN, OUT, PIECE, POINTS};
 use crate::conv::ConvGeometry;
-use crate::vector::{Body, Vector};
+use crate::vector::{Body, MOST_LANES, Vector};
 
 /// `a + b`
 #[inline(always)]
@@ -162,7 +164,8 @@ impl Body for InputTransform<'_> {
     }
 }
 
-/// The outputs of a tile, `[4, 4, channels]`, from its sums at all points.
+/// The outputs of a tile, `[4, 4, channels]`, from its sums at all points; at least as many channels as
+/// a vector has lanes.
 pub(super) struct OutputTransform<'a> {
     pub(super) sums: &'a [&'a [f32]; POINTS],
     pub(super) bias: Option<&'a [f32]>,
@@ -202,12 +205,14 @@ impl Body for OutputTransform<'_> {
     }
 }
 
-/// A piece of the filters of one input at all points, `[points, outputs]`.
+/// A piece of the filters of one input and some outputs, at least as many as a vector has lanes, at all
+/// points: `[points, outputs]`.
 pub(super) struct FilterTransform<'a> {
     pub(super) filters: Filters<'a>,
     pub(super) g: &'a ConvGeometry,
     pub(super) piece: usize,
     pub(super) input: usize,
+    pub(super) outputs: Range<usize>,
     pub(super) points: &'a mut [f32],
 }
 
@@ -226,7 +231,7 @@ impl FilterTransform<'_> {
         let (inputs, outputs) = (self.g.in_channels, self.g.out_channels);
         let mut lanes = [0.0; MOST_LANES];
         for (i, lane) in lanes.iter_mut().enumerate().take(V::LANES) {
-            let output = first + i;
+            let output = self.outputs.start + first + i;
             *lane = match self.filters.turned {
                 false => self.filters.weight[(output * inputs + self.input) * taps + tap],
                 true => self.filters.weight[(self.input * outputs + output + 1) * taps - 1 - tap],
@@ -239,7 +244,7 @@ impl FilterTransform<'_> {
 impl Body for FilterTransform<'_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let outputs = self.g.out_channels;
+        let outputs = self.outputs.len();
         let mut first = 0;
         while first + V::LANES <= outputs {
             let mut down = [[V::splat(0.0); IN]; 3];
