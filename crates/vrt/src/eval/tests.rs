@@ -122,7 +122,8 @@ fn tiles_that_a_device_cannot_hold_are_cut_smaller_unless_they_are_published_one
         }
         assert_eq!((report.unwrap().frames, sizes), (5, vec![48]), "{helpers} helpers");
         let helped = model.helpers.iter().filter(|helper| !helper.seen.lock().unwrap().is_empty());
-        assert_eq!(helped.count(), helpers, "each took part");
+        // Which one finds work left is the scheduler's choice.
+        assert_eq!(helped.count() > 0, helpers > 0, "helpers take part");
     }
 }
 
