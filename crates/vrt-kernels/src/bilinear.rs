@@ -125,11 +125,13 @@ fn blend_lanes<const FUSED: bool, const L: usize>(
     let len = out.len();
     for first in (0..len).step_by(L) {
         let first = first.min(len - L);
-        let [Some(a), Some(b), Some(c), Some(d)] =
-            corners.map(|corner| corner[first..].first_chunk::<L>())
-        else {
-            return;
-        };
+        // Not `map`, which is not inlined where larger instructions are allowed than its own.
+        let mut chunks = [&[0.0; L]; 4];
+        for (chunk, corner) in chunks.iter_mut().zip(corners) {
+            let Some(found) = corner[first..].first_chunk::<L>() else { return };
+            *chunk = found;
+        }
+        let [a, b, c, d] = chunks;
         // Stored at once: the compiler does not know that no corner lies in `out`.
         let mut found = [0.0; L];
         for i in 0..L {

@@ -314,12 +314,10 @@ impl<'a, E: Probability> Plan<'a, E> {
     fn window(&self, index: usize) -> Window {
         let (g, size) = (self.windows(), self.block.geometry.size);
         let clip = index / g.windows();
-        let place = |token: usize| {
-            let at = g.token_place(index, token);
+        let places = g.for_tokens(index, |at| {
             let inside = at.iter().zip(size).all(|(at, size)| *at < size);
             inside.then(|| at.iter().zip(size).fold(clip, |sum, (at, size)| sum * size + at))
-        };
-        let places: Vec<_> = (0..g.tokens()).map(place).collect();
+        });
         let inside = places.iter().flatten().count();
         Window { index, places, inside }
     }

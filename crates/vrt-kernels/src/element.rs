@@ -133,10 +133,14 @@ impl Pair {
         Self([round(first), round(second)])
     }
 
-    /// The same where what is not a number, if anything, is as processors make it.
+    /// The same of values that are no less than zero, or as processors make what is not a number; the
+    /// larger of two that are as near.
     #[inline(always)]
-    pub(crate) fn of_finite(first: f32, second: f32) -> Self {
-        Self([round_finite(first), round_finite(second)])
+    pub(crate) fn of_positive(first: f32, second: f32) -> Self {
+        const HALF: u32 = 1 << 15;
+        let [first, second] = [first, second].map(|value| value.to_bits().wrapping_add(HALF));
+        let bits = first >> 16 | second & 0xffff_0000;
+        Self([bits as u16, (bits >> 16) as u16])
     }
 
     /// The first value.

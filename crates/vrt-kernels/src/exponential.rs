@@ -52,18 +52,23 @@ pub(crate) fn exp2<const FUSED: bool, const TERMS: usize>(x: f32) -> f32 {
     const ROUNDER: f32 = 12_582_912.0;
     let shifted = x + ROUNDER;
     let rest = x - (shifted - ROUNDER);
-    let mut sum = 0.0;
-    if TERMS == ROUNDED {
-        for coefficient in SHORT {
-            sum = mul_add::<FUSED>(sum, rest, coefficient);
-        }
+    let sum = if TERMS == ROUNDED {
+        polynomial::<FUSED, _>(rest, SHORT)
     } else {
-        for coefficient in LONG {
-            sum = mul_add::<FUSED>(sum, rest, coefficient);
-        }
-    }
+        polynomial::<FUSED, _>(rest, LONG)
+    };
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0_f32.to_bits()));
     if x < SMALLEST_TWOS { 0.0 } else { sum * power }
+}
+
+/// The polynomial with these coefficients, that of the highest power first.
+#[inline(always)]
+fn polynomial<const FUSED: bool, const TERMS: usize>(x: f32, coefficients: [f32; TERMS]) -> f32 {
+    let mut sum = coefficients[0];
+    for coefficient in &coefficients[1..] {
+        sum = mul_add::<FUSED>(sum, x, *coefficient);
+    }
+    sum
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 //! largest vector instructions that the processor has ([`Level`]). Results do not depend on the
 //! number of threads; between levels they differ by rounding.
 
+mod aligned;
 #[cfg(feature = "burn")]
 pub mod backend;
 mod bilinear;

@@ -23,7 +23,7 @@ fn normalise_body<const FUSED: bool>(x: &[f32], weight: &[f32], bias: &[f32], ou
     let len = weight.len();
     let bias = &bias[..len];
     for (row, out) in x.chunks_exact(len).zip(out.chunks_exact_mut(len)) {
-        let mean = sum(row, 0.0) / len as f32;
+        let mean = sum(row) / len as f32;
         let variance = square_sum::<FUSED>(row, mean) / len as f32;
         let factor = 1.0 / (variance + EPSILON).sqrt();
         for i in 0..len {
@@ -63,7 +63,7 @@ fn add_gradients_body<const FUSED: bool>(
     let (of_weight, of_bias) = (&mut sums.weight[..len], &mut sums.bias[..len]);
     let rows = x.chunks_exact(len).zip(grad.chunks_exact(len)).zip(grad_x.chunks_exact_mut(len));
     for ((row, grad), grad_x) in rows {
-        let mean = sum(row, 0.0) / len as f32;
+        let mean = sum(row) / len as f32;
         let variance = square_sum::<FUSED>(row, mean) / len as f32;
         let factor = 1.0 / (variance + EPSILON).sqrt();
         let [plain, along] = weighted_sums::<FUSED>(row, (mean, factor), weight, grad);
@@ -104,38 +104,53 @@ fn weighted_sums<const FUSED: bool>(
         plain[i - body] += product;
         along[i - body] = mul_add::<FUSED>(product, (row[i] - mean) * factor, along[i - body]);
     }
-    [plain.into_iter().sum(), along.into_iter().sum()]
+    [total(plain), total(along)]
 }
 
 #[inline(always)]
-fn sum(row: &[f32], start: f32) -> f32 {
-    let mut lanes = [0.0_f32; LANES];
-    let (body, tail) = row.as_chunks::<LANES>();
-    for values in body {
-        for (lane, value) in lanes.iter_mut().zip(values) {
-            *lane += value;
-        }
-    }
-    for (lane, value) in lanes.iter_mut().zip(tail) {
-        *lane += value;
-    }
-    lanes.into_iter().fold(start, |sum, lane| sum + lane)
+fn sum(row: &[f32]) -> f32 {
+    lane_sums(row, |sum, value| sum + value)
 }
 
 /// Σ (value − mean)²
 #[inline(always)]
 fn square_sum<const FUSED: bool>(row: &[f32], mean: f32) -> f32 {
+    lane_sums(row, |sum, value| mul_add::<FUSED>(value - mean, value - mean, sum))
+}
+
+/// What `add` makes of nothing and all values: side by side, then added up.
+#[inline(always)]
+fn lane_sums(row: &[f32], add: impl Fn(f32, f32) -> f32) -> f32 {
+    const HALF: usize = LANES / 2;
     let mut lanes = [0.0_f32; LANES];
     let (body, tail) = row.as_chunks::<LANES>();
     for values in body {
-        for (lane, value) in lanes.iter_mut().zip(values) {
-            *lane = mul_add::<FUSED>(value - mean, value - mean, *lane);
+        for l in 0..LANES {
+            lanes[l] = add(lanes[l], values[l]);
         }
     }
-    for (lane, value) in lanes.iter_mut().zip(tail) {
-        *lane = mul_add::<FUSED>(value - mean, value - mean, *lane);
+    // Channels are multiples of eight as a rule.
+    let (half, rest) = tail.as_chunks::<HALF>();
+    for values in half {
+        for l in 0..HALF {
+            lanes[l] = add(lanes[l], values[l]);
+        }
     }
-    lanes.into_iter().sum()
+    for (l, value) in rest.iter().enumerate() {
+        lanes[HALF + l] = add(lanes[HALF + l], *value);
+    }
+    total(lanes)
+}
+
+/// The sum of all lanes, by halves: four steps behind one another in place of sixteen.
+#[inline(always)]
+fn total(mut lanes: [f32; LANES]) -> f32 {
+    for half in [8, 4, 2, 1] {
+        for l in 0..half {
+            lanes[l] += lanes[l + half];
+        }
+    }
+    lanes[0]
 }
 
 #[cfg(test)]

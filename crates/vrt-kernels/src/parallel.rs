@@ -11,6 +11,8 @@ use std::thread::LocalKey;
 
 use rayon::prelude::*;
 
+use crate::aligned;
+
 /// The pool of threads cannot be set up.
 #[derive(Debug)]
 pub struct ConfigureError(rayon::ThreadPoolBuildError);
@@ -302,7 +304,8 @@ thread_local! {
     static SCRATCH: Kept<f32> = const { Cell::new(Vec::new()) };
 }
 
-/// Calls `work` with buffers of the given lengths that this thread keeps between calls.
+/// Calls `work` with buffers of the given lengths that this thread keeps between calls, each from a
+/// line of the caches on.
 ///
 /// What they hold is left from earlier calls: write before reading.
 pub(crate) fn with_scratch<const N: usize, T>(
@@ -324,6 +327,7 @@ pub(crate) fn with_kept<E: Copy + Default + 'static, const N: usize, T>(
     let mut buffers: [Vec<E>; N] = std::array::from_fn(|_| stack.pop().unwrap_or_default());
     kept.set(stack);
     for (buffer, len) in buffers.iter_mut().zip(lens) {
+        let len = len + aligned::room::<E>();
         if buffer.len() < len {
             buffer.resize(len, E::default());
         }
@@ -331,7 +335,8 @@ pub(crate) fn with_kept<E: Copy + Default + 'static, const N: usize, T>(
     let mut lens = lens.into_iter();
     let result = work(buffers.each_mut().map(|buffer| {
         let len = lens.next().unwrap_or(0);
-        &mut buffer[..len]
+        let first = aligned::first(buffer);
+        &mut buffer[first..first + len]
     }));
     let mut stack = kept.take();
     stack.extend(buffers.into_iter().rev());

@@ -211,23 +211,38 @@ fn gather_batch<const FUSED: bool>(
     let (offset, mask) = (&pixel.offset[samples..], &pixel.mask[samples..]);
     let taps = &all[first..all.len().min(first + BATCH)];
     let places = Batch::of(g, pixel.corner, taps, (offset, mask));
-    let len = if run.wide { WIDE } else { run.len };
     for tap in 0..taps.len() {
-        let at = run.first + (first + tap) * run.step;
-        let seen = &mut column[at..at + len];
-        if !places.near[tap] {
-            seen.fill(0.0);
-            continue;
+        let seen = &mut column[run.first + (first + tap) * run.step..];
+        if run.wide {
+            // A number of channels that the compiler knows.
+            see::<FUSED>(pixels, &places, (run, tap), &mut seen[..WIDE]);
+        } else {
+            see::<FUSED>(pixels, &places, (run, tap), &mut seen[..run.len]);
         }
-        // Not `map`, which would copy all taps of all corners for each one.
-        let mut corners = [(0, 0.0); 4];
-        for (i, corner) in corners.iter_mut().enumerate() {
-            let pixel = places.pixels[i][tap] as usize;
-            *corner = (pixel * g.in_channels + run.channel, places.weights[i][tap]);
-        }
-        let values = corners.map(|(at, _)| &pixels.frame[at..at + len]);
-        blend::<FUSED>(seen, values, corners.map(|(_, weight)| weight));
     }
+}
+
+/// What a tap sees of some channels.
+#[inline(always)]
+fn see<const FUSED: bool>(
+    pixels: &Pixels<'_>,
+    places: &Batch,
+    (run, tap): (&Run, usize),
+    seen: &mut [f32],
+) {
+    if !places.near[tap] {
+        seen.fill(0.0);
+        return;
+    }
+    // Not `map`, which is called instead of inlined where larger instructions are allowed than its own,
+    // and would copy all taps of all corners for each one.
+    let (mut values, mut weights): ([&[f32]; 4], _) = ([&[]; 4], [0.0; 4]);
+    for i in 0..4 {
+        let at = places.pixels[i][tap] as usize * pixels.geometry.in_channels + run.channel;
+        values[i] = &pixels.frame[at..][..seen.len()];
+        weights[i] = places.weights[i][tap];
+    }
+    blend::<FUSED>(seen, values, weights);
 }
 
 /// Taps whose places are computed side by side.

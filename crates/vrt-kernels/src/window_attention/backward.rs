@@ -61,9 +61,10 @@ impl Backward<'_> {
     fn window(&self, window: usize, bias: &mut [f32]) {
         let g = self.heads.geometry;
         let (channels, len) = (g.channels, g.tokens() * g.channels);
+        let places = g.token_places(window);
         with_scratch([3 * len, len, len, 3 * len], |[qkv, values, grad, grad_qkv]| {
             let rows = qkv.chunks_exact_mut(3 * channels).zip(grad.chunks_exact_mut(channels));
-            for (place, (qkv, grad)) in g.token_places(window).zip(rows) {
+            for (place, (qkv, grad)) in places.iter().zip(rows) {
                 qkv.copy_from_slice(&self.qkv[place * 3 * channels..][..3 * channels]);
                 qkv[..channels].iter_mut().for_each(|query| *query *= Heads::scale(g));
                 grad.copy_from_slice(&self.grad_out[place * channels..][..channels]);
@@ -75,7 +76,7 @@ impl Backward<'_> {
             let mut sinks = Sinks { qkv: &mut *grad_qkv, bias };
             self.heads.gradients::<f32>(qkv, regions, found, &mut sinks);
             let rows = grad_qkv.chunks_exact(3 * channels);
-            for (place, row) in g.token_places(window).zip(rows) {
+            for (place, row) in places.iter().zip(rows) {
                 // SAFETY: each token is in one window, and a window is in one run, so no other
                 // task writes here.
                 unsafe { self.output.write(place * 3 * channels, row) };

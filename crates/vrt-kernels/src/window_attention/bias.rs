@@ -3,6 +3,7 @@
 use std::f32::consts::LOG2_E;
 
 use super::WindowGeometry;
+use crate::aligned::Aligned;
 use crate::parallel::for_each_part;
 use crate::product::Start;
 
@@ -83,7 +84,7 @@ impl BiasLayout {
 /// The bias of self attention, with the factor of logits in powers of two.
 #[derive(Debug)]
 pub(crate) struct BiasPlanes {
-    values: Vec<f32>,
+    values: Aligned<f32>,
     layout: BiasLayout,
 }
 
@@ -92,7 +93,7 @@ impl BiasPlanes {
     pub(crate) fn new(g: &WindowGeometry, table: &[f32]) -> Self {
         let layout = BiasLayout::new(g);
         let (places, centre) = (g.table_places(), g.table_centre());
-        let mut values = vec![0.0; layout.len()];
+        let mut values = Aligned::new(layout.len());
         for_each_part(&mut values, layout.plane, |index, out| {
             let head = index / layout.rows;
             let [first, key] = layout.tokens(index % layout.rows);

@@ -112,7 +112,11 @@ fn exponentials_body<const FUSED: bool>(
     regions: Option<[&[u8]; 2]>,
     scales: &mut [f32],
 ) {
-    if width.is_multiple_of(16) {
+    if width.is_multiple_of(32) {
+        for first in (0..width).step_by(32) {
+            lanes_body::<FUSED, 32>(values, (width, first), regions, scales);
+        }
+    } else if width.is_multiple_of(16) {
         for first in (0..width).step_by(16) {
             lanes_body::<FUSED, 16>(values, (width, first), regions, scales);
         }
@@ -160,7 +164,11 @@ fn rounded_body<const FUSED: bool>(
     scales: &mut [f32],
     rounded: &mut [Pair],
 ) {
-    if width.is_multiple_of(16) {
+    if width.is_multiple_of(32) {
+        for first in (0..width).step_by(32) {
+            rounded_lanes::<FUSED, 32>(values, ((width, first), regions), scales, rounded);
+        }
+    } else if width.is_multiple_of(16) {
         for first in (0..width).step_by(16) {
             rounded_lanes::<FUSED, 16>(values, ((width, first), regions), scales, rounded);
         }
@@ -191,7 +199,7 @@ fn rounded_lanes<const FUSED: bool, const L: usize>(
             let a = exp2::<FUSED, ROUNDED>(even[l] - largest[l]);
             let b = exp2::<FUSED, ROUNDED>(odd[l] - largest[l]);
             sums[l] += a + b;
-            out[l] = Pair::of_finite(a, b);
+            out[l] = Pair::of_positive(a, b);
         }
     }
     for l in 0..L {

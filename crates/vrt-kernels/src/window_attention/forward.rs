@@ -23,7 +23,7 @@ pub(super) fn attend(
         let lens = [3 * tokens * channels, tokens * channels];
         with_scratch(lens, |[gathered, found]| {
             let places = geometry.token_places(window);
-            for (place, row) in places.zip(gathered.chunks_exact_mut(3 * channels)) {
+            for (place, row) in places.iter().zip(gathered.chunks_exact_mut(3 * channels)) {
                 row.copy_from_slice(&qkv[place * 3 * channels..][..3 * channels]);
                 row[..channels].iter_mut().for_each(|query| *query *= Heads::scale(geometry));
             }
@@ -31,7 +31,7 @@ pub(super) fn attend(
             let mut columns = Columns { values: found, stride: channels };
             heads.attend::<f32>(gathered, regions, &mut columns);
             let rows = found.chunks_exact(channels);
-            for (place, row) in geometry.token_places(window).zip(rows) {
+            for (place, row) in places.iter().zip(rows) {
                 // SAFETY: each token is in one window, so no other task writes here.
                 unsafe { output.write(place * channels, row) };
             }

@@ -124,11 +124,13 @@ impl WindowGeometry {
             let in_tail = u8::from(place >= size - shift);
             if shift == 0 { 0 } else { in_last_window + in_tail }
         };
-        let region = |window: usize, token: usize| {
-            let place = self.rolled_place(window, token);
-            (0..3).fold(0, |region, axis| region * 3 + along(axis, place[axis]))
+        let of_window = |window| {
+            let axes = self.rolled_places(window);
+            let axes = std::array::from_fn(|axis| {
+                axes[axis].iter().map(|place| along(axis, *place)).collect()
+            });
+            of_tokens(axes, |[d, h, w]| (d * 3 + h) * 3 + w)
         };
-        let of_window = |window| (0..self.tokens()).map(move |token| region(window, token));
         Some((0..self.windows()).flat_map(of_window).collect())
     }
 
@@ -145,27 +147,33 @@ impl WindowGeometry {
         (!one).then_some(regions)
     }
 
-    /// Frame, row and column of a token in the rolled map.
-    fn rolled_place(&self, window: usize, token: usize) -> [usize; 3] {
+    /// Frames, rows and columns of a window of a clip in the rolled map.
+    fn rolled_places(&self, window: usize) -> [Vec<usize>; 3] {
         let window = split(window, self.windows_per_axis());
-        let token = split(token, self.window);
-        std::array::from_fn(|axis| window[axis] * self.window[axis] + token[axis])
+        std::array::from_fn(|axis| {
+            let (first, size) = (window[axis] * self.window[axis], self.window[axis]);
+            (first..first + size).collect()
+        })
     }
 
     /// Where each token of a window lies, counted over the tokens of all clips. Windows are
     /// numbered over all clips.
-    pub(super) fn token_places(&self, window: usize) -> impl Iterator<Item = usize> + use<'_> {
-        let clip = window / self.windows() * self.map_tokens();
-        (0..self.tokens()).map(move |token| {
-            let place = self.token_place(window, token);
-            clip + (0..3).fold(0, |sum, axis| sum * self.map[axis] + place[axis])
+    pub(super) fn token_places(&self, window: usize) -> Vec<usize> {
+        let clip = window / self.windows();
+        self.for_tokens(window, |place| {
+            place.iter().zip(self.map).fold(clip, |sum, (place, size)| sum * size + place)
         })
     }
 
-    /// Frame, row and column of a token of a window in the map of its clip.
-    pub(crate) fn token_place(&self, window: usize, token: usize) -> [usize; 3] {
-        let rolled = self.rolled_place(window % self.windows(), token);
-        std::array::from_fn(|axis| (rolled[axis] + self.shift[axis]) % self.map[axis])
+    /// `work` of the frame, row and column of each token of a window in the map of its clip.
+    pub(crate) fn for_tokens<T>(&self, window: usize, work: impl Fn([usize; 3]) -> T) -> Vec<T> {
+        let mut axes = self.rolled_places(window % self.windows());
+        for (axis, places) in axes.iter_mut().enumerate() {
+            for place in places {
+                *place = (*place + self.shift[axis]) % self.map[axis];
+            }
+        }
+        of_tokens(axes, work)
     }
 
     pub(crate) fn check(&self, qkv: usize, out: usize) {
@@ -196,6 +204,20 @@ impl WindowGeometry {
             "window_attention: the window is larger than the full one: {self:?}"
         );
     }
+}
+
+/// `work` of what the axes have for each token of a window, the last axis fastest.
+fn of_tokens<A: Copy, T>(
+    [frames, rows, columns]: [Vec<A>; 3],
+    work: impl Fn([A; 3]) -> T,
+) -> Vec<T> {
+    let mut found = Vec::with_capacity(frames.len() * rows.len() * columns.len());
+    for frame in &frames {
+        for row in &rows {
+            found.extend(columns.iter().map(|column| work([*frame, *row, *column])));
+        }
+    }
+    found
 }
 
 /// The coordinates of place `index` in a box of `sizes`, last axis fastest.
