@@ -15,6 +15,8 @@
 //! number of threads; between levels they differ by rounding.
 
 mod aligned;
+#[cfg(feature = "allocator")]
+pub mod allocator;
 #[cfg(feature = "burn")]
 pub mod backend;
 mod bilinear;

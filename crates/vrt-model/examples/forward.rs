@@ -11,13 +11,14 @@ use burn::tensor::{Device, Tensor, TensorData};
 use clap::Parser;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use vrt_kernels::allocator::{Allocator, BETWEEN_TILES, keep_freed};
 use vrt_kernels::{Level, Precision};
 use vrt_model::presets::Preset;
 use vrt_model::{Pass, Values, Vrt};
 
 // As in the program: fresh pages for every temporary cost as much as the arithmetic.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 /// Times forward passes of a published network with random weights.
 #[derive(Debug, Parser)]
@@ -72,6 +73,7 @@ impl Drawn {
 
 fn main() -> Result<(), String> {
     let arguments = Arguments::parse();
+    keep_freed(BETWEEN_TILES);
     vrt_kernels::parallel::configure(arguments.threads).map_err(|error| error.to_string())?;
     if let Some(name) = &arguments.level {
         let level = Level::available().find(|level| level.to_string() == *name);

@@ -26,7 +26,7 @@ use vrt_train::step::{Learner, State};
 
 // As in the program: fresh pages for every temporary cost as much as the arithmetic.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: vrt_kernels::allocator::Allocator = vrt_kernels::allocator::Allocator;
 
 /// Times training steps of a published network with random weights.
 #[derive(Debug, Parser)]

@@ -29,6 +29,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use vrt::device::Devices;
+use vrt_kernels::allocator::{BETWEEN_TILES, keep_freed};
 
 pub(crate) use failure::Failure;
 
@@ -123,6 +124,10 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(command: &Command, global: &GlobalOptions) -> Result<(), Failure> {
+    // Training is planned by its largest step: it gives back what the others do not need.
+    if matches!(command, Command::Restore(_) | Command::Eval(_)) {
+        keep_freed(BETWEEN_TILES);
+    }
     vrt_kernels::parallel::configure(global.threads.map(NonZeroUsize::get))
         .map_err(Failure::failed)?;
     match command {

@@ -6,7 +6,7 @@ mod cli;
 
 /// Tiles come and go in large pieces, which this allocator hands back to the system.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: vrt_kernels::allocator::Allocator = vrt_kernels::allocator::Allocator;
 
 fn main() -> std::process::ExitCode {
     cli::main()
