@@ -15,13 +15,14 @@ pub(crate) struct Aligned<E> {
 }
 
 /// Elements to take more than are needed, so that those needed can start at a line.
-pub(crate) fn room<E>() -> usize {
+pub(crate) const fn room<E>() -> usize {
+    const { assert!(size_of::<E>() > 0 && size_of::<E>() <= LINE) };
     LINE / size_of::<E>()
 }
 
 /// The first element that starts at a line, of a slice with [`room`].
 pub(crate) fn first<E>(values: &[E]) -> usize {
-    // An address that no element starts at would be as good as any.
+    // Where no element starts at a line, any place will do.
     values.as_ptr().align_offset(LINE).min(room::<E>())
 }
 

@@ -133,14 +133,14 @@ impl Pair {
         Self([round(first), round(second)])
     }
 
-    /// The same of values that are no less than zero, or as processors make what is not a number; the
-    /// larger of two that are as near.
+    /// The same of values that are no less than zero; the larger of two that are as near. Of what is
+    /// not a number some becomes zero: exponentials add to sums beside it, which tell.
     #[inline(always)]
     pub(crate) fn of_positive(first: f32, second: f32) -> Self {
         const HALF: u32 = 1 << 15;
-        let [first, second] = [first, second].map(|value| value.to_bits().wrapping_add(HALF));
-        let bits = first >> 16 | second & 0xffff_0000;
-        Self([bits as u16, (bits >> 16) as u16])
+        let low = first.to_bits().wrapping_add(HALF) >> 16;
+        let high = second.to_bits().wrapping_add(HALF) >> 16;
+        Self([low as u16, high as u16])
     }
 
     /// The first value.
@@ -378,6 +378,19 @@ mod tests {
             if !value.is_nan() {
                 // What the half crate, an independent implementation, says.
                 prop_assert_eq!(rounded.to_bits() >> 16, u32::from(half::bf16::from_f32(value).to_bits()));
+            }
+        }
+
+        #[test]
+        fn positive_numbers_are_rounded_to_nearest(bits in [0_u32..0x7f80_0000, 0_u32..0x7f80_0000]) {
+            let values = bits.map(f32::from_bits);
+            let pair = Pair::of_positive(values[0], values[1]);
+            for (value, found) in values.into_iter().zip([pair.first(), pair.second()]) {
+                let even = half::bf16::from_f32(value);
+                // Half-way between two, the even one may be the smaller.
+                let tie = value.to_bits() & 0xffff == 0x8000;
+                let expected = if tie { value.to_bits() / 0x10000 + 1 } else { even.to_bits().into() };
+                prop_assert_eq!(found.to_bits() >> 16, expected);
             }
         }
 

@@ -109,42 +109,48 @@ fn weighted_sums<const FUSED: bool>(
 
 #[inline(always)]
 fn sum(row: &[f32]) -> f32 {
-    lane_sums(row, |sum, value| sum + value)
+    lane_sums::<false, false>(row, 0.0)
 }
 
 /// Σ (value − mean)²
 #[inline(always)]
 fn square_sum<const FUSED: bool>(row: &[f32], mean: f32) -> f32 {
-    lane_sums(row, |sum, value| mul_add::<FUSED>(value - mean, value - mean, sum))
+    lane_sums::<FUSED, true>(row, mean)
 }
 
-/// What `add` makes of nothing and all values: side by side, then added up.
+/// The sum of all values, or of their squared distances from `mean`.
 #[inline(always)]
-fn lane_sums(row: &[f32], add: impl Fn(f32, f32) -> f32) -> f32 {
+fn lane_sums<const FUSED: bool, const SQUARED: bool>(row: &[f32], mean: f32) -> f32 {
     const HALF: usize = LANES / 2;
     let mut lanes = [0.0_f32; LANES];
     let (body, tail) = row.as_chunks::<LANES>();
     for values in body {
         for l in 0..LANES {
-            lanes[l] = add(lanes[l], values[l]);
+            lanes[l] = added::<FUSED, SQUARED>(lanes[l], values[l], mean);
         }
     }
     // Channels are multiples of eight as a rule.
     let (half, rest) = tail.as_chunks::<HALF>();
     for values in half {
         for l in 0..HALF {
-            lanes[l] = add(lanes[l], values[l]);
+            lanes[l] = added::<FUSED, SQUARED>(lanes[l], values[l], mean);
         }
     }
     for (l, value) in rest.iter().enumerate() {
-        lanes[HALF + l] = add(lanes[HALF + l], *value);
+        lanes[HALF + l] = added::<FUSED, SQUARED>(lanes[HALF + l], *value, mean);
     }
     total(lanes)
+}
+
+#[inline(always)]
+fn added<const FUSED: bool, const SQUARED: bool>(sum: f32, value: f32, mean: f32) -> f32 {
+    if SQUARED { mul_add::<FUSED>(value - mean, value - mean, sum) } else { sum + value }
 }
 
 /// The sum of all lanes, by halves: four steps behind one another in place of sixteen.
 #[inline(always)]
 fn total(mut lanes: [f32; LANES]) -> f32 {
+    const { assert!(LANES == 16) };
     for half in [8, 4, 2, 1] {
         for l in 0..half {
             lanes[l] += lanes[l + half];

@@ -400,8 +400,9 @@ mod tests {
     }
 
     #[test]
-    fn scratch_nests() {
+    fn scratch_nests_and_starts_at_lines() {
         let sum = with_scratch([4, 2], |[a, b]| {
+            assert!([&*a, &*b].iter().all(|buffer| buffer.as_ptr().addr() % 64 == 0));
             a.fill(1.0);
             b.fill(2.0);
             for _ in 0..2 {

@@ -3,6 +3,7 @@
 //! The left matrix is read where it lies, row by row; the right one lies in panels of two vectors
 //! of columns. A tile of the output, a few rows of one panel, is summed in registers.
 
+use crate::aligned::Aligned;
 use crate::element::Element;
 use crate::level::Level;
 #[cfg(target_arch = "x86_64")]
@@ -126,11 +127,11 @@ pub(crate) struct Right<'a, E> {
 }
 
 /// A weight in panels.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Packed<E> {
     level: Level,
     sizes: PanelSizes,
-    panels: Vec<E>,
+    panels: Aligned<E>,
     bias: Vec<f32>,
 }
 
@@ -190,7 +191,7 @@ impl<E: Element> Packed<E> {
         let mut bias = bias.map_or_else(Vec::new, <[f32]>::to_vec);
         assert!(bias.is_empty() || bias.len() == columns, "product: the bias does not fit");
         bias.resize(bias.len().next_multiple_of(sizes.width), 0.0);
-        Self { level, sizes, panels: vec![E::default(); sizes.len::<E>()], bias }
+        Self { level, sizes, panels: Aligned::new(sizes.len::<E>()), bias }
     }
 
     /// Columns of the matrix.
@@ -280,8 +281,17 @@ impl<'a, E> Rows<'a, E> {
     /// last one again.
     #[inline(always)]
     fn starts<const ROWS: usize>(&self, first: usize, count: usize) -> [usize; ROWS] {
-        let (mut line, mut column) = (first / self.per_line, first % self.per_line);
-        let mut starts = [0; ROWS];
+        let (mut line, mut column) = (0, first);
+        if first >= self.per_line {
+            (line, column) = (first / self.per_line, first % self.per_line);
+        }
+        let mut starts = [line * self.line_stride + column * self.stride; ROWS];
+        if count == ROWS && column + ROWS <= self.per_line {
+            for (i, start) in starts.iter_mut().enumerate() {
+                *start += i * self.stride;
+            }
+            return starts;
+        }
         for (i, start) in starts.iter_mut().enumerate() {
             *start = line * self.line_stride + column * self.stride;
             if i + 1 < count {
@@ -424,17 +434,12 @@ fn tile_body<S: Step, const ROWS: usize, const VECTORS: usize>(
     stride: usize,
 ) {
     let Product { rows, right, start } = product;
-    let lanes = S::Sum::LANES;
-    let whole = tile.rows == ROWS && tile.columns == VECTORS * lanes;
+    let whole = tile.rows == ROWS && tile.columns == VECTORS * S::Sum::LANES;
     let mut sums = [[S::Sum::splat(0.0); VECTORS]; ROWS];
     match start {
         Start::Output => {
             let out = &out[tile.row * stride + tile.first..];
-            let mut some = sums;
-            for (i, row) in some.iter_mut().enumerate().take(tile.rows) {
-                load_part(row, &out[i * stride..][..tile.columns]);
-            }
-            sums = some;
+            load_tile(&mut sums, out, stride, tile, whole);
         }
         Start::Bias if right.bias.is_empty() => {}
         Start::Bias => {
@@ -444,76 +449,128 @@ fn tile_body<S: Step, const ROWS: usize, const VECTORS: usize>(
         }
         Start::Matrix(values, stride) => {
             let values = &values[tile.row * stride + tile.first..];
-            if whole {
-                for (i, row) in sums.iter_mut().enumerate() {
-                    load_row(row, &values[i * stride..]);
-                }
-            } else {
-                // By way of memory, so that the sums above stay in registers.
-                let mut some = sums;
-                for (i, row) in some.iter_mut().enumerate().take(tile.rows) {
-                    load_part(row, &values[i * stride..][..tile.columns]);
-                }
-                sums = some;
-            }
+            load_tile(&mut sums, values, *stride, tile, whole);
         }
     }
-    let width = PANEL_VECTORS * lanes;
-    let starts: [usize; ROWS] = rows.starts(tile.row, tile.rows);
-    for (part, panel) in panel.chunks_exact(rows.part_len * width).enumerate() {
-        let mut values: [&[S::Element]; ROWS] = [&[]; ROWS];
-        for (values, at) in values.iter_mut().zip(&starts) {
-            *values = &rows.values[at + part * rows.part_stride..][..rows.part_len];
-        }
-        add_products::<S, ROWS, VECTORS>(&mut sums, values, panel);
-    }
-    let out = &mut out[tile.row * stride + tile.first..];
-    if whole {
-        for (i, row) in sums.iter().enumerate() {
-            let out = &mut out[i * stride..][..VECTORS * lanes];
-            for (j, vector) in row.iter().enumerate() {
-                vector.store(&mut out[j * lanes..]);
-            }
-        }
-    } else {
-        let some = sums;
-        for (i, row) in some.iter().enumerate().take(tile.rows) {
-            store_part(row, &mut out[i * stride..][..tile.columns]);
-        }
-    }
+    let starts = rows.starts(tile.row, tile.rows);
+    add_products::<S, ROWS, VECTORS>(&mut sums, rows, starts, panel);
+    store_tile(&sums, &mut out[tile.row * stride + tile.first..], stride, tile, whole);
 }
 
-/// `sums[i] += Σ_k values[i][k] · panel[k]`
+/// `sums[i] += Σ_k rows[i][k] · panel[k]` for rows that start at `starts`.
 #[inline(always)]
 fn add_products<S: Step, const ROWS: usize, const VECTORS: usize>(
     sums: &mut [[S::Sum; VECTORS]; ROWS],
-    values: [&[S::Element]; ROWS],
+    rows: &Rows<'_, S::Element>,
+    starts: [usize; ROWS],
     panel: &[S::Element],
 ) {
     let lanes = S::Sum::LANES;
     let width = PANEL_VECTORS * lanes;
-    let depth = panel.len() / width;
+    let mut furthest = 0;
+    for start in starts {
+        furthest = furthest.max(start);
+    }
+    // Saturating: what is too large for a number is longer than any slice.
+    let reach = (rows.parts.saturating_sub(1).saturating_mul(rows.part_stride))
+        .saturating_add(rows.part_len);
+    let elements = rows.parts.saturating_mul(rows.part_len).saturating_mul(width);
+    assert!(
+        furthest <= rows.values.len()
+            && reach <= rows.values.len() - furthest
+            && elements <= panel.len(),
+        "product: a row from {furthest} on, {} pieces of {}, {} apart, of {} elements; a panel of {}",
+        rows.parts,
+        rows.part_len,
+        rows.part_stride,
+        rows.values.len(),
+        panel.len()
+    );
     let mut own = *sums;
-    let values = {
-        let mut cut: [&[S::Element]; ROWS] = [&[]; ROWS];
-        for (cut, values) in cut.iter_mut().zip(values) {
-            *cut = &values[..depth];
+    for part in 0..rows.parts {
+        let panel = &panel[part * rows.part_len * width..];
+        let mut starts = starts;
+        for start in &mut starts {
+            *start += part * rows.part_stride;
         }
-        cut
-    };
-    for (k, right) in panel.chunks_exact(width).enumerate() {
-        let mut vectors = [S::fetch(right); VECTORS];
-        for (j, vector) in vectors.iter_mut().enumerate().skip(1) {
-            *vector = S::fetch(&right[j * lanes..]);
-        }
-        for i in 0..ROWS {
-            let value = S::spread(values[i][k]);
-            for j in 0..VECTORS {
-                own[i][j] = S::add_product(value, vectors[j], own[i][j]);
+        for k in 0..rows.part_len {
+            // SAFETY: panels hold `width` elements for each element of a row, by the assertion above.
+            let right = unsafe { panel.get_unchecked(k * width..k * width + width) };
+            let mut vectors = [S::fetch(right); VECTORS];
+            for (j, vector) in vectors.iter_mut().enumerate().skip(1) {
+                *vector = S::fetch(&right[j * lanes..]);
+            }
+            for i in 0..ROWS {
+                // SAFETY: no row starts behind the furthest one, of which all elements of all parts are
+                // among the values by the assertion above.
+                let value = S::spread(unsafe { *rows.values.get_unchecked(starts[i] + k) });
+                for j in 0..VECTORS {
+                    own[i][j] = S::add_product(value, vectors[j], own[i][j]);
+                }
             }
         }
     }
     *sums = own;
+}
+
+/// Asserts that a whole tile lies in a slice of so many values from its place on.
+#[inline(always)]
+fn assert_inside<V: Vector, const VECTORS: usize, const ROWS: usize>(len: usize, stride: usize) {
+    let columns = VECTORS * V::LANES;
+    assert!(
+        columns <= len && stride.saturating_mul(ROWS - 1) <= len - columns,
+        "product: a tile of {ROWS} rows, {stride} apart, in {len} values"
+    );
+}
+
+/// Reads a tile whose rows are `stride` apart.
+#[inline(always)]
+fn load_tile<V: Vector, const VECTORS: usize, const ROWS: usize>(
+    sums: &mut [[V; VECTORS]; ROWS],
+    values: &[f32],
+    stride: usize,
+    tile: Tile,
+    whole: bool,
+) {
+    if whole {
+        assert_inside::<V, VECTORS, ROWS>(values.len(), stride);
+        for (i, row) in sums.iter_mut().enumerate() {
+            let at = i * stride;
+            // SAFETY: the last row ends inside the slice by the assertion above, the others before it.
+            load_row(row, unsafe { values.get_unchecked(at..at + VECTORS * V::LANES) });
+        }
+    } else {
+        // By way of memory, so that the sums stay in registers.
+        let mut some = *sums;
+        for (i, row) in some.iter_mut().enumerate().take(tile.rows) {
+            load_part(row, &values[i * stride..][..tile.columns]);
+        }
+        *sums = some;
+    }
+}
+
+/// Writes a tile to rows `stride` apart.
+#[inline(always)]
+fn store_tile<V: Vector, const VECTORS: usize, const ROWS: usize>(
+    sums: &[[V; VECTORS]; ROWS],
+    out: &mut [f32],
+    stride: usize,
+    tile: Tile,
+    whole: bool,
+) {
+    if whole {
+        assert_inside::<V, VECTORS, ROWS>(out.len(), stride);
+        for (i, row) in sums.iter().enumerate() {
+            let at = i * stride;
+            // SAFETY: the last row ends inside the slice by the assertion above, the others before it.
+            store_part(row, unsafe { out.get_unchecked_mut(at..at + VECTORS * V::LANES) });
+        }
+    } else {
+        let some = *sums;
+        for (i, row) in some.iter().enumerate().take(tile.rows) {
+            store_part(row, &mut out[i * stride..][..tile.columns]);
+        }
+    }
 }
 
 /// Reads as many vectors as `row` has.

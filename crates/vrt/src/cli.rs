@@ -124,7 +124,8 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(command: &Command, global: &GlobalOptions) -> Result<(), Failure> {
-    // Training is planned by its largest step: it gives back what the others do not need.
+    // Tiles follow each other and take the same memory. Training keeps to the allocator's second: longer
+    // raised the peak of a step.
     if matches!(command, Command::Restore(_) | Command::Eval(_)) {
         keep_freed(BETWEEN_TILES);
     }

@@ -4,7 +4,7 @@
 
 mod cli;
 
-/// Tiles come and go in large pieces, which this allocator hands back to the system.
+/// Tensors come and go in large pieces, which this allocator keeps for a while.
 #[global_allocator]
 static ALLOCATOR: vrt_kernels::allocator::Allocator = vrt_kernels::allocator::Allocator;
 

@@ -148,3 +148,40 @@ proptest! {
         check_packing::<Pair>(depth, columns, seed)?;
     }
 }
+
+/// The product of twelve rows of three values, where a slice of those it takes is one element short.
+fn cut_short(short: usize) {
+    let sizes = PanelSizes::new(Level::Portable, [3, 8]);
+    let [rows, panels, start, out] = [36, sizes.len::<f32>(), 12 * 8, 12 * 8];
+    let mut lens = [rows, panels, start, out];
+    lens[short] -= 1;
+    let [values, panels, start, mut out] = lens.map(|len| vec![1.0; len]);
+    let right = Right { sizes, panels: &panels, bias: &[] };
+    let start = Start::Matrix(&start, 8);
+    let product = Product { rows: Rows::dense(&values, [12, 3]), right, start };
+    multiply(Level::Portable, product, &mut out, 8);
+}
+
+#[test]
+#[should_panic(expected = "product: a row from 33 on, 1 pieces of 3, 0 apart, of 35 elements")]
+fn rows_that_end_early_are_refused() {
+    cut_short(0);
+}
+
+#[test]
+#[should_panic(expected = "product: a tile of 4 rows, 8 apart, in 31 values")]
+fn a_start_that_ends_early_is_refused() {
+    cut_short(2);
+}
+
+#[test]
+#[should_panic(expected = "product: a tile of 4 rows, 8 apart, in 31 values")]
+fn an_output_that_ends_early_is_refused() {
+    cut_short(3);
+}
+
+#[test]
+#[should_panic(expected = "product: a tile of 4 rows")]
+fn strides_beyond_all_memory_are_refused() {
+    assert_inside::<Portable, 2, 4>(32, usize::MAX / 2);
+}
