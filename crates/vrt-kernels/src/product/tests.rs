@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use vrt_testing::Random;
 
+use super::tile::assert_inside;
 use super::*;
 use crate::element::Pair;
 
