@@ -145,6 +145,7 @@ fn layer(inputs: usize, outputs: usize, random: &mut Random) -> fused::Layer {
     fused::Layer {
         weight: tensor([outputs, inputs], scale, random),
         bias: tensor([outputs], 0.1, random),
+        panels: fused::Panels::default(),
     }
 }
 

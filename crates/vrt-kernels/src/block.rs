@@ -8,6 +8,8 @@
 
 pub use backward::BlockValues;
 
+use std::sync::Arc;
+
 use crate::element::Pair;
 use crate::level::Level;
 use crate::mlp::{Affine, MLP_ROWS, MlpWeights, PackedMlp};
@@ -204,9 +206,9 @@ struct Plan<'a, E> {
     bias: Option<BiasPlanes>,
     /// `[windows, tokens]`
     regions: Option<Vec<u8>>,
-    qkv_self: Packed<E>,
-    qkv_mutual: Option<Packed<E>>,
-    proj: Packed<E>,
+    qkv_self: Arc<Packed<E>>,
+    qkv_mutual: Option<Arc<Packed<E>>>,
+    proj: Arc<Packed<E>>,
     mlp: PackedMlp<E>,
 }
 

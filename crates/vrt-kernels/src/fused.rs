@@ -16,16 +16,21 @@ use crate::deform_conv::{deform_conv_guided, deform_conv_guided_backward};
 use crate::mlp::MlpWeights;
 use crate::ops::on_cpu;
 use crate::parallel::zeros;
+use crate::tensor::filled;
 use crate::tokens::{self, Projection};
 
 mod block;
+mod join;
+mod panels;
 mod record;
 mod values;
 
 pub use block::{Block, block};
+pub use join::join;
+pub use panels::Panels;
 
 use record::{Found, Operation};
-use values::{Operand, Values, affine, filled};
+use values::{Operand, Values, affine};
 
 thread_local! {
     static LEFT_OUT: Cell<bool> = const { Cell::new(false) };
@@ -68,6 +73,8 @@ pub struct Layer {
     pub weight: Tensor<2>,
     /// The bias.
     pub bias: Tensor<1>,
+    /// Where the weight is kept packed.
+    pub panels: Panels,
 }
 
 /// Weight and bias of a layer norm.
@@ -92,7 +99,7 @@ pub struct Mlp {
 
 impl Layer {
     fn operands(&self) -> [Operand; 2] {
-        [Operand::of(self.weight.clone()), Operand::of(self.bias.clone())]
+        Operand::layer(self.weight.clone(), self.bias.clone(), &self.panels)
     }
 }
 

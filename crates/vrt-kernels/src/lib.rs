@@ -18,6 +18,8 @@ mod aligned;
 #[cfg(feature = "allocator")]
 pub mod allocator;
 #[cfg(feature = "burn")]
+mod arena;
+#[cfg(feature = "burn")]
 pub mod backend;
 mod bilinear;
 pub mod block;
@@ -46,12 +48,16 @@ mod precision;
 mod product;
 #[cfg(test)]
 mod slopes;
+#[cfg(feature = "burn")]
+mod tensor;
 pub mod tokens;
 mod vector;
 pub mod warp;
 mod weights;
 pub mod window_attention;
 
+#[cfg(feature = "burn")]
+pub use arena::Arena;
 #[cfg(feature = "burn")]
 pub use devices::{Stream, are_linked, gpus, precisions};
 pub use level::Level;

@@ -51,7 +51,7 @@ impl LinearGeometry {
 ///
 /// Panics if a slice does not have the length that `geometry` says.
 pub fn linear(geometry: &LinearGeometry, x: &[f32], weight: &[f32], bias: &[f32], out: &mut [f32]) {
-    linear_at(Level::current(), geometry, x, Affine { weight, bias }, out);
+    linear_at(Level::current(), geometry, x, Affine::new(weight, bias), out);
 }
 
 fn linear_at(
@@ -64,7 +64,7 @@ fn linear_at(
     let LinearGeometry { inputs, outputs, .. } = *geometry;
     geometry.check(x.len(), layer.weight.len(), out.len());
     assert_eq!(layer.bias.len(), outputs, "linear: the bias does not fit {geometry:?}");
-    let packed: Packed<f32> = layer.packed(level);
+    let packed = layer.packed::<f32>(level);
     for_each_part(out, TASK_ROWS * outputs, |task, out| {
         let rows = out.len() / outputs;
         packed.apply_dense(&x[task * TASK_ROWS * inputs..][..rows * inputs], &mut [], out);

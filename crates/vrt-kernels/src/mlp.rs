@@ -1,9 +1,12 @@
 //! Gated MLP: `out = fc2(GELU(fc11 x) · fc12 x)`, a few rows at a time in the core's own cache.
 
+use std::sync::Arc;
+
 use crate::element::Element;
 use crate::gate;
 use crate::level::Level;
-use crate::product::Packed;
+pub use crate::product::Kept;
+use crate::product::{Packed, Wish};
 
 pub(crate) use backward::{MlpBuffers, MlpSums, PackedMlpBackward};
 
@@ -19,9 +22,16 @@ pub struct Affine<'a> {
     pub weight: &'a [f32],
     /// `[outputs]`
     pub bias: &'a [f32],
+    /// Where these values are kept packed; they may never be others.
+    pub kept: Option<&'a Kept>,
 }
 
-impl Affine<'_> {
+impl<'a> Affine<'a> {
+    /// A layer whose weight is packed in every call.
+    pub fn new(weight: &'a [f32], bias: &'a [f32]) -> Self {
+        Self { weight, bias, kept: None }
+    }
+
     /// Panics unless the layer takes `inputs` values and makes `outputs`.
     pub(crate) fn check(&self, what: &str, [inputs, outputs]: [usize; 2]) {
         assert_eq!(
@@ -31,7 +41,7 @@ impl Affine<'_> {
         );
     }
 
-    pub(crate) fn packed<E: Element>(&self, level: Level) -> Packed<E> {
+    pub(crate) fn packed<E: Element>(&self, level: Level) -> Arc<Packed<E>> {
         self.packed_scaled(level, 0, 1.0)
     }
 
@@ -41,8 +51,13 @@ impl Affine<'_> {
         level: Level,
         outputs: usize,
         factor: f32,
-    ) -> Packed<E> {
-        Packed::published(level, self.weight, self.bias, (outputs, factor))
+    ) -> Arc<Packed<E>> {
+        let scaled = (outputs, factor);
+        let pack = || Packed::published(level, self.weight, self.bias, scaled);
+        match self.kept {
+            Some(kept) => kept.get(Wish { level, scaled }, pack),
+            None => Arc::new(pack()),
+        }
     }
 }
 
@@ -70,9 +85,9 @@ impl MlpWeights<'_> {
 #[derive(Debug)]
 pub(crate) struct PackedMlp<E> {
     level: Level,
-    fc11: Packed<E>,
-    fc12: Packed<E>,
-    fc2: Packed<E>,
+    fc11: Arc<Packed<E>>,
+    fc12: Arc<Packed<E>>,
+    fc2: Arc<Packed<E>>,
     hidden: usize,
 }
 

@@ -8,7 +8,6 @@ use crate::mlp::{Affine, MLP_ROWS, MlpWeights, PackedMlp};
 use crate::norm::normalise;
 use crate::parallel::{for_each_part, with_kept, with_scratch};
 use crate::precision::Precision;
-use crate::product::Packed;
 
 mod backward;
 #[cfg(test)]
@@ -68,7 +67,7 @@ fn project_at<E: Element>(level: Level, projection: &Projection<'_>, x: &[f32], 
     let rows = projection.check(x, out);
     let Projection { norm, layer, residual } = *projection;
     let (inputs, outputs) = (x.len() / rows.max(1), layer.bias.len());
-    let packed: Packed<E> = layer.packed(level);
+    let packed = layer.packed::<E>(level);
     for_each_part(out, TASK_ROWS * outputs, |task, out| {
         let (rows, first) = (out.len() / outputs, task * TASK_ROWS);
         let x = &x[first * inputs..][..rows * inputs];

@@ -11,8 +11,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use clap::Parser;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use vrt_kernels::allocator::{Allocator, BETWEEN_TILES, keep_freed};
-use vrt_kernels::{Level, Precision};
+use vrt_kernels::allocator::Allocator;
+use vrt_kernels::{Arena, Level, Precision, fused};
+use vrt_model::cost::arena_bytes;
 use vrt_model::presets::Preset;
 use vrt_model::{Pass, Values, Vrt};
 
@@ -73,7 +74,6 @@ impl Drawn {
 
 fn main() -> Result<(), String> {
     let arguments = Arguments::parse();
-    keep_freed(BETWEEN_TILES);
     vrt_kernels::parallel::configure(arguments.threads).map_err(|error| error.to_string())?;
     if let Some(name) = &arguments.level {
         let level = Level::available().find(|level| level.to_string() == *name);
@@ -91,9 +91,13 @@ fn main() -> Result<(), String> {
         (_, true) => Precision::F16,
         _ => Precision::F32,
     };
+    let arena = Arena::new();
+    arena.plan(arena_bytes(&config, [d, h, w]));
     let pass = || {
         let start = Instant::now();
-        let y = precision.scope(|| network.forward(x.clone(), &mut Pass::Restore)).into_data();
+        let forward = || network.forward(x.clone(), &mut Pass::Restore);
+        let forward = || fused::Panels::scope(forward);
+        let y = arena.scope(|| precision.scope(forward)).into_data();
         assert!(!y.shape().is_empty(), "the network made nothing");
         start.elapsed().as_secs_f64()
     };

@@ -81,7 +81,7 @@ impl Align {
         let later = self.side(x, &flows.later, Side::Later, pass);
         let earlier = self.side(x, &flows.earlier, Side::Earlier, pass);
         debug_assert_eq!(later.dims()[1] + 1, d);
-        [Tensor::cat(vec![later, nothing.clone()], 1), Tensor::cat(vec![nothing, earlier], 1)]
+        [fused::join(vec![later, nothing.clone()], 1), fused::join(vec![nothing, earlier], 1)]
     }
 
     /// The same for one side, for the `d − 1` frames that have a neighbour there.
@@ -148,7 +148,7 @@ impl Align {
         warped.extend(flows.iter().cloned());
         let answers = self.answers(warped);
         let offsets = 2 * TAPS * groups;
-        let x = Tensor::cat(features, 3);
+        let x = fused::join(features, 3);
         if fused::serves(&x.device()) {
             let device = x.device();
             let hear = pass.offsets().map(|listener| {
@@ -205,7 +205,7 @@ fn neighbour(
             Side::Later => vec![part, zeros],
             Side::Earlier => vec![zeros, part],
         };
-        Tensor::cat(parts, 1)
+        fused::join(parts, 1)
     };
     (fill(features, c), fill(flow.clone(), 2))
 }

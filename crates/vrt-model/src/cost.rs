@@ -7,7 +7,7 @@ mod training;
 
 use std::collections::BTreeMap;
 
-pub use memory::{gpu_peak_bytes, peak_bytes};
+pub use memory::{arena_bytes, gpu_peak_bytes, peak_bytes};
 pub use training::{Step, step_bytes};
 
 use crate::config::{Resample, StageConfig, VrtConfig};

@@ -12,6 +12,8 @@ use crate::parameters::{Builder, Initial};
 pub(crate) struct Linear {
     weight: Param<Tensor<2>>,
     bias: Param<Tensor<1>>,
+    #[module(skip)]
+    panels: fused::Panels,
 }
 
 impl Linear {
@@ -24,12 +26,14 @@ impl Linear {
         builder.part(name, |b| Self {
             weight: b.tensor("weight", [outputs, inputs], Initial::FanIn(inputs)),
             bias: b.tensor("bias", [outputs], Initial::FanIn(inputs)),
+            panels: fused::Panels::default(),
         })
     }
 
     /// The parameters, as fused operations take them.
     pub(crate) fn layer(&self) -> fused::Layer {
-        fused::Layer { weight: self.weight.val(), bias: self.bias.val() }
+        let panels = self.panels.clone();
+        fused::Layer { weight: self.weight.val(), bias: self.bias.val(), panels }
     }
 
     /// Values of an input token.

@@ -51,7 +51,7 @@ impl GatedMlp {
     pub(crate) fn widen<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let mut shape = x.dims();
         let [gate, layer] = [&self.fc11, &self.fc12].map(|linear| {
-            let fused::Layer { weight, bias } = linear.layer();
+            let fused::Layer { weight, bias, .. } = linear.layer();
             (weight, bias)
         });
         let y = ops::linear_gated(rows(x), gate, layer);

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use burn::module::{Module, ParamId};
 use burn::tensor::{Device, Tensor};
 use vrt_kernels::conv::Activation;
-use vrt_kernels::{WarpMode, ops};
+use vrt_kernels::{WarpMode, fused, ops};
 
 use crate::block::ResidualGroup;
 use crate::config::{RGB_CHANNELS, Reach, VrtConfig};
@@ -277,8 +277,8 @@ fn with_neighbours(x: Tensor<5>, flows: &Flows) -> [Tensor<5>; 3] {
         let from = frames(x.clone().narrow(1, start, d - 1));
         clips(ops::warp(from, frames(flow.clone()), WarpMode::Nearest4), d - 1)
     };
-    let later = Tensor::cat(vec![warped(1, &flows.later[0]), nothing.clone()], 1);
-    let earlier = Tensor::cat(vec![nothing, warped(0, &flows.earlier[0])], 1);
+    let later = fused::join(vec![warped(1, &flows.later[0]), nothing.clone()], 1);
+    let earlier = fused::join(vec![nothing, warped(0, &flows.earlier[0])], 1);
     [x, later, earlier]
 }
 

@@ -3,10 +3,11 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use vrt_kernels::{Precision, Stream, fused};
+use vrt_kernels::{Arena, Precision, Stream, fused};
 
 use crate::checkpoint::{Checkpoint, CheckpointError, account};
 use crate::config::VrtConfig;
+use crate::cost;
 use crate::network::Vrt;
 use crate::parameters::Values;
 use crate::pass::Pass;
@@ -20,6 +21,8 @@ pub struct Restorer {
     device: Device,
     precision: Precision,
     stream: Stream,
+    /// What activations lie in, on a processor.
+    arena: Arena,
     helpers: Vec<Self>,
 }
 
@@ -147,7 +150,8 @@ impl Restorer {
     /// A network on the device its parameters are on.
     pub fn of(network: Vrt, device: &Device) -> Self {
         let (device, helpers) = (device.clone(), Vec::new());
-        Self { network, device, precision: Precision::F32, stream: Stream::new(), helpers }
+        let (precision, stream, arena) = (Precision::F32, Stream::new(), Arena::new());
+        Self { network, device, precision, stream, arena, helpers }
     }
 
     /// The same with products in `precision`, for its helpers, too. A device that does not multiply
@@ -257,8 +261,12 @@ impl Restorer {
         let [d, h, w, c] = clip.dims();
         let data = TensorData::new(clip.into_samples(), [1, d, h, w, c]);
         let x = Tensor::<5>::from_data(data, &self.device);
+        if fused::serves(&self.device) {
+            self.arena.plan(cost::arena_bytes(self.config(), [d, h, w]));
+        }
         let forward = || self.network.forward_watched(x, &mut Pass::Restore, watch);
-        let Some(y) = self.precision.scope(forward) else {
+        let forward = || self.precision.scope(forward);
+        let Some(y) = self.arena.scope(|| fused::Panels::scope(forward)) else {
             return Ok(None);
         };
         let [_, d, h, w, c] = y.dims();

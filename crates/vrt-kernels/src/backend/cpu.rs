@@ -2,7 +2,6 @@
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::{Shape, TensorData};
 use burn_flex::FlexTensor;
 
 use super::{Gradients, VideoOps, VideoOpsBackward, Wanted};
@@ -15,6 +14,7 @@ use crate::gate::{gated, gated_backward};
 use crate::linear::{LinearGeometry, LinearGradients, linear, linear_backward};
 use crate::mlp::Affine;
 use crate::parallel::zeros;
+use crate::tensor::{filled, flex};
 use crate::tokens;
 use crate::warp::{WarpGeometry, WarpMode, warp, warp_backward};
 use crate::window_attention::{
@@ -48,15 +48,8 @@ impl Input {
     /// A gradient as a tensor of this shape.
     fn like(&self, values: Option<Vec<f32>>) -> Option<FlexTensor> {
         let shape = self.0.layout().shape().clone();
-        values.map(|values| FlexTensor::from_data(TensorData::new(values, shape)))
+        values.map(|values| flex(values, shape))
     }
-}
-
-/// A tensor of `shape` that `fill` writes.
-fn filled<const D: usize>(shape: [usize; D], fill: impl FnOnce(&mut [f32])) -> FlexTensor {
-    let mut values = zeros(shape.iter().product());
-    fill(&mut values);
-    FlexTensor::from_data(TensorData::new(values, Shape::new(shape)))
 }
 
 /// Gradients as tensors of the shapes of what they belong to.
@@ -180,7 +173,7 @@ impl VideoOps for Flex {
         shape: [usize; 2],
     ) -> FloatTensor<Self> {
         let [x, weight, bias] = [x, weight, bias].map(Input::new);
-        let affine = Affine { weight: weight.values(), bias: bias.values() };
+        let affine = Affine::new(weight.values(), bias.values());
         filled(shape, |out| tokens::norm(affine, x.values(), out))
     }
 
@@ -314,7 +307,7 @@ impl VideoOpsBackward for Flex {
         let inputs = inputs.map(Input::new);
         let [x, weight, bias] = inputs.each_ref().map(Input::values);
         let grad = Input::new(grad);
-        let found = tokens::norm_backward(Affine { weight, bias }, x, grad.values());
+        let found = tokens::norm_backward(Affine::new(weight, bias), x, grad.values());
         let mut wanted = wanted.into_iter();
         let found = found.map(|found| (wanted.next() == Some(true)).then_some(found));
         tensors(inputs.each_ref(), found)

@@ -46,7 +46,7 @@ fn sum(a: &[f64], b: &[f64]) -> Vec<f64> {
     a.iter().zip(b).map(|(a, b)| a + b).collect()
 }
 
-pub(crate) fn norm(Affine { weight, bias }: &Affine<'_>, x: &[f64]) -> Vec<f64> {
+pub(crate) fn norm(Affine { weight, bias, .. }: &Affine<'_>, x: &[f64]) -> Vec<f64> {
     let len = weight.len();
     let rows = x.chunks_exact(len).flat_map(|row| {
         let mean = row.iter().sum::<f64>() / len as f64;
@@ -58,7 +58,7 @@ pub(crate) fn norm(Affine { weight, bias }: &Affine<'_>, x: &[f64]) -> Vec<f64> 
     rows.collect()
 }
 
-pub(crate) fn linear(Affine { weight, bias }: &Affine<'_>, x: &[f64]) -> Vec<f64> {
+pub(crate) fn linear(Affine { weight, bias, .. }: &Affine<'_>, x: &[f64]) -> Vec<f64> {
     let inputs = weight.len() / bias.len();
     let output = |row: &[f64], o: usize| {
         let products = row.iter().zip(&weight[o * inputs..]).map(|(x, w)| x * f64::from(*w));

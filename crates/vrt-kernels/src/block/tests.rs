@@ -49,7 +49,7 @@ impl Parameters {
     }
 
     fn weights(&self, mutual: bool) -> BlockWeights<'_> {
-        let affine = |i: usize| Affine { weight: &self.0[2 * i], bias: &self.0[2 * i + 1] };
+        let affine = |i: usize| Affine::new(&self.0[2 * i], &self.0[2 * i + 1]);
         BlockWeights {
             norm1: affine(0),
             qkv_self: affine(1),

@@ -3,12 +3,13 @@
 use burn::tensor::Tensor;
 
 use super::record::Operation;
-use super::values::{Operand, Values, affine, filled, flex, plain};
+use super::values::{Operand, Values, affine, plain};
 use super::{Layer, Mlp, Norm};
 use crate::block::MutualWeights;
 use crate::block::{Block as Kernel, BlockGeometry, BlockValues, BlockWeights, Input};
 use crate::mlp::MlpWeights;
 use crate::parallel::zeros;
+use crate::tensor::{filled, flex};
 
 /// An attention block; see [`BlockWeights`].
 #[derive(Clone, Debug)]
@@ -118,8 +119,8 @@ fn restore(
     let weights = weights(&values, positions);
     let block = Kernel { geometry, weights: &weights, branches: &[] };
     // In place, unless somebody else holds the values, or they are part of something larger.
-    if x.0.is_unique() && x.0.storage::<f32>().len() == geometry.len() {
-        let mut x = x.0;
+    if x.tensor.is_unique() && x.tensor.storage::<f32>().len() == geometry.len() {
+        let mut x = x.tensor;
         block.forward(Input::Output, x.storage_mut(), &mut []);
         return plain(x);
     }

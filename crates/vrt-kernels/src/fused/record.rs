@@ -11,8 +11,9 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::tensor::{Shape, Tensor};
 use burn_flex::FlexTensor;
 
-use super::values::{Operand, Tracked, Values, flex, plain, tracked};
+use super::values::{Operand, Tracked, Values, plain, tracked};
 use crate::precision::Precision;
+use crate::tensor::flex;
 
 /// An operation on tensors: `K` is what the forward pass keeps for the backward pass beside the
 /// inputs.
@@ -37,7 +38,7 @@ impl<F, B> Operation<F, B> {
     {
         let values: Vec<Values> = inputs.iter().map(Operand::values).collect();
         let context = inputs.iter().find_map(|input| match input {
-            Operand::Plain(_) => None,
+            Operand::Plain(..) => None,
             Operand::Tracked(_, context) => Some(*context),
         });
         let (out, kept) = (self.forward)(&values, context.is_some());
@@ -49,7 +50,7 @@ impl<F, B> Operation<F, B> {
         };
         let state = State { shapes, gradients: Arc::new(gradients) };
         let inputs = inputs.into_iter().map(|input| match input {
-            Operand::Plain(tensor) => Tracked::new(tensor),
+            Operand::Plain(tensor, _) => Tracked::new(tensor),
             Operand::Tracked(tensor, _) => tensor,
         });
         tracked(record(inputs.collect(), out, state), context)

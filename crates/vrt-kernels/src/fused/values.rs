@@ -1,21 +1,24 @@
 //! Tensors as slices, and slices as tensors.
 
+use std::sync::Arc;
+
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, BackendTensor, DispatchAutodiffContext, Flex};
 use burn::backend::{DispatchTensor, DispatchTensorKind};
-use burn::tensor::{Shape, Tensor, TensorData};
+use burn::tensor::{Shape, Tensor};
 use burn_flex::FlexTensor;
 
+use super::panels::Panels;
 use crate::mlp::Affine;
-use crate::parallel::zeros;
+use crate::product::Kept;
 
 /// A tensor of automatic differentiation.
 pub(super) type Tracked = FloatTensor<Autodiff<Flex>>;
 
 /// What an operation is given.
 pub(super) enum Operand {
-    /// A tensor that records nothing.
-    Plain(FlexTensor),
+    /// A tensor that records nothing, and where it is kept packed, if it is a weight.
+    Plain(FlexTensor, Option<Arc<Kept>>),
     /// One that may want a gradient.
     Tracked(Tracked, DispatchAutodiffContext),
 }
@@ -24,7 +27,7 @@ impl Operand {
     pub(super) fn of<const D: usize>(tensor: Tensor<D>) -> Self {
         let DispatchTensor { kind, autodiff } = tensor.into_dispatch();
         match kind {
-            DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => Self::Plain(tensor),
+            DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => Self::Plain(tensor, None),
             DispatchTensorKind::Autodiff(inner) => match *inner {
                 DispatchTensorKind::Flex(BackendTensor::Autodiff(tensor)) => {
                     Self::Tracked(tensor, autodiff)
@@ -41,40 +44,57 @@ impl Operand {
 
     pub(super) fn primitive(&self) -> FlexTensor {
         match self {
-            Self::Plain(tensor) => tensor.clone(),
+            Self::Plain(tensor, _) => tensor.clone(),
             Self::Tracked(tensor, _) => tensor.primitive().clone(),
         }
     }
 
     pub(super) fn values(&self) -> Values {
-        Values::new(self.primitive())
+        let mut values = Values::new(self.primitive());
+        if let Self::Plain(_, kept) = self {
+            values.kept.clone_from(kept);
+        }
+        values
+    }
+
+    /// Weight and bias of a layer, and where they are kept packed.
+    pub(super) fn layer(weight: Tensor<2>, bias: Tensor<1>, panels: &Panels) -> [Self; 2] {
+        let (mut weight, bias) = (Self::of(weight), Self::of(bias));
+        let found = panels.of([&weight, &bias]);
+        if let Self::Plain(_, kept) = &mut weight {
+            *kept = found;
+        }
+        [weight, bias]
     }
 }
 
 /// A tensor of this process's memory whose values lie one behind the other.
 #[derive(Debug)]
-pub(super) struct Values(pub(super) FlexTensor);
+pub(super) struct Values {
+    pub(super) tensor: FlexTensor,
+    kept: Option<Arc<Kept>>,
+}
 
 impl Values {
     pub(super) fn new(tensor: FlexTensor) -> Self {
         let contiguous = tensor.as_slice::<f32>().is_some();
-        Self(if contiguous { tensor } else { tensor.to_contiguous() })
+        Self { tensor: if contiguous { tensor } else { tensor.to_contiguous() }, kept: None }
     }
 
     pub(super) fn get(&self) -> &[f32] {
-        self.0.as_slice().unwrap_or_else(|| {
-            panic!("the kernels compute in f32, this tensor holds {:?}", self.0.dtype())
+        self.tensor.as_slice().unwrap_or_else(|| {
+            panic!("the kernels compute in f32, this tensor holds {:?}", self.tensor.dtype())
         })
     }
 
     pub(super) fn shape(&self) -> &Shape {
-        self.0.layout().shape()
+        self.tensor.layout().shape()
     }
 }
 
 /// The weight and bias at the front of a list.
 pub(super) fn affine(values: &[Values]) -> Affine<'_> {
-    Affine { weight: values[0].get(), bias: values[1].get() }
+    Affine { weight: values[0].get(), bias: values[1].get(), kept: values[0].kept.as_deref() }
 }
 
 /// A tensor that records nothing.
@@ -91,19 +111,4 @@ pub(super) fn tracked<const D: usize>(
     let kind = DispatchTensorKind::Flex(BackendTensor::Autodiff(tensor));
     let kind = DispatchTensorKind::Autodiff(Box::new(kind));
     Tensor::from_dispatch(DispatchTensor { kind, autodiff })
-}
-
-/// A tensor of `shape` with these values.
-pub(super) fn flex(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
-    FlexTensor::from_data(TensorData::new(values, shape.into()))
-}
-
-/// A tensor of `shape` that `fill` writes.
-pub(super) fn filled<const D: usize>(
-    shape: [usize; D],
-    fill: impl FnOnce(&mut [f32]),
-) -> FlexTensor {
-    let mut values = zeros(shape.iter().product());
-    fill(&mut values);
-    flex(values, Shape::new(shape))
 }

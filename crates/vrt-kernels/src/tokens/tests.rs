@@ -16,7 +16,7 @@ fn layers(sizes: &[[usize; 2]], seed: u64) -> Vec<[Vec<f32>; 2]> {
 }
 
 fn affine(layer: &[Vec<f32>; 2]) -> Affine<'_> {
-    Affine { weight: &layer[0], bias: &layer[1] }
+    Affine::new(&layer[0], &layer[1])
 }
 
 fn exact(values: &[f32]) -> Vec<f64> {
@@ -107,18 +107,18 @@ proptest! {
         let probe = all[5].clone();
         let values = &all[..if with_norm { 5 } else { 3 }];
         let function = |values: &[Vec<f32>]| {
-            let layer = Affine { weight: &values[1], bias: &values[2] };
+            let layer = Affine::new(&values[1], &values[2]);
             let seen = match values.get(3..5) {
                 Some([weight, bias]) => {
-                    reference::norm(&Affine { weight, bias }, &exact(&values[0]))
+                    reference::norm(&Affine::new(weight, bias), &exact(&values[0]))
                 }
                 _ => exact(&values[0]),
             };
             slopes::weighted(&reference::linear(&layer, &seen), &probe)
         };
         let projection = Projection {
-            norm: with_norm.then(|| Affine { weight: &all[3], bias: &all[4] }),
-            layer: Affine { weight: &all[1], bias: &all[2] },
+            norm: with_norm.then(|| Affine::new(&all[3], &all[4])),
+            layer: Affine::new(&all[1], &all[2]),
             residual: None,
         };
         for level in Level::available() {
@@ -173,10 +173,10 @@ proptest! {
         let mut random = Random::new(seed);
         let values = [rows * len, len, len].map(|len| random.values(len, 1.0));
         let probe = random.values(rows * len, 1.0);
-        let norm = Affine { weight: &values[1], bias: &values[2] };
+        let norm = Affine::new(&values[1], &values[2]);
         let grads = norm_backward(norm, &values[0], &probe);
         slopes::check(&values, &grads, seed, |values| {
-            let norm = Affine { weight: &values[1], bias: &values[2] };
+            let norm = Affine::new(&values[1], &values[2]);
             slopes::weighted(&reference::norm(&norm, &exact(&values[0])), &probe)
         })?;
     }

@@ -17,6 +17,12 @@ pub(super) const FIXED: u64 = 90 << 20;
 /// so many.
 pub(super) const PACKED_SHARE: u128 = 4;
 
+/// The same when restoring, where those of linear layers are packed for good.
+const PASSING_SHARE: u128 = 8;
+
+/// What an arena has beyond its activations: one in so many.
+const ARENA_SHARE: u64 = 8;
+
 /// What a GPU takes beyond a processor's values, as a fraction of them.
 const GPU_APART: (u128, u128) = (3, 4);
 
@@ -33,13 +39,25 @@ enum By {
 /// processor restores: the program, weights, what is kept from part to part, and the fullest part.
 /// A prediction, for planning tiles; saturates where no machine follows.
 pub fn peak_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
+    let weights = weights(config) + weights(config) / PASSING_SHARE + packed(config);
+    let weights = u64::try_from(weights.saturating_mul(VALUE)).unwrap_or(u64::MAX);
+    FIXED.saturating_add(weights).saturating_add(arena_bytes(config, size))
+}
+
+/// Bytes of an arena for the activations of such a pass: what lives at its fullest moment, and room
+/// that is lost between them.
+pub fn arena_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
+    let activations = activation_bytes(config, size);
+    activations.saturating_add(activations / ARENA_SHARE)
+}
+
+/// Bytes of the activations at the fullest moment.
+fn activation_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
     let size = Size::inside(config, size);
-    let weights = weights(config);
-    let weights = weights + weights / PACKED_SHARE;
     let peak =
         body(config, size, By::Processor).max(behind_body(config, size) + head(config, size));
-    let values = (weights + clip(config, size) + peak).saturating_mul(VALUE);
-    u64::try_from(values).unwrap_or(u64::MAX).saturating_add(FIXED)
+    let values = (clip(config, size) + peak).saturating_mul(VALUE);
+    u64::try_from(values).unwrap_or(u64::MAX)
 }
 
 /// The same of a GPU's memory. Layers of a block stand beside each other there, where a processor
@@ -57,6 +75,15 @@ pub fn gpu_peak_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
 
 fn weights(config: &VrtConfig) -> u128 {
     config.tensors().iter().map(|spec| TensorSpec::len(spec) as u128).sum()
+}
+
+/// What weights of linear layers take that are kept packed: as much as they do in `f32`, half of it in
+/// pairs; this is between the two.
+fn packed(config: &VrtConfig) -> u128 {
+    let tensors = config.tensors();
+    let layers =
+        tensors.iter().filter(|spec| spec.shape.len() == 2 && spec.name.ends_with("weight"));
+    layers.map(|spec| TensorSpec::len(spec) as u128).sum::<u128>() * 3 / 4
 }
 
 /// Values of the clip and its padded form.

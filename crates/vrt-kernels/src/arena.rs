@@ -1,0 +1,298 @@
+//! Memory of activations: one piece, planned for a tile, whose parts are used again by what follows in
+//! the tile and by the next one.
+//!
+//! What operations write comes from the arena whose [`scope`](Arena::scope) their thread is in. Its
+//! pages are fresh once; and since a part is always some numbers, none is cleared before it is written.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::cell::RefCell;
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::ops::{Deref, DerefMut, Range};
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use burn_std::{AccessError, AccessPolicy, AllocationController, AllocationProperty, Bytes};
+
+mod ranges;
+
+use ranges::Ranges;
+
+/// Bytes that parts are counted in: a line of the processor's caches.
+const LINE: usize = 64;
+
+/// Values of a line.
+const LINE_LEN: usize = LINE / size_of::<f32>();
+
+/// Values of the smallest part: what is smaller comes from the allocator.
+const SMALLEST: usize = 1 << 12;
+
+/// The memory that a network's activations lie in. Clones are the same arena.
+#[derive(Clone, Default)]
+pub struct Arena {
+    memory: Arc<Mutex<Option<Arc<Memory>>>>,
+    marks: bool,
+}
+
+impl fmt::Debug for Arena {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = self.lock().as_ref().map_or(0, |memory| memory.lines);
+        f.debug_struct("Arena").field("bytes", &(lines * LINE)).finish_non_exhaustive()
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arena>> = const { RefCell::new(None) };
+}
+
+/// Puts the arena of before back, on whatever way the scope is left.
+struct Restore(Option<Arena>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        CURRENT.replace(self.0.take());
+    }
+}
+
+impl Arena {
+    /// An arena without memory: everything comes from the allocator until there is a
+    /// [plan](Self::plan).
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One whose parts hold NaN until they are written: what reads before it writes shows.
+    pub fn marked() -> Self {
+        Self { marks: true, ..Self::default() }
+    }
+
+    /// Sees to room for `bytes` of tensors at a time. What they do not touch takes no memory where the
+    /// system gives pages when they are touched. Where there is no such room, or tensors need more,
+    /// they come from the allocator.
+    pub fn plan(&self, bytes: u64) {
+        let lines = usize::try_from(bytes.div_ceil(LINE as u64)).unwrap_or(usize::MAX);
+        let mut memory = self.lock();
+        if memory.as_ref().map_or(0, |memory| memory.lines) >= lines {
+            return;
+        }
+        // Before there is more: unless tensors still lie there, its pages are the system's again.
+        *memory = None;
+        *memory = Memory::new(lines).map(Arc::new);
+    }
+
+    /// Calls `work`, whose operations on this thread write to this arena.
+    pub fn scope<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _restore = Restore(CURRENT.replace(Some(self.clone())));
+        work()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Memory>>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, len: usize) -> Option<Part> {
+        let mut part = Memory::take(self.lock().as_ref()?, len)?;
+        if self.marks {
+            part.fill(f32::NAN);
+        }
+        Some(part)
+    }
+}
+
+/// Room for `len` values in the arena of this thread's scope, holding any numbers; `None` outside of
+/// scopes, where the arena is full, and for few values.
+pub(crate) fn take(len: usize) -> Option<Part> {
+    let current = || CURRENT.with_borrow(|arena| arena.as_ref()?.take(len));
+    if len < SMALLEST { None } else { current() }
+}
+
+/// The memory of an arena.
+struct Memory {
+    start: NonNull<f32>,
+    lines: usize,
+    free: Mutex<Ranges>,
+}
+
+// SAFETY: what lies at `start` is reached through parts alone, each of which has a range of its own.
+unsafe impl Send for Memory {}
+// SAFETY: as above; the ranges that are free are behind a lock.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    fn layout(lines: usize) -> Option<Layout> {
+        Layout::from_size_align(lines.checked_mul(LINE)?, LINE).ok()
+    }
+
+    fn new(lines: usize) -> Option<Self> {
+        let layout = Self::layout(lines).filter(|layout| layout.size() > 0)?;
+        // SAFETY: the layout is not empty.
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?.cast();
+        Some(Self { start, lines, free: Mutex::new(Ranges::new(lines)) })
+    }
+
+    fn free(&self) -> MutexGuard<'_, Ranges> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(this: &Arc<Self>, len: usize) -> Option<Part> {
+        let lines = this.free().take(len.div_ceil(LINE_LEN))?;
+        Some(Part { memory: this.clone(), lines, len })
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let layout = Self::layout(self.lines).unwrap_or_else(|| unreachable!("it was allocated"));
+        // SAFETY: allocated with this layout in `new`, and every part holds the memory alive.
+        unsafe { dealloc(self.start.as_ptr().cast(), layout) }
+    }
+}
+
+/// A part of an arena, which goes back when it is dropped.
+pub(crate) struct Part {
+    memory: Arc<Memory>,
+    /// Handed out to this part alone until it is dropped.
+    lines: Range<usize>,
+    len: usize,
+}
+
+impl Part {
+    fn start(&self) -> NonNull<f32> {
+        // SAFETY: the range lies inside the memory, by `Ranges`.
+        unsafe { self.memory.start.add(self.lines.start * LINE_LEN) }
+    }
+}
+
+impl Deref for Part {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        // SAFETY: `len` values lie in this part's lines, which nobody else reaches; they were zeros from
+        // the start, or what parts before this one wrote.
+        unsafe { std::slice::from_raw_parts(self.start().as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for Part {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as for reading.
+        unsafe { std::slice::from_raw_parts_mut(self.start().as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.memory.free().give_back(self.lines.clone());
+    }
+}
+
+impl Part {
+    /// The part as the memory of a tensor.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        let len = size_of_val(&*self);
+        // SAFETY: all values of a part are initialised, and so are their bytes.
+        unsafe { Bytes::from_controller(Box::new(self), len) }
+    }
+}
+
+impl AllocationController for Part {
+    fn alloc_align(&self) -> usize {
+        LINE
+    }
+
+    fn property(&self) -> AllocationProperty {
+        AllocationProperty::Other
+    }
+
+    unsafe fn memory_mut(
+        &mut self,
+        _: AccessPolicy,
+    ) -> Result<&mut [MaybeUninit<u8>], AccessError> {
+        let (start, len) = (self.start().cast(), size_of_val(&**self));
+        // SAFETY: these bytes are the part's values, which the caller leaves initialised.
+        Ok(unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len) })
+    }
+
+    fn memory(&self, _: AccessPolicy) -> Result<&[MaybeUninit<u8>], AccessError> {
+        let (start, len) = (self.start().cast(), size_of_val(&**self));
+        // SAFETY: these bytes are the part's values.
+        Ok(unsafe { std::slice::from_raw_parts(start.as_ptr(), len) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_do_not_overlap_and_their_memory_is_used_again() {
+        let arena = Arena::new();
+        arena.scope(|| assert!(take(SMALLEST).is_none(), "nothing is planned"));
+        arena.plan(4 * (SMALLEST * size_of::<f32>()) as u64);
+        assert!(take(SMALLEST).is_none(), "outside of its scope");
+        arena.scope(|| {
+            assert!(take(SMALLEST - 1).is_none(), "too few values");
+            let mut parts: Vec<Part> = (0..4).filter_map(|_| take(SMALLEST)).collect();
+            assert_eq!(parts.len(), 4);
+            assert!(take(SMALLEST).is_none(), "it is full");
+            for (i, part) in parts.iter_mut().enumerate() {
+                assert_eq!(part.as_ptr().addr() % LINE, 0);
+                part.fill(i as f32);
+            }
+            for (i, part) in parts.iter().enumerate() {
+                assert!(part.iter().all(|value| *value == i as f32));
+            }
+            let freed = parts.remove(2).as_ptr();
+            assert_eq!(take(SMALLEST).map(|part| part.as_ptr()), Some(freed));
+        });
+    }
+
+    #[test]
+    fn what_is_planned_anew_leaves_parts_alone() {
+        let arena = Arena::new();
+        arena.plan(1 << 16);
+        let mut before = arena.take(SMALLEST).expect("room");
+        before.fill(7.0);
+        arena.plan(1 << 20);
+        arena.plan(1 << 10);
+        let mut after = arena.take(1 << 18).expect("room for more");
+        after.fill(8.0);
+        assert!(before.iter().all(|value| *value == 7.0));
+    }
+
+    #[test]
+    fn too_much_is_no_arena() {
+        for bytes in [u64::MAX, u64::MAX / 2, 1 << 62] {
+            let arena = Arena::new();
+            arena.plan(bytes);
+            assert!(arena.take(SMALLEST).is_none());
+        }
+    }
+
+    #[test]
+    fn what_was_not_written_shows() {
+        let arena = Arena::marked();
+        arena.plan(1 << 16);
+        for _ in 0..2 {
+            let mut part = arena.take(SMALLEST).expect("room");
+            assert!(part.iter().all(|value| value.is_nan()));
+            part.fill(0.0);
+        }
+    }
+
+    #[test]
+    fn tensors_lie_in_parts() {
+        let arena = Arena::new();
+        arena.plan(1 << 16);
+        let mut part = arena.take(SMALLEST).expect("room");
+        part.fill(3.0);
+        let place = part.as_ptr().addr();
+        let mut bytes = part.into_bytes();
+        assert_eq!((bytes.as_ptr().addr(), bytes.len()), (place, SMALLEST * size_of::<f32>()));
+        let copy = bytes.clone();
+        bytes.fill(0);
+        assert!(copy.chunks_exact(4).all(|value| *value == 3f32.to_ne_bytes()));
+        drop(bytes);
+        assert_eq!(arena.take(SMALLEST).map(|part| part.as_ptr().addr()), Some(place));
+    }
+}
