@@ -1,8 +1,9 @@
 //! Memory of activations: one piece, planned for a tile, whose parts are used again by what follows in
 //! the tile and by the next one.
 //!
-//! What operations write comes from the arena whose [`scope`](Arena::scope) their thread is in. Its
-//! pages are fresh once; and since a part is always some numbers, none is cleared before it is written.
+//! What the operations of this crate write comes from the arena whose [`scope`](Arena::scope) their thread
+//! is in, unless it is small. Pages are fresh once; and since a part is always some numbers, none is
+//! cleared before it is written.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::cell::RefCell;
@@ -66,16 +67,16 @@ impl Arena {
         Self { marks: true, ..Self::default() }
     }
 
-    /// Sees to room for `bytes` of tensors at a time. What they do not touch takes no memory where the
-    /// system gives pages when they are touched. Where there is no such room, or tensors need more,
-    /// they come from the allocator.
+    /// Sees to room for `bytes` of tensors at a time, for good: an arena grows and never shrinks. What
+    /// is not touched takes no memory where the system gives pages when they are touched. Where there
+    /// is no such room, or tensors need more, they come from the allocator.
     pub fn plan(&self, bytes: u64) {
         let lines = usize::try_from(bytes.div_ceil(LINE as u64)).unwrap_or(usize::MAX);
         let mut memory = self.lock();
         if memory.as_ref().map_or(0, |memory| memory.lines) >= lines {
             return;
         }
-        // Before there is more: unless tensors still lie there, its pages are the system's again.
+        // Before there is more: unless tensors still lie there, this room is given back.
         *memory = None;
         *memory = Memory::new(lines).map(Arc::new);
     }
@@ -90,7 +91,16 @@ impl Arena {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The most bytes that its tensors have spread over.
+    pub fn reached(&self) -> u64 {
+        self.lock().as_ref().map_or(0, |memory| (memory.free().reached() * LINE) as u64)
+    }
+
     fn take(&self, len: usize) -> Option<Part> {
+        let smallest = if self.marks { 1 } else { SMALLEST };
+        if len < smallest {
+            return None;
+        }
         let mut part = Memory::take(self.lock().as_ref()?, len)?;
         if self.marks {
             part.fill(f32::NAN);
@@ -102,32 +112,37 @@ impl Arena {
 /// Room for `len` values in the arena of this thread's scope, holding any numbers; `None` outside of
 /// scopes, where the arena is full, and for few values.
 pub(crate) fn take(len: usize) -> Option<Part> {
-    let current = || CURRENT.with_borrow(|arena| arena.as_ref()?.take(len));
-    if len < SMALLEST { None } else { current() }
+    CURRENT.with_borrow(|arena| arena.as_ref()?.take(len))
 }
 
 /// The memory of an arena.
 struct Memory {
+    allocation: NonNull<u8>,
+    layout: Layout,
+    /// The first line in it.
     start: NonNull<f32>,
     lines: usize,
     free: Mutex<Ranges>,
 }
 
-// SAFETY: what lies at `start` is reached through parts alone, each of which has a range of its own.
+// SAFETY: what lies there is reached through parts alone, each of which has a range of its own.
 unsafe impl Send for Memory {}
 // SAFETY: as above; the ranges that are free are behind a lock.
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    fn layout(lines: usize) -> Option<Layout> {
-        Layout::from_size_align(lines.checked_mul(LINE)?, LINE).ok()
-    }
-
     fn new(lines: usize) -> Option<Self> {
-        let layout = Self::layout(lines).filter(|layout| layout.size() > 0)?;
+        // Allocators give what is aligned like this as the system's pages, which are zero; beyond it
+        // some of them write zeros. So there is a line more, to start at one.
+        let size = lines.checked_add(1)?.checked_mul(LINE)?;
+        let layout = Layout::from_size_align(size, align_of::<u128>()).ok()?;
         // SAFETY: the layout is not empty.
-        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?.cast();
-        Some(Self { start, lines, free: Mutex::new(Ranges::new(lines)) })
+        let allocation = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        let first = allocation.align_offset(LINE);
+        assert!(first <= LINE, "arena: no line in the allocation");
+        // SAFETY: the allocation has a line more than there are lines behind this one.
+        let start = unsafe { allocation.add(first) }.cast();
+        Some(Self { allocation, layout, start, lines, free: Mutex::new(Ranges::new(lines)) })
     }
 
     fn free(&self) -> MutexGuard<'_, Ranges> {
@@ -142,9 +157,8 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        let layout = Self::layout(self.lines).unwrap_or_else(|| unreachable!("it was allocated"));
         // SAFETY: allocated with this layout in `new`, and every part holds the memory alive.
-        unsafe { dealloc(self.start.as_ptr().cast(), layout) }
+        unsafe { dealloc(self.allocation.as_ptr(), self.layout) }
     }
 }
 
@@ -196,8 +210,9 @@ impl Part {
 }
 
 impl AllocationController for Part {
+    /// What copies of the tensor are aligned to: values are, lines are this arena's own.
     fn alloc_align(&self) -> usize {
-        LINE
+        align_of::<f32>()
     }
 
     fn property(&self) -> AllocationProperty {
@@ -235,6 +250,7 @@ mod tests {
             let mut parts: Vec<Part> = (0..4).filter_map(|_| take(SMALLEST)).collect();
             assert_eq!(parts.len(), 4);
             assert!(take(SMALLEST).is_none(), "it is full");
+            assert_eq!(arena.reached(), 4 * (SMALLEST * size_of::<f32>()) as u64);
             for (i, part) in parts.iter_mut().enumerate() {
                 assert_eq!(part.as_ptr().addr() % LINE, 0);
                 part.fill(i as f32);
@@ -273,8 +289,8 @@ mod tests {
     fn what_was_not_written_shows() {
         let arena = Arena::marked();
         arena.plan(1 << 16);
-        for _ in 0..2 {
-            let mut part = arena.take(SMALLEST).expect("room");
+        for len in [SMALLEST, 1] {
+            let mut part = arena.take(len).expect("room");
             assert!(part.iter().all(|value| value.is_nan()));
             part.fill(0.0);
         }

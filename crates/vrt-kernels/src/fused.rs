@@ -73,7 +73,7 @@ pub struct Layer {
     pub weight: Tensor<2>,
     /// The bias.
     pub bias: Tensor<1>,
-    /// Where the weight is kept packed.
+    /// Where the weight is kept packed, in a [`Panels::scope`].
     pub panels: Panels,
 }
 

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use crate::element::Element;
 use crate::gate;
 use crate::level::Level;
-pub use crate::product::Kept;
-use crate::product::{Packed, Wish};
+use crate::product::{FormKey, Packed, PackedForms};
 
 pub(crate) use backward::{MlpBuffers, MlpSums, PackedMlpBackward};
 
@@ -23,7 +22,7 @@ pub struct Affine<'a> {
     /// `[outputs]`
     pub bias: &'a [f32],
     /// Where these values are kept packed; they may never be others.
-    pub kept: Option<&'a Kept>,
+    pub(crate) kept: Option<&'a PackedForms>,
 }
 
 impl<'a> Affine<'a> {
@@ -55,7 +54,7 @@ impl<'a> Affine<'a> {
         let scaled = (outputs, factor);
         let pack = || Packed::published(level, self.weight, self.bias, scaled);
         match self.kept {
-            Some(kept) => kept.get(Wish { level, scaled }, pack),
+            Some(kept) => kept.get(FormKey { level, scaled }, pack),
             None => Arc::new(pack()),
         }
     }

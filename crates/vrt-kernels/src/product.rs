@@ -10,13 +10,12 @@ use crate::level::Level;
 use crate::vector::{Avx2, Avx512};
 use crate::vector::{Portable, Step, Vector};
 
-pub use kept::Kept;
-pub(crate) use kept::Wish;
+pub(crate) use forms::{FormKey, PackedForms};
 use tile::{Tile, tile_body};
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod amx;
-mod kept;
+mod forms;
 #[cfg(test)]
 mod tests;
 mod tile;

@@ -32,7 +32,7 @@ impl Linear {
 
     /// The parameters, as fused operations take them.
     pub(crate) fn layer(&self) -> fused::Layer {
-        let panels = self.panels.clone();
+        let panels = self.panels.share();
         fused::Layer { weight: self.weight.val(), bias: self.bias.val(), panels }
     }
 

@@ -8,23 +8,31 @@ use std::ops::Range;
 pub(super) struct Ranges {
     /// From first to end.
     free: BTreeMap<usize, usize>,
+    /// The end of the highest range that was ever taken.
+    reached: usize,
 }
 
 impl Ranges {
     /// All of `0..len`.
     pub(super) fn new(len: usize) -> Self {
-        Self { free: BTreeMap::from([(0, len)]) }
+        Self { free: BTreeMap::from([(0, len)]), reached: 0 }
     }
 
-    /// The lowest free range of this length: what lies high up is touched only when it must be.
+    /// The lowest free range of this length, which is not zero: what lies high up is touched only when it must be.
     pub(super) fn take(&mut self, len: usize) -> Option<Range<usize>> {
         let fits = |(first, end): (&usize, &usize)| (end - first >= len).then_some((*first, *end));
         let (first, end) = self.free.iter().find_map(fits)?;
         self.free.remove(&first);
+        self.reached = self.reached.max(first + len);
         if first + len < end {
             self.free.insert(first + len, end);
         }
         Some(first..first + len)
+    }
+
+    /// The end of the highest range that was ever taken.
+    pub(super) fn reached(&self) -> usize {
+        self.reached
     }
 
     /// Takes back what [`take`](Self::take) gave.
@@ -62,6 +70,7 @@ mod tests {
                         continue;
                     };
                     prop_assert!(range.len() == len && range.end <= 256 && len <= free);
+                    prop_assert!(ranges.reached() >= range.end);
                     for other in &taken {
                         prop_assert!(range.end <= other.start || other.end <= range.start);
                     }

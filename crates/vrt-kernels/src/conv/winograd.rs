@@ -17,7 +17,7 @@ use super::enlarge::put;
 use super::{ConvGeometry, Enlarging, Source, Strip};
 use crate::element::Element;
 use crate::level::Level;
-use crate::parallel::{SharedOutput, for_each_index, for_each_part, with_scratch, zeros};
+use crate::parallel::{SharedOutput, for_each_index, for_each_part, with_scratch};
 use crate::product::{Packed, Product, Rows, Start, multiply};
 use crate::vector::{MOST_LANES, with_vectors};
 
@@ -114,16 +114,18 @@ struct Block {
 impl Block {
     fn new(level: Level, g: &ConvGeometry, filters: Filters<'_>, outputs: Range<usize>) -> Self {
         let (depth, count) = (depth(g), outputs.len());
-        let mut values = zeros(depth * POINTS * count);
-        for_each_part(&mut values, POINTS * count, |at, points| {
-            let (piece, input) = (at / g.in_channels, at % g.in_channels);
-            let outputs = outputs.clone();
-            with_vectors(level, FilterTransform { filters, g, piece, input, outputs, points });
-        });
-        let point = |point| {
-            Packed::strided(level, &values[point * count..], POINTS * count, [depth, count])
-        };
-        Self { outputs, points: (0..POINTS).into_par_iter().map(point).collect() }
+        with_scratch([depth * POINTS * count], |[values]| {
+            for_each_part(values, POINTS * count, |at, points| {
+                let (piece, input) = (at / g.in_channels, at % g.in_channels);
+                let outputs = outputs.clone();
+                with_vectors(level, FilterTransform { filters, g, piece, input, outputs, points });
+            });
+            let values = &*values;
+            let point = |point| {
+                Packed::strided(level, &values[point * count..], POINTS * count, [depth, count])
+            };
+            Self { outputs, points: (0..POINTS).into_par_iter().map(point).collect() }
+        })
     }
 }
 

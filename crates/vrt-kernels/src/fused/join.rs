@@ -1,6 +1,6 @@
 //! Tensors one behind the other.
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use super::serves;
 use super::values::{Operand, Values, plain};
@@ -10,8 +10,8 @@ use crate::tensor::filled;
 /// Values that one task copies.
 const TASK: usize = 1 << 16;
 
-/// [`Tensor::cat`], which it is for tensors that want gradients and on devices that are not
-/// [served](serves): what is joined lies where the output of operations does.
+/// [`Tensor::cat`], which it is for tensors that want gradients or are not of `f32`, and on devices that
+/// are not [served](serves): what is joined lies where the output of operations does.
 ///
 /// # Panics
 ///
@@ -23,7 +23,9 @@ pub fn join<const D: usize>(parts: Vec<Tensor<D>>, axis: usize) -> Tensor<D> {
     };
     let plainly = axis < D
         && parts.len() > 1
-        && parts.iter().all(|part| serves(&part.device()) && fit(&parts[0], part));
+        && parts.iter().all(|part| {
+            serves(&part.device()) && part.dtype() == DType::F32 && fit(&parts[0], part)
+        });
     let operands: Vec<Operand> = match plainly {
         true => parts.iter().cloned().map(Operand::of).collect(),
         false => Vec::new(),
@@ -36,13 +38,20 @@ pub fn join<const D: usize>(parts: Vec<Tensor<D>>, axis: usize) -> Tensor<D> {
     let inner: usize = shape[axis + 1..].iter().product();
     let runs: Vec<usize> = parts.iter().map(|part| part.dims()[axis] * inner).collect();
     let values: Vec<Values> = operands.iter().map(Operand::values).collect();
-    plain(filled(shape, |out| {
-        for (row, mut out) in out.chunks_exact_mut((shape[axis] * inner).max(1)).enumerate() {
+    let row_len = (shape[axis] * inner).max(1);
+    // Runs of all parts, one behind the other, from a row of the output on.
+    let write = |first: usize, out: &mut [f32]| {
+        for (row, mut out) in out.chunks_exact_mut(row_len).enumerate() {
             for (values, run) in values.iter().zip(&runs) {
                 let part = out.split_off_mut(..*run).unwrap_or_default();
-                copy(&values.get()[row * run..][..*run], part);
+                copy(&values.get()[(first + row) * run..][..*run], part);
             }
         }
+    };
+    let rows = (TASK / row_len).max(1);
+    plain(filled(shape, |out| match row_len < TASK {
+        true => for_each_part(out, rows * row_len, |task, out| write(task * rows, out)),
+        false => write(0, out),
     }))
 }
 
@@ -92,8 +101,10 @@ mod tests {
     #[test]
     fn what_is_long_and_what_is_rearranged_is_joined_too() {
         let [a, b] = [tensor([2, 300, 500], 0), tensor([2, 500, 300], 7).swap_dims(1, 2)];
-        let expected = Tensor::cat(vec![a.clone(), b.clone()], 1).into_data();
-        assert_eq!(join(vec![a, b], 1).into_data(), expected);
+        for axis in 0..3 {
+            let expected = Tensor::cat(vec![a.clone(), b.clone()], axis).into_data();
+            assert_eq!(join(vec![a.clone(), b.clone()], axis).into_data(), expected);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use burn_flex::FlexTensor;
 
 use super::panels::Panels;
 use crate::mlp::Affine;
-use crate::product::Kept;
+use crate::product::PackedForms;
 
 /// A tensor of automatic differentiation.
 pub(super) type Tracked = FloatTensor<Autodiff<Flex>>;
@@ -18,7 +18,7 @@ pub(super) type Tracked = FloatTensor<Autodiff<Flex>>;
 /// What an operation is given.
 pub(super) enum Operand {
     /// A tensor that records nothing, and where it is kept packed, if it is a weight.
-    Plain(FlexTensor, Option<Arc<Kept>>),
+    Plain(FlexTensor, Option<Arc<PackedForms>>),
     /// One that may want a gradient.
     Tracked(Tracked, DispatchAutodiffContext),
 }
@@ -72,7 +72,7 @@ impl Operand {
 #[derive(Debug)]
 pub(super) struct Values {
     pub(super) tensor: FlexTensor,
-    kept: Option<Arc<Kept>>,
+    kept: Option<Arc<PackedForms>>,
 }
 
 impl Values {

@@ -13,11 +13,8 @@ const AXES: usize = 2;
 
 /// Bytes of the program itself and of what threads keep for their tasks.
 pub(super) const FIXED: u64 = 90 << 20;
-/// Values of weights that are in memory twice for a while, packed for products or just read: one in
-/// so many.
-pub(super) const PACKED_SHARE: u128 = 4;
-
-/// The same when restoring, where those of linear layers are packed for good.
+/// Values of weights that are in memory twice for a while when restoring, packed for one call or just
+/// read: one in so many.
 const PASSING_SHARE: u128 = 8;
 
 /// What an arena has beyond its activations: one in so many.

@@ -1,12 +1,15 @@
 //! How much memory a training step takes: what the backward pass needs is kept until it comes.
 
-use super::memory::{FIXED, PACKED_SHARE, VALUE, flows};
+use super::memory::{FIXED, VALUE, flows};
 use super::{FLOW_LEVELS, FLOW_MULTIPLE, SIDES, Size};
 use crate::config::{RGB_CHANNELS, Resample, StageConfig, VrtConfig};
 use crate::inventory::{FLOW_WIDTHS, HEAD_WIDTH, TensorSpec, upsample_steps};
 
 /// Values that an optimiser like Adam holds for each weight: the weight, its gradient, two means.
 const PER_WEIGHT: u128 = 4;
+/// Values of weights that are in memory twice for a while, packed for products or just read: one in
+/// so many.
+const PACKED_SHARE: u128 = 4;
 /// Bytes that backward passes hold for a while: answers of an alignment, places and their gradients.
 const TRANSIENT: u64 = 48 << 20;
 

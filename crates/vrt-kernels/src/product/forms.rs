@@ -9,13 +9,13 @@ use crate::level::Level;
 
 /// The packed forms of one layer's weight and bias, for whoever calls it again with the same values.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub(crate) struct PackedForms {
     forms: Mutex<Vec<Form>>,
 }
 
 /// What a packed form depends on beside the values.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Wish {
+pub(crate) struct FormKey {
     pub(crate) level: Level,
     /// So many outputs are multiplied by the factor.
     pub(crate) scaled: (usize, f32),
@@ -23,24 +23,25 @@ pub(crate) struct Wish {
 
 #[derive(Debug)]
 struct Form {
-    wish: Wish,
+    key: FormKey,
     packed: Arc<dyn Any + Send + Sync>,
 }
 
-impl Kept {
-    /// The form that is wished for, which `pack` makes the first time.
+impl PackedForms {
+    /// The form of this key, which `pack` makes the first time. It may not wait for the pool, whose
+    /// threads may ask for the same form meanwhile.
     pub(crate) fn get<E: Element>(
         &self,
-        wish: Wish,
+        key: FormKey,
         pack: impl FnOnce() -> Packed<E>,
     ) -> Arc<Packed<E>> {
         let mut forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = forms.iter().filter(|form| form.wish == wish);
+        let known = forms.iter().filter(|form| form.key == key);
         if let Some(packed) = known.filter_map(|form| form.packed.clone().downcast().ok()).next() {
             return packed;
         }
         let packed = Arc::new(pack());
-        forms.push(Form { wish, packed: packed.clone() });
+        forms.push(Form { key, packed: packed.clone() });
         packed
     }
 }
@@ -54,7 +55,7 @@ mod tests {
     #[test]
     fn forms_are_packed_once_each() {
         let (weight, bias) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [7.0, 8.0]);
-        let kept = Kept::default();
+        let kept = PackedForms::default();
         let layer = Affine { weight: &weight, bias: &bias, kept: Some(&kept) };
         let first = layer.packed::<f32>(Level::Portable);
         assert!(Arc::ptr_eq(&first, &layer.packed(Level::Portable)));
