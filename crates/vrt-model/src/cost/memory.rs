@@ -57,7 +57,7 @@ fn activation_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
     u64::try_from(values).unwrap_or(u64::MAX)
 }
 
-/// The same of a GPU's memory. Layers of a block stand beside each other there, where a processor
+/// [`peak_bytes`] of a GPU's memory. Layers of a block stand beside each other there, where a processor
 /// fuses them, and what is free between tensors is lost; pictures are enlarged one by one.
 pub fn gpu_peak_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
     let size = Size::inside(config, size);
