@@ -8,13 +8,12 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::cell::RefCell;
 use std::fmt;
-use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use burn_std::{AccessError, AccessPolicy, AllocationController, AllocationProperty, Bytes};
-
+#[cfg(feature = "burn")]
+mod bytes;
 mod ranges;
 
 use ranges::Ranges;
@@ -170,6 +169,12 @@ pub(crate) struct Part {
     len: usize,
 }
 
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Part").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
 impl Part {
     fn start(&self) -> NonNull<f32> {
         // SAFETY: the range lies inside the memory, by `Ranges`.
@@ -197,41 +202,6 @@ impl DerefMut for Part {
 impl Drop for Part {
     fn drop(&mut self) {
         self.memory.free().give_back(self.lines.clone());
-    }
-}
-
-impl Part {
-    /// The part as the memory of a tensor.
-    pub(crate) fn into_bytes(self) -> Bytes {
-        let len = size_of_val(&*self);
-        // SAFETY: all values of a part are initialised, and so are their bytes.
-        unsafe { Bytes::from_controller(Box::new(self), len) }
-    }
-}
-
-impl AllocationController for Part {
-    /// What copies of the tensor are aligned to: values are, lines are this arena's own.
-    fn alloc_align(&self) -> usize {
-        align_of::<f32>()
-    }
-
-    fn property(&self) -> AllocationProperty {
-        AllocationProperty::Other
-    }
-
-    unsafe fn memory_mut(
-        &mut self,
-        _: AccessPolicy,
-    ) -> Result<&mut [MaybeUninit<u8>], AccessError> {
-        let (start, len) = (self.start().cast(), size_of_val(&**self));
-        // SAFETY: these bytes are the part's values, which the caller leaves initialised.
-        Ok(unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len) })
-    }
-
-    fn memory(&self, _: AccessPolicy) -> Result<&[MaybeUninit<u8>], AccessError> {
-        let (start, len) = (self.start().cast(), size_of_val(&**self));
-        // SAFETY: these bytes are the part's values.
-        Ok(unsafe { std::slice::from_raw_parts(start.as_ptr(), len) })
     }
 }
 
@@ -294,21 +264,5 @@ mod tests {
             assert!(part.iter().all(|value| value.is_nan()));
             part.fill(0.0);
         }
-    }
-
-    #[test]
-    fn tensors_lie_in_parts() {
-        let arena = Arena::new();
-        arena.plan(1 << 16);
-        let mut part = arena.take(SMALLEST).expect("room");
-        part.fill(3.0);
-        let place = part.as_ptr().addr();
-        let mut bytes = part.into_bytes();
-        assert_eq!((bytes.as_ptr().addr(), bytes.len()), (place, SMALLEST * size_of::<f32>()));
-        let copy = bytes.clone();
-        bytes.fill(0);
-        assert!(copy.chunks_exact(4).all(|value| *value == 3f32.to_ne_bytes()));
-        drop(bytes);
-        assert_eq!(arena.take(SMALLEST).map(|part| part.as_ptr().addr()), Some(place));
     }
 }

@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::fmt::Debug;
 use std::thread::LocalKey;
 
+use bytemuck::{Pod, Zeroable};
+
 use crate::level::{Level, at_every_level};
 use crate::outer::{Lines, Table};
 use crate::parallel::Kept;
@@ -15,7 +17,7 @@ use crate::vector::{Portable, SplitPairs, Step};
 /// An element of the matrices that products multiply: one or more values that follow each other
 /// along the depth.
 pub(crate) trait Element:
-    Copy + Default + Debug + PartialEq + Send + Sync + 'static
+    Pod + Default + Debug + PartialEq + Send + Sync
 {
     /// Values of an element.
     const TERMS: usize;
@@ -126,6 +128,11 @@ impl Element for f32 {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C, align(4))]
 pub(crate) struct Pair([u16; 2]);
+
+// SAFETY: two zeros are a pair.
+unsafe impl Zeroable for Pair {}
+// SAFETY: all bits are a pair, and it has no others than its two halves, which fill its four bytes.
+unsafe impl Pod for Pair {}
 
 impl Pair {
     #[inline(always)]

@@ -15,16 +15,18 @@ use crate::deform_conv::{DeformGeometry, Guide, Hints, deform_conv_answering};
 use crate::deform_conv::{deform_conv_guided, deform_conv_guided_backward};
 use crate::mlp::MlpWeights;
 use crate::ops::on_cpu;
-use crate::parallel::zeros;
+use crate::parallel;
 use crate::tensor::filled;
 use crate::tokens::{self, Projection};
 
+mod arranged;
 mod block;
 mod join;
 mod panels;
 mod record;
 mod values;
 
+pub use arranged::{arranged, zeros};
 pub use block::{Block, block};
 pub use join::join;
 pub use panels::Panels;
@@ -392,7 +394,7 @@ fn answers<'a>(inputs: &'a [Values], geometry: Option<&ConvGeometry>) -> Cow<'a,
     let Some(geometry) = geometry else { return Cow::Borrowed(inputs[0].get()) };
     let (values, weights) = answering(inputs);
     let source = Source { values, channels: geometry.in_channels };
-    let mut answers = zeros(geometry.out_len());
+    let mut answers = parallel::zeros(geometry.out_len());
     conv2d_joined(geometry, &[source], weights, Activation::None, &mut answers);
     Cow::Owned(answers)
 }

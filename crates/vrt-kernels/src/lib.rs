@@ -17,7 +17,6 @@
 mod aligned;
 #[cfg(feature = "allocator")]
 pub mod allocator;
-#[cfg(feature = "burn")]
 mod arena;
 #[cfg(feature = "burn")]
 pub mod backend;
@@ -56,7 +55,6 @@ pub mod warp;
 mod weights;
 pub mod window_attention;
 
-#[cfg(feature = "burn")]
 pub use arena::Arena;
 #[cfg(feature = "burn")]
 pub use devices::{Stream, are_linked, gpus, precisions};

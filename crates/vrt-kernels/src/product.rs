@@ -154,7 +154,8 @@ impl<E: Element> Packed<E> {
             weight.len()
         );
         let depth = weight.len() / columns;
-        let mut packed = Self::zero(level, [depth, columns], Some(bias));
+        let sizes = PanelSizes::new(level, [depth, columns]);
+        let mut packed = Self::unpacked(level, sizes, Some(bias), Aligned::new(sizes.len::<E>()));
         let (count, factor) = scaled;
         packed.bias.iter_mut().take(count).for_each(|value| *value *= factor);
         let mut changed;
@@ -170,31 +171,30 @@ impl<E: Element> Packed<E> {
         packed
     }
 
-    /// The matrix `[depth, columns]`, and a bias.
+    /// The matrix `[depth, columns]`, and a bias, for one call.
     pub(crate) fn matrix(
         level: Level,
         values: &[f32],
         sizes: [usize; 2],
         bias: Option<&[f32]>,
     ) -> Self {
-        let mut packed = Self::zero(level, sizes, bias);
-        packed.sizes.pack(level, values, sizes[1], &mut packed.panels);
-        packed
-    }
-
-    /// The matrix `[depth, columns]`, whose row `i` starts at `i · stride`.
-    pub(crate) fn strided(level: Level, values: &[f32], stride: usize, sizes: [usize; 2]) -> Self {
-        let mut packed = Self::zero(level, sizes, None);
+        let (stride, sizes) = (sizes[1], PanelSizes::new(level, sizes));
+        let mut packed = Self::unpacked(level, sizes, bias, Aligned::passing(sizes.len::<E>()));
         packed.sizes.pack(level, values, stride, &mut packed.panels);
         packed
     }
 
-    fn zero(level: Level, [depth, columns]: [usize; 2], bias: Option<&[f32]>) -> Self {
-        let sizes = PanelSizes::new(level, [depth, columns]);
+    /// A weight whose panels are still to be written.
+    fn unpacked(
+        level: Level,
+        sizes: PanelSizes,
+        bias: Option<&[f32]>,
+        panels: Aligned<E>,
+    ) -> Self {
         let mut bias = bias.map_or_else(Vec::new, <[f32]>::to_vec);
-        assert!(bias.is_empty() || bias.len() == columns, "product: the bias does not fit");
+        assert!(bias.is_empty() || bias.len() == sizes.columns, "product: the bias does not fit");
         bias.resize(bias.len().next_multiple_of(sizes.width), 0.0);
-        Self { level, sizes, panels: Aligned::new(sizes.len::<E>()), bias }
+        Self { level, sizes, panels, bias }
     }
 
     /// Columns of the matrix.

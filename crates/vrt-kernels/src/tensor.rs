@@ -6,6 +6,10 @@ use burn_flex::{FlexTensor, Layout};
 use crate::arena;
 use crate::parallel::zeros;
 
+mod order;
+
+pub(crate) use order::in_order;
+
 /// A tensor of `shape` with these values.
 pub(crate) fn flex(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape.into()))

@@ -4,6 +4,7 @@
 //! that for each group `columns · packed` is the output, where a column holds the samples that
 //! one output pixel sees, tap by tap.
 
+use crate::aligned::Aligned;
 use crate::element::Element;
 use crate::level::Level;
 use crate::parallel::{for_each_part, sum_parts};
@@ -38,8 +39,8 @@ impl WeightSizes {
     }
 
     /// The packed weight.
-    pub(crate) fn pack(&self, published: &[f32]) -> Vec<f32> {
-        let mut packed = vec![0.0; self.len()];
+    pub(crate) fn pack(&self, published: &[f32]) -> Aligned<f32> {
+        let mut packed = Aligned::passing(self.len());
         for_each_part(&mut packed, self.inputs * self.outputs, |index, block| {
             let (group, tap) = (index / self.taps, index % self.taps);
             for (input, row) in block.chunks_exact_mut(self.outputs).enumerate() {
@@ -53,8 +54,8 @@ impl WeightSizes {
 
     /// The packed weight of the convolution that carries gradients back: inputs and outputs
     /// exchanged, the kernel turned by half a turn. For one group.
-    pub(crate) fn pack_turned(&self, published: &[f32]) -> Vec<f32> {
-        let mut packed = vec![0.0; self.len()];
+    pub(crate) fn pack_turned(&self, published: &[f32]) -> Aligned<f32> {
+        let mut packed = Aligned::passing(self.len());
         for_each_part(&mut packed, self.inputs * self.outputs, |tap, block| {
             for (output, row) in block.chunks_exact_mut(self.inputs).enumerate() {
                 for (input, value) in row.iter_mut().enumerate() {
@@ -65,7 +66,7 @@ impl WeightSizes {
         packed
     }
 
-    /// A packed weight of one group as products take it.
+    /// A packed weight of one group as products take it, for one call.
     pub(crate) fn packed<E: Element>(
         &self,
         level: Level,

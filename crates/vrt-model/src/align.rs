@@ -77,7 +77,7 @@ impl Align {
         pass: &mut Pass<'_>,
     ) -> [Tensor<5>; 2] {
         let [b, d, h, w, c] = x.dims();
-        let nothing = Tensor::zeros([b, 1, h, w, c], &x.device());
+        let nothing = fused::zeros([b, 1, h, w, c], &x.device());
         let later = self.side(x, &flows.later, Side::Later, pass);
         let earlier = self.side(x, &flows.earlier, Side::Earlier, pass);
         debug_assert_eq!(later.dims()[1] + 1, d);
@@ -190,7 +190,7 @@ fn neighbour(
     let [b, d, h, w, c] = x.dims();
     let (device, fields) = (x.device(), d - 1);
     let Some(flow) = flow else {
-        let zeros = |channels| Tensor::zeros([b, fields, h, w, channels], &device);
+        let zeros = |channels| fused::zeros([b, fields, h, w, channels], &device);
         return (zeros(c), zeros(2));
     };
     let there = fields - k;
@@ -200,7 +200,7 @@ fn neighbour(
         if k == 0 {
             return part;
         }
-        let zeros = Tensor::zeros([b, k, h, w, channels], &device);
+        let zeros = fused::zeros([b, k, h, w, channels], &device);
         let parts = match side {
             Side::Later => vec![part, zeros],
             Side::Earlier => vec![zeros, part],

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use vrt_kernels::conv::Activation;
-use vrt_kernels::{WarpMode, ops};
+use vrt_kernels::{WarpMode, fused, ops};
 
 use crate::layers::{Conv, ConvShape};
 use crate::parameters::Builder;
@@ -84,7 +84,7 @@ impl SpyNet {
             let (reference, other) = (&reference[i], &other[i]);
             let [n, h, w, _] = reference.dims();
             let up = match flow {
-                None => Tensor::zeros([n, h, w, 2], &reference.device()),
+                None => fused::zeros([n, h, w, 2], &reference.device()),
                 Some(flow) => enlarge(flow, [h, w]),
             };
             let enough = self.coarse && i + 1 == LEVELS;

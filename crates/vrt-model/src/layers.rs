@@ -183,7 +183,7 @@ impl Conv {
         let [n, h, w, _] = like.dims();
         let shape = [n, h, w, bias.dims()[0]];
         let zeros = fused::is_zero(&bias) && fused::is_zero(&weight);
-        zeros.then(|| Tensor::zeros(shape, &like.device()))
+        zeros.then(|| fused::zeros(shape, &like.device()))
     }
 
     /// The same without zeros around: the output is smaller by `kernel − 1`.

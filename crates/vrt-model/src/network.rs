@@ -272,7 +272,7 @@ impl<'w, 'f> Parts<'w, 'f> {
 /// neighbour and the earlier one, each `[b, d, h, w, 4·c]`, zeros where the clip has none.
 fn with_neighbours(x: Tensor<5>, flows: &Flows) -> [Tensor<5>; 3] {
     let [b, d, h, w, c] = x.dims();
-    let nothing = Tensor::zeros([b, 1, h, w, 4 * c], &x.device());
+    let nothing = fused::zeros([b, 1, h, w, 4 * c], &x.device());
     let warped = |start: usize, flow: &Tensor<5>| {
         let from = frames(x.clone().narrow(1, start, d - 1));
         clips(ops::warp(from, frames(flow.clone()), WarpMode::Nearest4), d - 1)

@@ -1,6 +1,7 @@
 //! Changes of size between stages, and of pictures.
 
 use burn::tensor::{Int, Tensor, TensorData};
+use vrt_kernels::fused;
 
 /// Where the samples of a resized axis lie.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,14 +74,14 @@ pub(crate) fn space_to_depth(x: Tensor<5>) -> Tensor<5> {
     let [b, d, h, w, c] = x.dims();
     let (h, w) = (h / 2, w / 2);
     let x: Tensor<7> = x.reshape([b * d, h, 2, w, 2, 1, c]);
-    x.permute([0, 1, 3, 4, 2, 5, 6]).reshape([b, d, h, w, 4 * c])
+    fused::arranged(x.permute([0, 1, 3, 4, 2, 5, 6])).reshape([b, d, h, w, 4 * c])
 }
 
 /// The inverse of [`space_to_depth`].
 pub(crate) fn depth_to_space(x: Tensor<5>) -> Tensor<5> {
     let [b, d, h, w, c] = x.dims();
     let x: Tensor<6> = x.reshape([b * d, h, w, 2, 2, c / 4]);
-    x.permute([0, 1, 4, 2, 3, 5]).reshape([b, d, 2 * h, 2 * w, c / 4])
+    fused::arranged(x.permute([0, 1, 4, 2, 3, 5])).reshape([b, d, 2 * h, 2 * w, c / 4])
 }
 
 /// Extends `axis` to `size` samples by mirroring its ends, edges not repeated.

@@ -14,7 +14,7 @@ use crate::gate::{gated, gated_backward};
 use crate::linear::{LinearGeometry, LinearGradients, linear, linear_backward};
 use crate::mlp::Affine;
 use crate::parallel::zeros;
-use crate::tensor::{filled, flex};
+use crate::tensor::{filled, flex, in_order};
 use crate::tokens;
 use crate::warp::{WarpGeometry, WarpMode, warp, warp_backward};
 use crate::window_attention::{
@@ -26,8 +26,7 @@ struct Input(FlexTensor);
 
 impl Input {
     fn new(tensor: FlexTensor) -> Self {
-        let contiguous = tensor.as_slice::<f32>().is_some();
-        Self(if contiguous { tensor } else { tensor.to_contiguous() })
+        Self(in_order(tensor))
     }
 
     fn values(&self) -> &[f32] {

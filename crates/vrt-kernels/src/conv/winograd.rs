@@ -11,14 +11,13 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::enlarge::put;
 use super::{ConvGeometry, Enlarging, Source, Strip};
+use crate::aligned::Aligned;
 use crate::element::Element;
 use crate::level::Level;
 use crate::parallel::{SharedOutput, for_each_index, for_each_part, with_scratch};
-use crate::product::{Packed, Product, Rows, Start, multiply};
+use crate::product::{PanelSizes, Product, Right, Rows, Start, multiply};
 use crate::vector::{MOST_LANES, with_vectors};
 
 use transforms::{FilterTransform, InputTransform, OutputTransform};
@@ -107,13 +106,16 @@ impl Tiles {
 struct Block {
     /// These outputs.
     outputs: Range<usize>,
-    /// For each point the matrix `[depth, outputs of the block]`.
-    points: Vec<Packed<f32>>,
+    sizes: PanelSizes,
+    /// For each point the matrix `[depth, outputs of the block]` in panels.
+    points: Aligned<f32>,
 }
 
 impl Block {
     fn new(level: Level, g: &ConvGeometry, filters: Filters<'_>, outputs: Range<usize>) -> Self {
         let (depth, count) = (depth(g), outputs.len());
+        let sizes = PanelSizes::new(level, [depth, count]);
+        let mut points = Aligned::passing(POINTS * sizes.len::<f32>());
         with_scratch([depth * POINTS * count], |[values]| {
             for_each_part(values, POINTS * count, |at, points| {
                 let (piece, input) = (at / g.in_channels, at % g.in_channels);
@@ -121,11 +123,17 @@ impl Block {
                 with_vectors(level, FilterTransform { filters, g, piece, input, outputs, points });
             });
             let values = &*values;
-            let point = |point| {
-                Packed::strided(level, &values[point * count..], POINTS * count, [depth, count])
-            };
-            Self { outputs, points: (0..POINTS).into_par_iter().map(point).collect() }
-        })
+            for_each_part(&mut points, sizes.len::<f32>(), |point, panels| {
+                sizes.pack(level, &values[point * count..], POINTS * count, panels);
+            });
+        });
+        Self { outputs, sizes, points }
+    }
+
+    /// The matrix of each point.
+    fn points(&self) -> impl Iterator<Item = Right<'_, f32>> {
+        let panels = self.points.chunks_exact(self.sizes.len::<f32>());
+        panels.map(|panels| Right { sizes: self.sizes, panels, bias: &[] })
     }
 }
 
@@ -259,24 +267,22 @@ impl Task<'_> {
         let lens = [POINTS * plane, POINTS * self.count * widest, OUT * OUT * widest];
         with_scratch(lens, |[seen, sums, tile]| {
             self.transform(sources, seen);
-            for Block { outputs, points } in filters {
-                let (channel, channels) = (outputs.start, outputs.len());
+            for block in filters {
+                let (channel, channels) = (block.outputs.start, block.outputs.len());
                 let plane_out = self.count * channels;
-                let sums = sums[..POINTS * plane_out].chunks_exact_mut(plane_out);
-                let mut sums: Vec<&mut [f32]> = sums.collect();
-                for ((filter, seen), sums) in
-                    points.iter().zip(seen.chunks_exact(plane)).zip(&mut sums)
-                {
+                let sums = &mut sums[..POINTS * plane_out];
+                let planes = seen.chunks_exact(plane).zip(sums.chunks_exact_mut(plane_out));
+                for (right, (seen, sums)) in block.points().zip(planes) {
                     let rows = Rows::dense(seen, [self.count, depth]);
-                    let product = Product { rows, right: filter.right(), start: Start::Bias };
+                    let product = Product { rows, right, start: Start::Bias };
                     multiply(self.level, product, sums, channels);
                 }
                 let bias = bias.map(|bias| &bias[channel..channel + channels]);
                 let tile = &mut tile[..OUT * OUT * channels];
                 for index in 0..self.count {
-                    let sums = sums.iter().map(|plane| &plane[index * channels..][..channels]);
+                    let sums = sums[index * channels..].chunks(plane_out);
                     let mut at: [&[f32]; POINTS] = [&[]; POINTS];
-                    at.iter_mut().zip(sums).for_each(|(at, sums)| *at = sums);
+                    at.iter_mut().zip(sums).for_each(|(at, sums)| *at = &sums[..channels]);
                     with_vectors(self.level, OutputTransform { sums: &at, bias, out: tile });
                     let [frame, row, column] = self.tiles.place(self.first + index);
                     put(Place { frame, row, column, channel }, tile);

@@ -11,6 +11,7 @@ use burn_flex::FlexTensor;
 use super::panels::Panels;
 use crate::mlp::Affine;
 use crate::product::PackedForms;
+use crate::tensor::in_order;
 
 /// A tensor of automatic differentiation.
 pub(super) type Tracked = FloatTensor<Autodiff<Flex>>;
@@ -77,8 +78,7 @@ pub(super) struct Values {
 
 impl Values {
     pub(super) fn new(tensor: FlexTensor) -> Self {
-        let contiguous = tensor.as_slice::<f32>().is_some();
-        Self { tensor: if contiguous { tensor } else { tensor.to_contiguous() }, kept: None }
+        Self { tensor: in_order(tensor), kept: None }
     }
 
     pub(super) fn get(&self) -> &[f32] {

@@ -93,7 +93,7 @@ impl BiasPlanes {
     pub(crate) fn new(g: &WindowGeometry, table: &[f32]) -> Self {
         let layout = BiasLayout::new(g);
         let (places, centre) = (g.table_places(), g.table_centre());
-        let mut values = Aligned::new(layout.len());
+        let mut values = Aligned::passing(layout.len());
         for_each_part(&mut values, layout.plane, |index, out| {
             let head = index / layout.rows;
             let [first, key] = layout.tokens(index % layout.rows);
