@@ -1,5 +1,7 @@
 //! The allocator of programs that run networks, whose tensors come and go in large pieces.
 
+use std::alloc::{GlobalAlloc, Layout};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use libmimalloc_sys::{mi_option_set_default, mi_option_t};
@@ -27,6 +29,39 @@ pub fn keep_freed(time: Duration) {
     // `PURGE_DELAY`; threads that free memory meanwhile find the number of before or this one, on every
     // processor that stores words whole, and the library takes any below `LONGEST` for a time.
     unsafe { mi_option_set_default(PURGE_DELAY, milliseconds) }
+}
+
+/// An allocator that counts what is asked for, to learn what an operation takes.
+#[derive(Debug)]
+pub struct Counted<A> {
+    allocator: A,
+    bytes: AtomicU64,
+}
+
+impl<A> Counted<A> {
+    /// Takes everything from `allocator`.
+    pub const fn new(allocator: A) -> Self {
+        Self { allocator, bytes: AtomicU64::new(0) }
+    }
+
+    /// Bytes that were asked for so far, whether they were given back or not.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+// SAFETY: what the other allocator gives is given on as it is, and goes back to it.
+unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.bytes.fetch_add(layout.size() as u64, Ordering::Relaxed);
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.allocator.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is the same, and `ptr` comes from this allocator.
+        unsafe { self.allocator.dealloc(ptr, layout) }
+    }
 }
 
 #[cfg(test)]

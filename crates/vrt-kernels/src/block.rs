@@ -8,13 +8,14 @@
 
 pub use backward::BlockValues;
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::element::Pair;
 use crate::level::Level;
 use crate::mlp::{Affine, MLP_ROWS, MlpWeights, PackedMlp};
 use crate::norm::normalise;
-use crate::parallel::{SharedOutput, for_each_index, with_kept, with_scratch};
+use crate::parallel::{Kept, SharedOutput, for_each_index, with_kept, with_scratch};
 use crate::precision::Precision;
 use crate::product::Packed;
 use crate::window_attention::{Attention, BiasPlanes, Columns, Heads, Probability, WindowGeometry};
@@ -168,7 +169,7 @@ impl Block<'_> {
         let out = SharedOutput::new(out);
         let found = (!found.is_empty()).then(|| SharedOutput::new(found));
         for_each_index(self.windows(), |window| {
-            plan.run(window, input, (&out, found.as_ref()));
+            plan.with_window(window, |window| plan.run(window, input, (&out, found.as_ref())));
         });
     }
 
@@ -215,11 +216,16 @@ struct Plan<'a, E> {
 /// A window, numbered over all clips, and where each of its tokens lies, counted over the tokens of
 /// all clips; `None` for those that complete the map.
 #[derive(Debug)]
-struct Window {
+struct Window<'a> {
     index: usize,
-    places: Vec<Option<usize>>,
+    places: &'a [Option<usize>],
     /// Tokens of the map.
     inside: usize,
+}
+
+thread_local! {
+    /// Places of a window's tokens.
+    static PLACES: Kept<Option<usize>> = const { Cell::new(Vec::new()) };
 }
 
 /// Values of a window that a task holds.
@@ -269,7 +275,7 @@ impl<'a, E: Probability> Plan<'a, E> {
     }
 
     /// Factors on what attention and the MLP of a window add.
-    fn branches(&self, window: &Window) -> [f32; 2] {
+    fn branches(&self, window: &Window<'_>) -> [f32; 2] {
         let clip = window.index / self.windows().windows();
         self.block.branches.get(clip).copied().unwrap_or([1.0; 2])
     }
@@ -277,13 +283,12 @@ impl<'a, E: Probability> Plan<'a, E> {
     /// The block on one window.
     fn run(
         &self,
-        window: usize,
+        window: &Window<'_>,
         input: Input<'_>,
         (out, found): (&SharedOutput<'_>, Option<&SharedOutput<'_>>),
     ) {
         let g = self.windows();
         let (tokens, channels, stride) = (g.tokens(), g.channels, self.block.attended());
-        let window = self.window(window);
         if window.inside == 0 {
             return;
         }
@@ -295,38 +300,45 @@ impl<'a, E: Probability> Plan<'a, E> {
         with_kept(E::kept(), [rounded], |[rounded]| {
             with_scratch(lens, |[tokens, normal, qkv, attended, scratch]| {
                 let mut held = Held { tokens, normal, qkv, attended, scratch, rounded };
-                gather(&window.places, input, out, (held.tokens, channels));
-                let [of_attention, of_mlp] = self.branches(&window);
+                gather(window.places, input, out, (held.tokens, channels));
+                let [of_attention, of_mlp] = self.branches(window);
                 // Where it is kept it is written, whatever becomes of it.
                 if of_attention != 0.0 || found.is_some() {
-                    self.attend(&window, of_attention, &mut held);
+                    self.attend(window, of_attention, &mut held);
                 }
                 if let Some(found) = found {
                     let attended = &held.attended[..window.inside * stride];
-                    scatter(&window.places, (attended, stride), found);
+                    scatter(window.places, (attended, stride), found);
                 }
                 if of_mlp != 0.0 {
                     self.widen(of_mlp, &mut held);
                 }
-                scatter(&window.places, (held.tokens, channels), out);
+                scatter(window.places, (held.tokens, channels), out);
             });
         });
     }
 
-    fn window(&self, index: usize) -> Window {
+    /// Calls `work` with a window.
+    fn with_window<T>(&self, index: usize, work: impl FnOnce(&Window<'_>) -> T) -> T {
         let (g, size) = (self.windows(), self.block.geometry.size);
         let clip = index / g.windows();
-        let places = g.for_tokens(index, |at| {
-            let inside = at.iter().zip(size).all(|(at, size)| *at < size);
-            inside.then(|| at.iter().zip(size).fold(clip, |sum, (at, size)| sum * size + at))
-        });
-        let inside = places.iter().flatten().count();
-        Window { index, places, inside }
+        with_kept(&PLACES, [g.tokens()], |[places]| {
+            let (mut left, mut inside) = (places.iter_mut(), 0);
+            g.for_tokens(index, |at| {
+                let is_inside = at.iter().zip(size).all(|(at, size)| *at < size);
+                let place = at.iter().zip(size).fold(clip, |sum, (at, size)| sum * size + at);
+                inside += usize::from(is_inside);
+                if let Some(left) = left.next() {
+                    *left = is_inside.then_some(place);
+                }
+            });
+            work(&Window { index, places, inside })
+        })
     }
 
     /// `tokens += factor · proj(attention(norm(tokens)))`; what attention found stays, without the
     /// tokens that complete the map.
-    fn attend(&self, window: &Window, factor: f32, held: &mut Held<'_, E>) {
+    fn attend(&self, window: &Window<'_>, factor: f32, held: &mut Held<'_, E>) {
         let stride = self.block.attended();
         self.normalise(window, held.tokens, held.normal);
         let own = &mut held.attended[stride - self.windows().channels..];
@@ -347,7 +359,7 @@ impl<'a, E: Probability> Plan<'a, E> {
     }
 
     /// The regions of a window's tokens, where it has more than one.
-    fn regions(&self, window: &Window) -> Option<&[u8]> {
+    fn regions(&self, window: &Window<'_>) -> Option<&[u8]> {
         self.windows().window_regions(self.regions.as_deref(), window.index)
     }
 
@@ -360,7 +372,7 @@ impl<'a, E: Probability> Plan<'a, E> {
     }
 
     /// The norm before attention; zeros where a token completes the map.
-    fn normalise(&self, window: &Window, tokens: &[f32], normal: &mut [f32]) {
+    fn normalise(&self, window: &Window<'_>, tokens: &[f32], normal: &mut [f32]) {
         let (channels, norm) = (self.windows().channels, &self.block.weights.norm1);
         normalise(self.level, tokens, norm.weight, norm.bias, normal);
         spread(window, normal, channels);
@@ -381,7 +393,7 @@ impl<'a, E: Probability> Plan<'a, E> {
 }
 
 /// Moves the rows of the map's tokens to the front.
-fn keep_inside(window: &Window, rows: &mut [f32], stride: usize) {
+fn keep_inside(window: &Window<'_>, rows: &mut [f32], stride: usize) {
     if window.inside == window.places.len() {
         return;
     }
@@ -392,7 +404,7 @@ fn keep_inside(window: &Window, rows: &mut [f32], stride: usize) {
 }
 
 /// The inverse of [`keep_inside`]; rows of tokens that complete the map become zero.
-fn spread(window: &Window, rows: &mut [f32], stride: usize) {
+fn spread(window: &Window<'_>, rows: &mut [f32], stride: usize) {
     let mut left = window.inside;
     if left == window.places.len() {
         return;

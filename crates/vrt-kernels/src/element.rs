@@ -16,9 +16,7 @@ use crate::vector::{Portable, SplitPairs, Step};
 
 /// An element of the matrices that products multiply: one or more values that follow each other
 /// along the depth.
-pub(crate) trait Element:
-    Pod + Default + Debug + PartialEq + Send + Sync
-{
+pub(crate) trait Element: Pod + Default + Debug + PartialEq + Send + Sync {
     /// Values of an element.
     const TERMS: usize;
 

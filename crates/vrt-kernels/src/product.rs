@@ -185,12 +185,7 @@ impl<E: Element> Packed<E> {
     }
 
     /// A weight whose panels are still to be written.
-    fn unpacked(
-        level: Level,
-        sizes: PanelSizes,
-        bias: Option<&[f32]>,
-        panels: Aligned<E>,
-    ) -> Self {
+    fn unpacked(level: Level, sizes: PanelSizes, bias: Option<&[f32]>, panels: Aligned<E>) -> Self {
         let mut bias = bias.map_or_else(Vec::new, <[f32]>::to_vec);
         assert!(bias.is_empty() || bias.len() == sizes.columns, "product: the bias does not fit");
         bias.resize(bias.len().next_multiple_of(sizes.width), 0.0);

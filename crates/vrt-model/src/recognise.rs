@@ -385,7 +385,7 @@ mod tests {
 
     use super::*;
     use crate::config::tests::valid_fields;
-    use crate::inventory::tests::{MODELS, golden_config, golden_parameters};
+    use crate::inventory::tests::{golden_config, golden_parameters};
     use crate::presets::Preset;
 
     fn shapes(config: &VrtConfig) -> Shapes {
@@ -402,7 +402,7 @@ mod tests {
 
     #[test]
     fn golden_networks_are_recognised() {
-        for name in MODELS {
+        for name in vrt_testing::NETWORKS {
             let Some(fixture) = Fixture::try_load(&format!("models/{name}")) else {
                 continue;
             };

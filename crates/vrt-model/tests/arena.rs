@@ -1,40 +1,19 @@
 //! Whole networks whose activations lie in an arena, tile behind tile.
 
+#[path = "support/clips.rs"]
+mod clips;
 mod support;
 
-use burn::tensor::{Device, Tensor, TensorData};
 use vrt_kernels::{Arena, Precision, fused};
 use vrt_model::cost::arena_bytes;
-use vrt_model::{Pass, Vrt};
-use vrt_testing::Fixture;
+use vrt_testing::{Fixture, NETWORKS};
 
-const NETWORKS: [&str; 8] = [
-    "deblur",
-    "deblur_spike",
-    "denoise",
-    "interpolate",
-    "sr_x2_spike",
-    "sr_x4_pa2",
-    "sr_x4_pa4",
-    "sr_x4_pa6",
-];
+use clips::{clip, restored};
 
 /// All of them differ in what they are made of, two are enough for what products multiply.
 fn precisions(name: &str) -> &'static [Precision] {
     let both = &[Precision::F32, Precision::Bf16];
     if ["deblur", "sr_x2_spike"].contains(&name) { both } else { &both[..1] }
-}
-
-/// The clip of a fixture, channels last.
-fn clip(fixture: &Fixture) -> Tensor<5> {
-    let x = fixture.tensor("in.x");
-    let data = TensorData::new(x.values.clone(), x.shape.clone());
-    Tensor::<5>::from_data(data, &Device::flex()).permute([0, 1, 3, 4, 2])
-}
-
-fn restored(network: &Vrt, clip: &Tensor<5>, precision: Precision) -> Vec<f32> {
-    let y = precision.scope(|| network.forward(clip.clone(), &mut Pass::Restore));
-    y.into_data().try_to_vec().expect("f32 values")
 }
 
 /// In an arena that is marked where nothing has been written, with room for everything and with room

@@ -5,6 +5,18 @@ use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 
+/// The golden whole networks, in `models/`; the small ones first.
+pub const NETWORKS: [&str; 8] = [
+    "deblur",
+    "deblur_spike",
+    "denoise",
+    "interpolate",
+    "sr_x2_spike",
+    "sr_x4_pa2",
+    "sr_x4_pa4",
+    "sr_x4_pa6",
+];
+
 /// A tensor of a fixture, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Golden {

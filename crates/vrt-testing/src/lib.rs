@@ -8,6 +8,8 @@ mod random;
 mod trajectory;
 
 pub use close::{Tolerance, assert_close, worst};
-pub use fixture::{Fixture, Golden, fixture_root, read_tensors, shared_root, workspace_root};
+pub use fixture::{
+    Fixture, Golden, NETWORKS, fixture_root, read_tensors, shared_root, workspace_root,
+};
 pub use random::Random;
 pub use trajectory::trajectory_options;

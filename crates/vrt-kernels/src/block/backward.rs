@@ -82,7 +82,9 @@ impl Block<'_> {
             with_scratch([layout.len()], |[bias]| {
                 bias.fill(0.0);
                 for window in run * windows / runs..(run + 1) * windows / runs {
-                    backward.window(window, values, &output, (&mut sums, &mut *bias));
+                    backward.forward.with_window(window, |window| {
+                        backward.window(window, values, &output, (&mut sums, &mut *bias));
+                    });
                 }
                 layout.fold(&self.geometry.windows, bias, sums.table);
             });
@@ -203,14 +205,13 @@ impl<'a, E: Probability> Backward<'a, E> {
     /// Writes the gradient of a window's tokens and adds those of the parameters.
     fn window(
         &self,
-        index: usize,
+        window: &Window<'_>,
         values: BlockValues<'_>,
         output: &SharedOutput<'_>,
         (sums, bias): (&mut Sums<'_>, &mut [f32]),
     ) {
         let plan = &self.forward;
         let (channels, stride) = (plan.windows().channels, plan.block.attended());
-        let window = plan.window(index);
         if window.inside == 0 {
             return;
         }
@@ -244,17 +245,17 @@ impl<'a, E: Probability> Backward<'a, E> {
                     rounded,
                 };
                 let from = |values| Input::Values(values);
-                gather(&window.places, from(values.x), output, (held.tokens, channels));
-                gather(&window.places, from(values.grad), output, (held.grad, channels));
-                self.gradients(&window, values.found, &mut held, (sums, bias));
-                scatter(&window.places, (held.grad, channels), output);
+                gather(window.places, from(values.x), output, (held.tokens, channels));
+                gather(window.places, from(values.grad), output, (held.grad, channels));
+                self.gradients(window, values.found, &mut held, (sums, bias));
+                scatter(window.places, (held.grad, channels), output);
             });
         });
     }
 
     fn gradients(
         &self,
-        window: &Window,
+        window: &Window<'_>,
         found: &[f32],
         held: &mut Held<'_, E>,
         (sums, bias): (&mut Sums<'_>, &mut [f32]),
@@ -273,7 +274,13 @@ impl<'a, E: Probability> Backward<'a, E> {
     }
 
     /// The forward pass to what lies between attention and the MLP.
-    fn attend_again(&self, window: &Window, found: &[f32], factor: f32, held: &mut Held<'_, E>) {
+    fn attend_again(
+        &self,
+        window: &Window<'_>,
+        found: &[f32],
+        factor: f32,
+        held: &mut Held<'_, E>,
+    ) {
         let plan = &self.forward;
         let stride = plan.block.attended();
         let regions = plan.regions(window);
@@ -334,7 +341,7 @@ impl<'a, E: Probability> Backward<'a, E> {
     /// From the gradient of what lies in the middle to that of the input.
     fn attention(
         &self,
-        window: &Window,
+        window: &Window<'_>,
         factor: f32,
         held: &mut Held<'_, E>,
         (sums, bias): (&mut Sums<'_>, &mut [f32]),
@@ -383,7 +390,12 @@ impl<'a, E: Probability> Backward<'a, E> {
 }
 
 /// The rows of the map's tokens: all of them, or copied to `buffer`.
-fn inside<'b>(window: &Window, rows: &'b [f32], stride: usize, buffer: &'b mut [f32]) -> &'b [f32] {
+fn inside<'b>(
+    window: &Window<'_>,
+    rows: &'b [f32],
+    stride: usize,
+    buffer: &'b mut [f32],
+) -> &'b [f32] {
     if window.inside == window.places.len() {
         return rows;
     }

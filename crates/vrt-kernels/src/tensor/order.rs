@@ -73,7 +73,9 @@ impl Runs {
         match self.step {
             1 => out.copy_from_slice(&values[start..start + self.len]),
             0 => out.fill(values[start]),
-            step => out.iter_mut().zip(values[start..].iter().step_by(step)).for_each(|(o, v)| *o = *v),
+            step => {
+                out.iter_mut().zip(values[start..].iter().step_by(step)).for_each(|(o, v)| *o = *v)
+            }
         }
     }
 }

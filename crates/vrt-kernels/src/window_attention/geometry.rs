@@ -124,14 +124,14 @@ impl WindowGeometry {
             let in_tail = u8::from(place >= size - shift);
             if shift == 0 { 0 } else { in_last_window + in_tail }
         };
-        let of_window = |window| {
-            let axes = self.rolled_places(window);
-            let axes = std::array::from_fn(|axis| {
-                axes[axis].iter().map(|place| along(axis, *place)).collect()
+        let mut regions = Vec::with_capacity(self.map_tokens());
+        for window in 0..self.windows() {
+            self.for_rolled(window, |place| {
+                let [d, h, w] = std::array::from_fn(|axis| along(axis, place[axis]));
+                regions.push((d * 3 + h) * 3 + w);
             });
-            of_tokens(axes, |[d, h, w]| (d * 3 + h) * 3 + w)
-        };
-        Some((0..self.windows()).flat_map(of_window).collect())
+        }
+        Some(regions)
     }
 
     /// The regions of a window's tokens, of those that [`Self::regions`] gave; `None` where there is
@@ -147,33 +147,42 @@ impl WindowGeometry {
         (!one).then_some(regions)
     }
 
-    /// Frames, rows and columns of a window of a clip in the rolled map.
-    fn rolled_places(&self, window: usize) -> [Vec<usize>; 3] {
+    /// Calls `work` with frame, row and column of each token of a window of a clip in the rolled map.
+    fn for_rolled(&self, window: usize, mut work: impl FnMut([usize; 3])) {
         let window = split(window, self.windows_per_axis());
-        std::array::from_fn(|axis| {
+        let [frames, rows, columns] = std::array::from_fn(|axis| {
             let (first, size) = (window[axis] * self.window[axis], self.window[axis]);
-            (first..first + size).collect()
-        })
+            first..first + size
+        });
+        for frame in frames {
+            for row in rows.clone() {
+                columns.clone().for_each(|column| work([frame, row, column]));
+            }
+        }
     }
 
     /// Where each token of a window lies, counted over the tokens of all clips. Windows are
     /// numbered over all clips.
     pub(super) fn token_places(&self, window: usize) -> Vec<usize> {
         let clip = window / self.windows();
+        let mut places = Vec::with_capacity(self.tokens());
         self.for_tokens(window, |place| {
-            place.iter().zip(self.map).fold(clip, |sum, (place, size)| sum * size + place)
-        })
+            places.push(
+                place.iter().zip(self.map).fold(clip, |sum, (place, size)| sum * size + place),
+            );
+        });
+        places
     }
 
-    /// `work` of the frame, row and column of each token of a window in the map of its clip.
-    pub(crate) fn for_tokens<T>(&self, window: usize, work: impl Fn([usize; 3]) -> T) -> Vec<T> {
-        let mut axes = self.rolled_places(window % self.windows());
-        for (axis, places) in axes.iter_mut().enumerate() {
-            for place in places {
-                *place = (*place + self.shift[axis]) % self.map[axis];
-            }
-        }
-        of_tokens(axes, work)
+    /// Calls `work` with frame, row and column of each token of a window in the map of its clip.
+    pub(crate) fn for_tokens(&self, window: usize, mut work: impl FnMut([usize; 3])) {
+        self.for_rolled(window % self.windows(), |rolled| {
+            work(std::array::from_fn(|axis| {
+                // At most once around: a shift is smaller than a window.
+                let place = rolled[axis] + self.shift[axis];
+                if place < self.map[axis] { place } else { place - self.map[axis] }
+            }));
+        });
     }
 
     pub(crate) fn check(&self, qkv: usize, out: usize) {
@@ -204,20 +213,6 @@ impl WindowGeometry {
             "window_attention: the window is larger than the full one: {self:?}"
         );
     }
-}
-
-/// `work` of what the axes have for each token of a window, the last axis fastest.
-fn of_tokens<A: Copy, T>(
-    [frames, rows, columns]: [Vec<A>; 3],
-    work: impl Fn([A; 3]) -> T,
-) -> Vec<T> {
-    let mut found = Vec::with_capacity(frames.len() * rows.len() * columns.len());
-    for frame in &frames {
-        for row in &rows {
-            found.extend(columns.iter().map(|column| work([*frame, *row, *column])));
-        }
-    }
-    found
 }
 
 /// The coordinates of place `index` in a box of `sizes`, last axis fastest.

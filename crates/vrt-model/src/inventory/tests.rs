@@ -65,7 +65,7 @@ fn a_published_file_is_little_larger_than_its_values() {
 
 #[test]
 fn names_and_shapes_are_those_of_the_golden_networks() {
-    for name in MODELS {
+    for name in vrt_testing::NETWORKS {
         let Some(fixture) = Fixture::try_load(&format!("models/{name}")) else {
             continue;
         };
@@ -145,18 +145,6 @@ proptest! {
         }
     }
 }
-
-/// The golden whole networks.
-pub(crate) const MODELS: [&str; 8] = [
-    "deblur",
-    "deblur_spike",
-    "denoise",
-    "interpolate",
-    "sr_x2_spike",
-    "sr_x4_pa2",
-    "sr_x4_pa4",
-    "sr_x4_pa6",
-];
 
 /// The configuration that a golden network was built with.
 pub(crate) fn golden_config(fixture: &Fixture) -> VrtConfig {
