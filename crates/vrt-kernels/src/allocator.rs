@@ -31,7 +31,8 @@ pub fn keep_freed(time: Duration) {
     unsafe { mi_option_set_default(PURGE_DELAY, milliseconds) }
 }
 
-/// An allocator that counts what is asked for, to learn what an operation takes.
+/// An allocator that counts what is asked for, to learn what an operation takes. What grows counts as
+/// if it were asked for anew.
 #[derive(Debug)]
 pub struct Counted<A> {
     allocator: A,

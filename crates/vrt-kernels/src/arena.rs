@@ -1,16 +1,18 @@
 //! Memory of activations: one piece, planned for a tile, whose parts are used again by what follows in
 //! the tile and by the next one.
 //!
-//! What the operations of this crate write comes from the arena whose [`scope`](Arena::scope) their thread
+//! What the operations of this crate write, and what they pack for one call, comes from the arena whose [`scope`](Arena::scope) their thread
 //! is in, unless it is small. Pages are fresh once; and since a part is always some numbers, none is
 //! cleared before it is written.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::scope::with_value;
 
 #[cfg(feature = "burn")]
 mod bytes;
@@ -42,16 +44,7 @@ impl fmt::Debug for Arena {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Arena>> = const { RefCell::new(None) };
-}
-
-/// Puts the arena of before back, on whatever way the scope is left.
-struct Restore(Option<Arena>);
-
-impl Drop for Restore {
-    fn drop(&mut self) {
-        CURRENT.replace(self.0.take());
-    }
+    static CURRENT: Cell<Option<Arena>> = const { Cell::new(None) };
 }
 
 impl Arena {
@@ -82,8 +75,7 @@ impl Arena {
 
     /// Calls `work`, whose operations on this thread write to this arena.
     pub fn scope<T>(&self, work: impl FnOnce() -> T) -> T {
-        let _restore = Restore(CURRENT.replace(Some(self.clone())));
-        work()
+        with_value(&CURRENT, Some(self.clone()), work)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Memory>>> {
@@ -111,7 +103,10 @@ impl Arena {
 /// Room for `len` values in the arena of this thread's scope, holding any numbers; `None` outside of
 /// scopes, where the arena is full, and for few values.
 pub(crate) fn take(len: usize) -> Option<Part> {
-    CURRENT.with_borrow(|arena| arena.as_ref()?.take(len))
+    let arena = CURRENT.take();
+    let part = arena.as_ref().and_then(|arena| arena.take(len));
+    CURRENT.set(arena);
+    part
 }
 
 /// The memory of an arena.

@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::element::Pair;
-use crate::level::Level;
+use crate::level::{Level, at_every_level};
 use crate::mlp::{Affine, MLP_ROWS, MlpWeights, PackedMlp};
 use crate::norm::normalise;
 use crate::parallel::{Kept, SharedOutput, for_each_index, with_kept, with_scratch};
@@ -323,14 +323,13 @@ impl<'a, E: Probability> Plan<'a, E> {
         let (g, size) = (self.windows(), self.block.geometry.size);
         let clip = index / g.windows();
         with_kept(&PLACES, [g.tokens()], |[places]| {
-            let (mut left, mut inside) = (places.iter_mut(), 0);
+            let (mut token, mut inside) = (0, 0);
             g.for_tokens(index, |at| {
                 let is_inside = at.iter().zip(size).all(|(at, size)| *at < size);
                 let place = at.iter().zip(size).fold(clip, |sum, (at, size)| sum * size + at);
+                places[token] = is_inside.then_some(place);
                 inside += usize::from(is_inside);
-                if let Some(left) = left.next() {
-                    *left = is_inside.then_some(place);
-                }
+                token += 1;
             });
             work(&Window { index, places, inside })
         })
@@ -355,7 +354,7 @@ impl<'a, E: Probability> Plan<'a, E> {
         keep_inside(window, held.attended, stride);
         let attended = &held.attended[..window.inside * stride];
         self.proj.apply_dense(attended, held.rounded, held.normal);
-        add(held.tokens, factor, held.normal);
+        add(self.level, held.tokens, factor, held.normal);
     }
 
     /// The regions of a window's tokens, where it has more than one.
@@ -367,7 +366,7 @@ impl<'a, E: Probability> Plan<'a, E> {
     fn add_positions(&self, normal: &mut [f32]) {
         let Some(mutual) = &self.block.weights.mutual else { return };
         for frame in normal.chunks_exact_mut(mutual.positions.len()) {
-            add(frame, 1.0, mutual.positions);
+            add(self.level, frame, 1.0, mutual.positions);
         }
     }
 
@@ -387,7 +386,7 @@ impl<'a, E: Probability> Plan<'a, E> {
             normalise(self.level, tokens, norm.weight, norm.bias, normal);
             let found = &mut found[..tokens.len()];
             self.mlp.forward(normal, held.scratch, held.rounded, found);
-            add(tokens, factor, found);
+            add(self.level, tokens, factor, found);
         }
     }
 }
@@ -445,6 +444,11 @@ fn scatter(places: &[Option<usize>], (tokens, channels): (&[f32], usize), out: &
     }
 }
 
-fn add(sum: &mut [f32], factor: f32, values: &[f32]) {
+at_every_level! {
+    fn add(sum: &mut [f32], factor: f32, values: &[f32]) = add_body;
+}
+
+#[inline(always)]
+fn add_body<const FUSED: bool>(sum: &mut [f32], factor: f32, values: &[f32]) {
     sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value);
 }

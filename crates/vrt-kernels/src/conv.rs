@@ -332,8 +332,8 @@ fn in_strips_at<E: Element>(
         winograd::in_strips(level, geometry, source, filters, work);
         return;
     }
-    let matrix = geometry.weight_sizes().pack(weights.weight);
-    let packed = geometry.weight_sizes().packed::<E>(level, &matrix, weights.bias);
+    let sizes = geometry.weight_sizes();
+    let packed = sizes.packed_published::<E>(level, weights.weight, weights.bias);
     forward::in_bands(level, geometry, source, &packed, work);
 }
 
@@ -358,8 +358,8 @@ fn convolve_at<E: Element>(
         winograd::convolve(level, geometry, sources, (filters, weights.bias), then, out);
         return;
     }
-    let matrix = geometry.weight_sizes().pack(weights.weight);
-    let packed = geometry.weight_sizes().packed::<E>(level, &matrix, weights.bias);
+    let sizes = geometry.weight_sizes();
+    let packed = sizes.packed_published::<E>(level, weights.weight, weights.bias);
     forward::convolve(level, geometry, sources, &packed, then, out);
 }
 

@@ -16,6 +16,7 @@ use crate::deform_conv::{deform_conv_guided, deform_conv_guided_backward};
 use crate::mlp::MlpWeights;
 use crate::ops::on_cpu;
 use crate::parallel;
+use crate::scope::with_value;
 use crate::tensor::filled;
 use crate::tokens::{self, Projection};
 
@@ -38,15 +39,6 @@ thread_local! {
     static LEFT_OUT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Puts back what was before, on whatever way the scope is left.
-struct Restore(bool);
-
-impl Drop for Restore {
-    fn drop(&mut self) {
-        LEFT_OUT.set(self.0);
-    }
-}
-
 /// Whether these operations run on tensors of this device.
 pub fn serves(device: &Device) -> bool {
     on_cpu(device) && !LEFT_OUT.get()
@@ -55,8 +47,7 @@ pub fn serves(device: &Device) -> bool {
 /// Calls `work`, in which [`serves`] says no on this thread: what is composed instead is what these
 /// operations are held to.
 pub fn without<T>(work: impl FnOnce() -> T) -> T {
-    let _restore = Restore(LEFT_OUT.replace(true));
-    work()
+    with_value(&LEFT_OUT, true, work)
 }
 
 /// Whether all values of a tensor are zero.

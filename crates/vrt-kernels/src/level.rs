@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::scope::with_value;
+
 /// A set of vector instructions, from the smallest to the largest.
 ///
 /// Every kernel has one body, which is compiled once per level; levels differ in width and in
@@ -27,15 +29,6 @@ const UNKNOWN: u8 = u8::MAX;
 
 thread_local! {
     static SCOPED: Cell<Option<Level>> = const { Cell::new(None) };
-}
-
-/// Puts the level of before back, on whatever way the scope is left.
-struct Restore(Option<Level>);
-
-impl Drop for Restore {
-    fn drop(&mut self) {
-        SCOPED.set(self.0);
-    }
 }
 
 static DETECTED: AtomicU8 = AtomicU8::new(UNKNOWN);
@@ -84,8 +77,7 @@ impl Level {
     /// Panics if this processor does not run the level; see [`Level::available`].
     pub fn scope<T>(self, work: impl FnOnce() -> T) -> T {
         assert!(self.is_available(), "this processor does not run the level {self}");
-        let _restore = Restore(SCOPED.replace(Some(self)));
-        work()
+        with_value(&SCOPED, Some(self), work)
     }
 
     /// Whether the level has instructions that multiply bfloat16; others widen them first.

@@ -45,6 +45,7 @@ mod outer;
 pub mod parallel;
 mod precision;
 mod product;
+mod scope;
 #[cfg(test)]
 mod slopes;
 #[cfg(feature = "burn")]

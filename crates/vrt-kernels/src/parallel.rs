@@ -276,6 +276,21 @@ impl<'a> SharedOutput<'a> {
         unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), place, values.len()) }
     }
 
+    /// Copies every `step`-th of `values` to the places from `at` on.
+    ///
+    /// # Safety
+    ///
+    /// No other thread writes any of these places during the call.
+    pub(crate) unsafe fn write_every(&self, at: usize, values: &[f32], step: usize) {
+        let place = self.places("write", at, values.len().div_ceil(step));
+        for (i, value) in values.iter().step_by(step).enumerate() {
+            // SAFETY: `places` keeps as many places as there are values inside the buffer.
+            let place = unsafe { place.add(i) };
+            // SAFETY: the caller keeps other threads away.
+            unsafe { place.write(*value) }
+        }
+    }
+
     /// Copies the values from `at` on to `values`.
     ///
     /// # Safety

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use crate::level::Level;
+use crate::scope::with_value;
 
 /// What the factors of products are rounded to.
 ///
@@ -26,15 +27,6 @@ thread_local! {
     static CURRENT: Cell<Precision> = const { Cell::new(Precision::F32) };
 }
 
-/// Puts the precision of before back, on whatever way the scope is left.
-struct Restore(Precision);
-
-impl Drop for Restore {
-    fn drop(&mut self) {
-        CURRENT.set(self.0);
-    }
-}
-
 impl Precision {
     /// The precision of the operations that this thread calls.
     pub fn current() -> Self {
@@ -44,8 +36,7 @@ impl Precision {
     /// Calls `work`, whose operations have this precision, and their backward passes whenever they
     /// are taken. On processors these are the fused ones; those of `ops` alone stay `f32` there.
     pub fn scope<T>(self, work: impl FnOnce() -> T) -> T {
-        let _restore = Restore(CURRENT.replace(self));
-        work()
+        with_value(&CURRENT, self, work)
     }
 
     /// The fastest one: [`Bf16`](Self::Bf16) where the processor multiplies it natively.

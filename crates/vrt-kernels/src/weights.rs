@@ -66,6 +66,16 @@ impl WeightSizes {
         packed
     }
 
+    /// A published weight of one group as products take it, for one call.
+    pub(crate) fn packed_published<E: Element>(
+        &self,
+        level: Level,
+        published: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Packed<E> {
+        self.packed(level, &self.pack(published), bias)
+    }
+
     /// A packed weight of one group as products take it, for one call.
     pub(crate) fn packed<E: Element>(
         &self,

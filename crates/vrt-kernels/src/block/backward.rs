@@ -314,7 +314,7 @@ impl<'a, E: Probability> Backward<'a, E> {
             held.rounded,
             &mut held.grad_normal[..held.middle.len()],
         );
-        add(held.middle, factor, held.grad_normal);
+        add(plan.level, held.middle, factor, held.grad_normal);
     }
 
     /// From the gradient of the output to that of what lies in the middle.

@@ -61,11 +61,15 @@ pub(super) unsafe fn put(
     }
     let parts = factor * factor;
     let of_pixel = g.out_channels / parts;
-    for (i, value) in values.iter().enumerate() {
-        let (to, part) = ((channel + i) / parts, (channel + i) % parts);
+    for part in 0..parts {
+        // The first value that goes to this pixel; every `parts`-th one follows.
+        let first = (part + parts - channel % parts) % parts;
+        let Some(values) = values.get(first..).filter(|values| !values.is_empty()) else {
+            continue;
+        };
         let (y, x) = (row * factor + part / factor, column * factor + part % factor);
-        let at = (y * width * factor + x) * of_pixel + to;
+        let at = (y * width * factor + x) * of_pixel + (channel + first) / parts;
         // SAFETY: the caller keeps other threads away; other places become other pixels.
-        unsafe { out.write(at, std::slice::from_ref(value)) };
+        unsafe { out.write_every(at, values, parts) };
     }
 }

@@ -3,11 +3,11 @@
 use burn::tensor::{DType, Device, Tensor};
 
 use super::serves;
-use super::values::{Operand, plain};
+use super::values::{Operand, plain, tracked};
 use crate::parallel::for_each_part;
 use crate::tensor::{filled, in_order};
 
-/// Values that one task copies.
+/// Values that one task writes.
 const TASK: usize = 1 << 14;
 
 /// The same tensor, whose values lie one behind the other, where the output of operations does; as it is
@@ -17,13 +17,14 @@ pub fn arranged<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     if !serves(&x.device()) || x.dtype() != DType::F32 {
         return x;
     }
-    match Operand::of(x.clone()) {
+    match Operand::of(x) {
         Operand::Plain(tensor, _) => plain(in_order(tensor)),
-        Operand::Tracked(..) => x,
+        Operand::Tracked(tensor, autodiff) => tracked(tensor, autodiff),
     }
 }
 
-/// [`Tensor::zeros`] of `f32`, where the output of operations lies.
+/// [`Tensor::zeros`], where the output of operations lies; those are of `f32`. Elsewhere than on devices
+/// that are [served](serves), and with gradients, it is nothing else.
 pub fn zeros<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     if !serves(device) || device.is_autodiff() {
         return Tensor::zeros(shape, device);

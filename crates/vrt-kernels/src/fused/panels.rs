@@ -8,6 +8,7 @@ use burn_flex::FlexTensor;
 
 use super::values::Operand;
 use crate::product::PackedForms;
+use crate::scope::with_value;
 
 /// Where the packed weight of a layer is kept, for calls in a [`scope`](Self::scope). A clone is a
 /// place of its own, without anything: that of a network may get other weights.
@@ -39,21 +40,11 @@ thread_local! {
     static KEEPING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Puts back what was before, on whatever way the scope is left.
-struct Restore(bool);
-
-impl Drop for Restore {
-    fn drop(&mut self) {
-        KEEPING.set(self.0);
-    }
-}
-
 impl Panels {
     /// Calls `work`, in which layers without gradients pack their weights the first time only. Worth it
     /// for weights that stay: they are in memory twice from then on.
     pub fn scope<T>(work: impl FnOnce() -> T) -> T {
-        let _restore = Restore(KEEPING.replace(true));
-        work()
+        with_value(&KEEPING, true, work)
     }
 
     /// The same place.

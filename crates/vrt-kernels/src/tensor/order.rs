@@ -18,7 +18,7 @@ pub(crate) fn in_order(tensor: FlexTensor) -> FlexTensor {
     }
     let layout = tensor.layout();
     let (shape, strides) = (layout.shape().to_vec(), layout.strides());
-    let is_plain = shape.len() <= AXES && !shape.contains(&0) && tensor.dtype() == DType::F32;
+    let is_plain = shape.len() <= AXES && tensor.dtype() == DType::F32;
     if !is_plain || strides.iter().any(|stride| *stride < 0) {
         return tensor.to_contiguous();
     }

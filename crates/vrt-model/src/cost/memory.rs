@@ -13,8 +13,8 @@ const AXES: usize = 2;
 
 /// Bytes of the program itself and of what threads keep for their tasks.
 pub(super) const FIXED: u64 = 90 << 20;
-/// Values of weights that are in memory twice for a while when restoring, packed for one call or just
-/// read: one in so many.
+/// Values of weights that are in memory twice for a while when restoring, packed for one call: one in
+/// so many.
 const PASSING_SHARE: u128 = 8;
 
 /// What an arena has beyond its activations: one in so many.
@@ -36,16 +36,16 @@ enum By {
 /// processor restores: the program, weights, what is kept from part to part, and the fullest part.
 /// A prediction, for planning tiles; saturates where no machine follows.
 pub fn peak_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
-    let weights = weights(config) + weights(config) / PASSING_SHARE + packed(config);
-    let weights = u64::try_from(weights.saturating_mul(VALUE)).unwrap_or(u64::MAX);
+    let weights = bytes(weights(config) + packed(config));
     FIXED.saturating_add(weights).saturating_add(arena_bytes(config, size))
 }
 
-/// Bytes of an arena for the activations of such a pass: what lives at its fullest moment, and room
-/// that is lost between them.
+/// Bytes of an arena for such a pass: activations that live at its fullest moment, room that is lost
+/// between them, and weights that are packed for one call.
 pub fn arena_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
     let activations = activation_bytes(config, size);
-    activations.saturating_add(activations / ARENA_SHARE)
+    let passing = bytes(weights(config) / PASSING_SHARE);
+    activations.saturating_add(activations / ARENA_SHARE).saturating_add(passing)
 }
 
 /// Bytes of the activations at the fullest moment.
@@ -53,8 +53,11 @@ fn activation_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
     let size = Size::inside(config, size);
     let peak =
         body(config, size, By::Processor).max(behind_body(config, size) + head(config, size));
-    let values = (clip(config, size) + peak).saturating_mul(VALUE);
-    u64::try_from(values).unwrap_or(u64::MAX)
+    bytes(clip(config, size) + peak)
+}
+
+fn bytes(values: u128) -> u64 {
+    u64::try_from(values.saturating_mul(VALUE)).unwrap_or(u64::MAX)
 }
 
 /// [`peak_bytes`] of a GPU's memory. Layers of a block stand beside each other there, where a processor
@@ -67,7 +70,7 @@ pub fn gpu_peak_bytes(config: &VrtConfig, size: [usize; 3]) -> u64 {
     let heading = behind_body(config, size) + first + head(config, one) + 2 * enlarged;
     let made = clip(config, size) + body(config, size, By::Gpu).max(heading);
     let values = weights(config) + made + made * GPU_APART.0 / GPU_APART.1;
-    u64::try_from(values.saturating_mul(VALUE)).unwrap_or(u64::MAX)
+    bytes(values)
 }
 
 fn weights(config: &VrtConfig) -> u128 {
