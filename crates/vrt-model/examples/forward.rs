@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use clap::Parser;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use vrt_kernels::allocator::{Allocator, BETWEEN_TILES, keep_freed};
+use vrt_kernels::allocator::Allocator;
 use vrt_kernels::{Arena, Level, Precision, fused};
 use vrt_model::cost::arena_bytes;
 use vrt_model::presets::Preset;
@@ -74,7 +74,6 @@ impl Drawn {
 
 fn main() -> Result<(), String> {
     let arguments = Arguments::parse();
-    keep_freed(BETWEEN_TILES);
     vrt_kernels::parallel::configure(arguments.threads).map_err(|error| error.to_string())?;
     if let Some(name) = &arguments.level {
         let level = Level::available().find(|level| level.to_string() == *name);

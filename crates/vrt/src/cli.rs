@@ -29,7 +29,6 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use vrt::device::Devices;
-use vrt_kernels::allocator::{BETWEEN_TILES, keep_freed};
 
 pub(crate) use failure::Failure;
 
@@ -124,11 +123,6 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(command: &Command, global: &GlobalOptions) -> Result<(), Failure> {
-    // Tiles follow each other and take the same memory. Training keeps to the allocator's second: longer
-    // raised the peak of a step.
-    if matches!(command, Command::Restore(_) | Command::Eval(_)) {
-        keep_freed(BETWEEN_TILES);
-    }
     vrt_kernels::parallel::configure(global.threads.map(NonZeroUsize::get))
         .map_err(Failure::failed)?;
     match command {
