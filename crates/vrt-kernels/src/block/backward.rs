@@ -82,9 +82,7 @@ impl Block<'_> {
             with_scratch([layout.len()], |[bias]| {
                 bias.fill(0.0);
                 for window in run * windows / runs..(run + 1) * windows / runs {
-                    backward.forward.with_window(window, |window| {
-                        backward.window(window, values, &output, (&mut sums, &mut *bias));
-                    });
+                    backward.window(window, values, &output, (&mut sums, &mut *bias));
                 }
                 layout.fold(&self.geometry.windows, bias, sums.table);
             });
@@ -204,6 +202,17 @@ impl<'a, E: Probability> Backward<'a, E> {
 
     /// Writes the gradient of a window's tokens and adds those of the parameters.
     fn window(
+        &self,
+        index: usize,
+        values: BlockValues<'_>,
+        output: &SharedOutput<'_>,
+        sums: (&mut Sums<'_>, &mut [f32]),
+    ) {
+        self.forward.with_window(index, |window| self.run(window, values, output, sums));
+    }
+
+    /// The same, where its tokens are known.
+    fn run(
         &self,
         window: &Window<'_>,
         values: BlockValues<'_>,
