@@ -1,9 +1,9 @@
 //! Memory of activations: one piece, planned for a tile, whose parts are used again by what follows in
 //! the tile and by the next one.
 //!
-//! What the operations of this crate write, and what they pack for one call, comes from the arena whose [`scope`](Arena::scope) their thread
-//! is in, unless it is small. Pages are fresh once; and since a part is always some numbers, none is
-//! cleared before it is written.
+//! What the operations of this crate write, and what they pack for one call, comes from the arena whose
+//! [`scope`](Arena::scope) their thread is in, unless it is small. Pages are fresh once; and since a part
+//! is always some numbers, none is cleared before it is written.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::cell::Cell;
