@@ -205,8 +205,6 @@ struct Plan<'a, E> {
     level: Level,
     block: Block<'a>,
     bias: Option<BiasPlanes>,
-    /// `[windows, tokens]`
-    regions: Option<Vec<u8>>,
     qkv_self: Arc<Packed<E>>,
     qkv_mutual: Option<Arc<Packed<E>>>,
     proj: Arc<Packed<E>>,
@@ -221,6 +219,8 @@ struct Window<'a> {
     places: &'a [Option<usize>],
     /// Tokens of the map.
     inside: usize,
+    /// Regions of its tokens, where it has more than one.
+    regions: Option<&'a [u8]>,
 }
 
 thread_local! {
@@ -253,7 +253,6 @@ impl<'a, E: Probability> Plan<'a, E> {
             level,
             block,
             bias: Attention::SelfBiased { table: weights.table }.planes(g),
-            regions: g.regions(),
             qkv_self: queries(&weights.qkv_self),
             qkv_mutual: weights.mutual.as_ref().map(|mutual| queries(&mutual.qkv)),
             proj: weights.proj.packed(level),
@@ -331,7 +330,7 @@ impl<'a, E: Probability> Plan<'a, E> {
                 inside += usize::from(is_inside);
                 token += 1;
             });
-            work(&Window { index, places, inside })
+            g.with_regions(index, |regions| work(&Window { index, places, inside, regions }))
         })
     }
 
@@ -343,23 +342,17 @@ impl<'a, E: Probability> Plan<'a, E> {
         let own = &mut held.attended[stride - self.windows().channels..];
         let mut own = Columns { values: own, stride };
         self.qkv_self.apply_dense(held.normal, held.rounded, held.qkv);
-        let regions = self.regions(window);
-        self.heads(false).attend::<E>(held.qkv, regions, &mut own);
+        self.heads(false).attend::<E>(held.qkv, window.regions, &mut own);
         if let Some(qkv) = &self.qkv_mutual {
             self.add_positions(held.normal);
             qkv.apply_dense(held.normal, held.rounded, held.qkv);
             let mut found = Columns { values: &mut *held.attended, stride };
-            self.heads(true).attend::<E>(held.qkv, regions, &mut found);
+            self.heads(true).attend::<E>(held.qkv, window.regions, &mut found);
         }
         keep_inside(window, held.attended, stride);
         let attended = &held.attended[..window.inside * stride];
         self.proj.apply_dense(attended, held.rounded, held.normal);
         add(self.level, held.tokens, factor, held.normal);
-    }
-
-    /// The regions of a window's tokens, where it has more than one.
-    fn regions(&self, window: &Window<'_>) -> Option<&[u8]> {
-        self.windows().window_regions(self.regions.as_deref(), window.index)
     }
 
     /// Adds the code of each token's place for mutual attention.

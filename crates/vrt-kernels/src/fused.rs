@@ -25,12 +25,20 @@ mod block;
 mod join;
 mod panels;
 mod record;
+mod resample;
+mod sum;
+#[cfg(test)]
+mod tests;
+mod trail;
 mod values;
 
 pub use arranged::{arranged, zeros};
 pub use block::{Block, block};
 pub use join::join;
 pub use panels::Panels;
+pub use resample::resample;
+pub use sum::sum;
+pub use trail::{Gathering, gathered, trails, weigh};
 
 use record::{Found, Operation};
 use values::{Operand, Values, affine};

@@ -45,12 +45,15 @@ mod outer;
 pub mod parallel;
 mod precision;
 mod product;
+pub mod resample;
 mod scope;
 #[cfg(test)]
 mod slopes;
+pub mod sum;
 #[cfg(feature = "burn")]
 mod tensor;
 pub mod tokens;
+pub mod trail;
 mod vector;
 pub mod warp;
 mod weights;

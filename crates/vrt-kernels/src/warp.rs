@@ -18,6 +18,7 @@ mod tests;
 
 use backward::{SourceRow, flow_row, scatter};
 use forward::forward_row;
+pub(crate) use forward::onto_map;
 
 /// How a map is read between its pixels and outside them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,7 +101,18 @@ impl WarpGeometry {
         self.width * self.out_channels()
     }
 
-    fn check(&self, x: usize, flow: usize, out: usize) {
+    /// The frame that row `index` of all frames is of, and which of its rows it is.
+    pub(crate) fn source<'a>(&self, x: &'a [f32], index: usize) -> (&'a [f32], usize) {
+        let frame = &x[index / self.height * self.frame_len()..][..self.frame_len()];
+        (frame, index % self.height)
+    }
+
+    /// The flow of row `index` of all frames.
+    pub(crate) fn flow_row<'a>(&self, flow: &'a [f32], index: usize) -> &'a [f32] {
+        &flow[index * self.flow_row_len()..][..self.flow_row_len()]
+    }
+
+    pub(crate) fn check(&self, x: usize, flow: usize, out: usize) {
         assert_eq!(x, self.x_len(), "warp: the map does not have the sizes {self:?}");
         assert_eq!(flow, self.flow_len(), "warp: the flow does not have the sizes {self:?}");
         assert_eq!(out, self.out_len(), "warp: the output does not have the sizes {self:?}");
@@ -120,9 +132,8 @@ pub fn warp(geometry: &WarpGeometry, x: &[f32], flow: &[f32], out: &mut [f32]) {
 fn warp_at(level: Level, geometry: &WarpGeometry, x: &[f32], flow: &[f32], out: &mut [f32]) {
     geometry.check(x.len(), flow.len(), out.len());
     for_each_part(out, geometry.out_row_len(), |index, out| {
-        let frame = &x[index / geometry.height * geometry.frame_len()..][..geometry.frame_len()];
-        let flow = &flow[index * geometry.flow_row_len()..][..geometry.flow_row_len()];
-        warp_row(level, geometry, frame, index % geometry.height, flow, out);
+        let (frame, row) = geometry.source(x, index);
+        warp_row(level, geometry, frame, row, geometry.flow_row(flow, index), out);
     });
 }
 
@@ -173,7 +184,7 @@ fn grad_flow_at(
 ) {
     assert_eq!(grad_flow.len(), flow.len(), "warp: the flow and its gradient differ in size");
     for_each_part(grad_flow, geometry.flow_row_len(), |index, grad_flow| {
-        let frame = &x[index / geometry.height * geometry.frame_len()..][..geometry.frame_len()];
+        let (frame, _) = geometry.source(x, index);
         let source = backward::SourceRow::of(geometry, flow, grad_out, index);
         grad_flow_row(level, geometry, frame, source, grad_flow);
     });

@@ -1,12 +1,14 @@
 //! Attention in windows: among all tokens, and between two frames (section 3.2).
 
+use std::sync::Arc;
+
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
 use vrt_kernels::{WindowGeometry, fused, ops};
 
 use crate::layers::Linear;
 use crate::parameters::{Builder, Initial};
-use crate::positions::sine_code;
+use crate::positions::SineCode;
 
 /// Sizes of an attention.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +30,9 @@ pub(crate) struct Attention {
     pub(crate) proj: Linear,
     #[module(skip)]
     shape: AttentionShape,
+    /// Of the places that mutual attention adds.
+    #[module(skip)]
+    code: SineCode,
 }
 
 /// The windows that a map of some size is cut into, and the map's size when they fit.
@@ -54,7 +59,8 @@ impl Windows {
 }
 
 impl Attention {
-    pub(crate) fn new(b: &mut Builder<'_>, shape: AttentionShape) -> Self {
+    /// `code` may be that of other layers.
+    pub(crate) fn new(b: &mut Builder<'_>, shape: AttentionShape, code: SineCode) -> Self {
         let AttentionShape { channels, heads, window, mutual } = shape;
         let table = [window.iter().map(|w| 2 * w - 1).product(), heads];
         let name = "relative_position_bias_table";
@@ -64,6 +70,7 @@ impl Attention {
             qkv_mut: mutual.then(|| Linear::new(b, "qkv_mut", channels, 3 * channels)),
             proj: Linear::new(b, "proj", if mutual { 2 } else { 1 } * channels, channels),
             shape,
+            code,
         }
     }
 
@@ -96,9 +103,9 @@ impl Attention {
     }
 
     /// What mutual attention has of its own, as fused operations take it.
-    pub(crate) fn mutual(&self, windows: Windows) -> Option<(fused::Layer, Vec<f32>)> {
+    pub(crate) fn mutual(&self, windows: Windows) -> Option<(fused::Layer, Arc<[f32]>)> {
         let ([_, h, w], c) = (windows.window, self.shape.channels);
-        Some((self.qkv_mut.as_ref()?.layer(), sine_code(h, w, c)))
+        Some((self.qkv_mut.as_ref()?.layer(), self.code.of([h, w, c])))
     }
 
     /// Adds the sine code of each token's place in its window.
@@ -106,7 +113,7 @@ impl Attention {
         let [b, d, h, w, c] = x.dims();
         let [_, wh, ww] = windows.window;
         let [_, sh, sw] = windows.shift;
-        let code = sine_code(wh, ww, c);
+        let code = self.code.of([wh, ww, c]);
         // The map is not rolled: the code is, the other way.
         let rolled: Vec<f32> = (0..wh * ww)
             .flat_map(|i| {

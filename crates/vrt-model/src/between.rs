@@ -107,8 +107,9 @@ impl FramesBetween {
             let data = TensorData::new(frame.samples().to_vec(), [1, height, width, 3]);
             Tensor::<4>::from_data(data, &self.device)
         });
-        let [there, _, _, _] = self.spynet.forward(first.clone(), second.clone());
-        let [back, _, _, _] = self.spynet.forward(second.clone(), first.clone());
+        let [one, other] = [&first, &second].map(|frame| self.spynet.pyramid(frame.clone()));
+        let [there, _, _, _] = self.spynet.forward(&one, &other);
+        let [back, _, _, _] = self.spynet.forward(&other, &one);
         let made = shares.iter().map(|share| {
             let (t, u) = (*share, 1.0 - *share);
             let to_first = back.clone() * (t * t) - there.clone() * (u * t);

@@ -10,6 +10,7 @@ use crate::layers::{Linear, Norm};
 use crate::mlp::GatedMlp;
 use crate::parameters::Builder;
 use crate::pass::Pass;
+use crate::positions::SineCode;
 
 /// Sizes of a group of blocks.
 #[derive(Clone, Debug)]
@@ -53,11 +54,11 @@ pub(crate) struct ResidualGroup {
 }
 
 impl Block {
-    fn new(b: &mut Builder<'_>, index: usize, shape: &GroupShape) -> Self {
+    fn new(b: &mut Builder<'_>, index: usize, shape: &GroupShape, code: &SineCode) -> Self {
         let channels = shape.attention.channels;
         b.part(&format!("blocks.{index}"), |b| Self {
             norm1: Norm::new(b, "norm1", channels),
-            attn: b.part("attn", |b| Attention::new(b, shape.attention)),
+            attn: b.part("attn", |b| Attention::new(b, shape.attention, code.clone())),
             norm2: Norm::new(b, "norm2", channels),
             mlp: GatedMlp::new(b, "mlp", [channels, shape.hidden, channels]),
             shifted: index % 2 == 1,
@@ -114,7 +115,9 @@ impl Block {
 
 impl Group {
     pub(crate) fn new(b: &mut Builder<'_>, shape: &GroupShape) -> Self {
-        Self { blocks: (0..shape.drop_path.len()).map(|i| Block::new(b, i, shape)).collect() }
+        let code = SineCode::default();
+        let blocks = (0..shape.drop_path.len()).map(|i| Block::new(b, i, shape, &code));
+        Self { blocks: blocks.collect() }
     }
 
     /// Whether training keeps what attention finds for the backward pass.

@@ -1,13 +1,14 @@
 //! SpyNet (arXiv:1611.00850): optical flow between neighbouring frames, at four scales.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use vrt_kernels::conv::Activation;
+use vrt_kernels::resample::Change;
 use vrt_kernels::{WarpMode, fused, ops};
 
 use crate::layers::{Conv, ConvShape};
 use crate::parameters::Builder;
-use crate::resample::{Align, extend, halve, resize_bilinear};
+use crate::resample::{Align, halve, resized};
 
 mod compose;
 
@@ -67,21 +68,28 @@ impl SpyNet {
         b.part(name, |b| Self { levels: (0..LEVELS).map(|i| Level::new(b, i)).collect(), coarse })
     }
 
-    /// Flow from `reference` to `other` at scales 1, 1/2, 1/4, 1/8.
-    ///
-    /// # Shapes
-    ///
-    /// - `reference`, `other`: `[n, h, w, 3]`, RGB in 0…1
-    /// - output: `[n, ⌊h/2^i⌋, ⌊w/2^i⌋, 2]`, along x then y, in pixels of that scale
-    pub(crate) fn forward(&self, reference: Tensor<4>, other: Tensor<4>) -> [Tensor<4>; SCALES] {
-        let [_, h, w, _] = reference.dims();
-        let size = [h.next_multiple_of(MULTIPLE), w.next_multiple_of(MULTIPLE)];
-        let reference = pyramid(reference, size);
-        let other = pyramid(other, size);
+    /// Pictures `[n, h, w, 3]`, RGB in 0…1, as flow between them is seen.
+    pub(crate) fn pyramid(&self, pictures: Tensor<4>) -> Pyramid {
+        let [_, h, w, _] = pictures.dims();
+        let padded = [h.next_multiple_of(MULTIPLE), w.next_multiple_of(MULTIPLE)];
+        let normal = Change::new(MEAN, STD.map(f32::recip));
+        let axes = resized(&pictures, padded, Align::Edges);
+        let mut levels = vec![fused::resample(pictures, axes, normal)];
+        for level in 1..LEVELS {
+            levels.push(halve(levels[level - 1].clone()));
+        }
+        levels.reverse();
+        Pyramid { size: [h, w], levels }
+    }
+
+    /// Flow from pictures to as many others of one size, at scales 1, 1/2, 1/4, 1/8:
+    /// `[n, ⌊h/2^i⌋, ⌊w/2^i⌋, 2]`, along x then y, in pixels of that scale.
+    pub(crate) fn forward(&self, reference: &Pyramid, other: &Pyramid) -> [Tensor<4>; SCALES] {
+        let [h, w] = reference.size;
         let mut flow: Option<Tensor<4>> = None;
         let mut found = Vec::with_capacity(SCALES);
         for (i, level) in self.levels.iter().enumerate() {
-            let (reference, other) = (&reference[i], &other[i]);
+            let (reference, other) = (&reference.levels[i], &other.levels[i]);
             let [n, h, w, _] = reference.dims();
             let up = match flow {
                 None => fused::zeros([n, h, w, 2], &reference.device()),
@@ -102,31 +110,27 @@ impl SpyNet {
     }
 }
 
+/// Pictures at every level, normalised, coarsest first.
+#[derive(Clone, Debug)]
+pub(crate) struct Pyramid {
+    /// Rows and columns of the pictures; the finest level has whole multiples of 32.
+    size: [usize; 2],
+    levels: Vec<Tensor<4>>,
+}
+
 /// The flow of a level as the next finer one, of this size, begins with it.
 fn enlarge(flow: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     let [_, h, w, _] = flow.dims();
-    extend(resize_bilinear(flow * 2.0, [2 * h, 2 * w], Align::Corners), size)
+    let [rows, columns] = resized(&flow, [2 * h, 2 * w], Align::Corners);
+    let axes = [rows.extended(size[0]), columns.extended(size[1])];
+    fused::resample(flow, axes, Change::new([0.0; 2], [2.0; 2]))
 }
 
 /// The flow of one level from that of the coarser one, enlarged.
 fn refine(level: &Level, reference: &Tensor<4>, other: &Tensor<4>, up: Tensor<4>) -> Tensor<4> {
     let warped = ops::warp(other.clone(), up.clone(), WarpMode::BilinearBorder);
-    level.forward(vec![reference.clone(), warped, up.clone()]) + up
-}
-
-/// The normalised picture at every level, coarsest first.
-fn pyramid(x: Tensor<4>, size: [usize; 2]) -> Vec<Tensor<4>> {
-    let constant = |v: [f32; 3]| {
-        Tensor::<1>::from_data(TensorData::new(v.to_vec(), [3]), &x.device()).reshape([1, 1, 1, 3])
-    };
-    let (mean, std) = (constant(MEAN), constant(STD));
-    let mut levels = vec![(resize_bilinear(x, size, Align::Edges) - mean) / std];
-    for _ in 1..LEVELS {
-        let finest = levels[levels.len() - 1].clone();
-        levels.push(halve(finest));
-    }
-    levels.reverse();
-    levels
+    let correction = level.forward(vec![reference.clone(), warped, up.clone()]);
+    fused::sum([(correction, 1.0), (up, 1.0)])
 }
 
 /// Resizes a flow and its vectors with it.
@@ -135,14 +139,14 @@ fn rescale(flow: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     if [h, w] == size {
         return flow;
     }
-    let factors = vec![size[1] as f32 / w as f32, size[0] as f32 / h as f32];
-    let factors = Tensor::<1>::from_data(TensorData::new(factors, [2]), &flow.device());
-    resize_bilinear(flow, size, Align::Edges) * factors.reshape([1, 1, 1, 2])
+    let factors = [size[1] as f32 / w as f32, size[0] as f32 / h as f32];
+    let axes = resized(&flow, size, Align::Edges);
+    fused::resample(flow, axes, Change::new([0.0; 2], factors))
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use burn::tensor::{Device, TensorData};
 
     use super::*;
 
@@ -158,7 +162,10 @@ mod tests {
                 &device,
             )
         };
-        let [fine, coarse] = [fine, coarse].map(|spynet| spynet.forward(picture(0), picture(2)));
+        let [fine, coarse] = [fine, coarse].map(|spynet| {
+            let [reference, other] = [0, 2].map(|shift| spynet.pyramid(picture(shift)));
+            spynet.forward(&reference, &other)
+        });
         let values = |flow: &Tensor<4>| -> Vec<f32> {
             flow.clone().into_data().try_to_vec().expect("floats")
         };

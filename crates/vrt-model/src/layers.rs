@@ -288,7 +288,7 @@ impl FrameConv {
 /// `[b, d, h, w, c]` → `[b·d, h, w, c]`
 pub(crate) fn frames(x: Tensor<5>) -> Tensor<4> {
     let [b, d, h, w, c] = x.dims();
-    x.reshape([b * d, h, w, c])
+    fused::arranged(x).reshape([b * d, h, w, c])
 }
 
 /// `[b·d, h, w, c]` → `[b, d, h, w, c]`

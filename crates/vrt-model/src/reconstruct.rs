@@ -9,7 +9,7 @@ use crate::config::RGB_CHANNELS;
 use crate::layers::{Conv, ConvShape, FrameConv, clips, frames};
 use crate::parameters::Builder;
 use crate::resample::{Align, depth_to_space, reflect_around, resize_bilinear};
-use crate::trail::{ANSWER, GATHERED, SAMPLES, weighted, weighted_grey};
+use crate::trail::{ANSWER, weighed};
 
 /// Channels before and in the upsampler, and behind the fusion of frames.
 pub(crate) const WIDTH: usize = 64;
@@ -144,7 +144,7 @@ impl Head {
         along: [Option<Tensor<5>>; 2],
     ) -> Tensor<5> {
         match self {
-            Self::Same(head) => head.conv_last.forward(x) + pictures,
+            Self::Same(head) => fused::sum([(head.conv_last.forward(x), 1.0), (pictures, 1.0)]),
             Self::Folded(head) => head.forward(x, pictures, along),
             Self::Larger(head) => head.forward(x, pictures),
             Self::Between(head) => head.forward(x),
@@ -161,21 +161,16 @@ impl Folded {
     ) -> Tensor<5> {
         let y = depth_to_space(self.conv_last.forward(x));
         let answers = RGB_CHANNELS * self.scale * self.scale;
-        let (y, pictures) = match trails {
-            None => (y, pictures),
-            Some(trails) => {
-                let weights = y.clone().narrow(4, answers, SAMPLES);
-                let mut pictures = pictures + weighted(&trails, weights);
-                if let Some(gathered) = gathered {
-                    let weights = y.clone().narrow(4, answers + SAMPLES, GATHERED);
-                    pictures = pictures + weighted_grey(&gathered, weights);
-                }
-                (y.narrow(4, 0, answers) * ANSWER, pictures)
-            }
-        };
+        let Some(trails) = trails else { return self.finished(y, 1.0, pictures) };
+        let pictures = weighed(pictures, &trails, gathered.as_ref(), (&y, answers));
+        self.finished(y.narrow(4, 0, answers), ANSWER, pictures)
+    }
+
+    /// Pictures, which the network's answers are added to.
+    fn finished(&self, y: Tensor<5>, unit: f32, pictures: Tensor<5>) -> Tensor<5> {
         match self.scale {
-            1 => y + pictures,
-            scale => depth_to_space(y) + enlarged(pictures, scale),
+            1 => fused::sum([(y, unit), (pictures, 1.0)]),
+            scale => fused::sum([(depth_to_space(y), unit), (enlarged(pictures, scale), 1.0)]),
         }
     }
 }
@@ -198,7 +193,7 @@ impl Larger {
         let activation = Activation::LeakyRelu(0.01);
         let x = self.conv_before_upsample.forward_joined(vec![x], activation);
         let y = self.conv_last.forward(self.upsample.forward(x));
-        y + enlarged(pictures, self.scale)
+        fused::sum([(y, 1.0), (enlarged(pictures, self.scale), 1.0)])
     }
 }
 

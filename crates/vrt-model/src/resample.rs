@@ -2,71 +2,24 @@
 
 use burn::tensor::{Int, Tensor, TensorData};
 use vrt_kernels::fused;
-
-/// Where the samples of a resized axis lie.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Align {
-    /// The outer edges of both axes coincide (`align_corners` false).
-    Edges,
-    /// The centres of both axes' first and last samples coincide (`align_corners` true).
-    Corners,
-}
+pub(crate) use vrt_kernels::resample::Align;
+use vrt_kernels::resample::{Axis, Change};
 
 /// Resizes `x` `[n, h, w, c]` bilinearly to `[n, size.0, size.1, c]`.
 pub(crate) fn resize_bilinear(x: Tensor<4>, size: [usize; 2], align: Align) -> Tensor<4> {
-    let x = resize_axis(x, 1, size[0], align);
-    resize_axis(x, 2, size[1], align)
+    fused::resample(x.clone(), resized(&x, size, align), Change::NONE)
 }
 
-fn resize_axis(x: Tensor<4>, axis: usize, size: usize, align: Align) -> Tensor<4> {
-    let from = x.dims()[axis];
-    if from == size {
-        return x;
-    }
-    let device = x.device();
-    let places: Vec<f32> = (0..size).map(|i| place(i, from, size, align)).collect();
-    let below: Vec<i64> = places.iter().map(|p| p.floor() as i64).collect();
-    let above: Vec<i64> = below.iter().map(|i| (i + 1).min(from as i64 - 1)).collect();
-    let share: Vec<f32> = places.iter().map(|p| p - p.floor()).collect();
-    let index = |v: Vec<i64>| Tensor::<1, Int>::from_data(TensorData::new(v, [size]), &device);
-    let mut shape = [1; 4];
-    shape[axis] = size;
-    let share = Tensor::<1>::from_data(TensorData::new(share, [size]), &device).reshape(shape);
-    let (low, high) = (x.clone().select(axis, index(below)), x.select(axis, index(above)));
-    low * (-share.clone() + 1.0) + high * share
-}
-
-/// The place on an axis of `from` samples that sample `index` of `to` shows.
-fn place(index: usize, from: usize, to: usize, align: Align) -> f32 {
-    match align {
-        Align::Edges => {
-            let scale = from as f32 / to as f32;
-            (scale * (index as f32 + 0.5) - 0.5).clamp(0.0, (from - 1) as f32)
-        }
-        Align::Corners if to == 1 => 0.0,
-        Align::Corners => index as f32 * ((from - 1) as f32 / (to - 1) as f32),
-    }
+/// The axes of pictures that are resized to this many rows and columns.
+pub(crate) fn resized(x: &Tensor<4>, size: [usize; 2], align: Align) -> [Axis; 2] {
+    let [_, h, w, _] = x.dims();
+    [Axis::resized(h, size[0], align), Axis::resized(w, size[1], align)]
 }
 
 /// Means of blocks of 2×2 pixels; an odd last row or column is dropped.
 pub(crate) fn halve(x: Tensor<4>) -> Tensor<4> {
-    let [n, h, w, c] = x.dims();
-    let (h, w) = (h / 2, w / 2);
-    let x: Tensor<6> = x.slice([0..n, 0..2 * h, 0..2 * w, 0..c]).reshape([n, h, 2, w, 2, c]);
-    x.mean_dims(&[2, 4]).reshape([n, h, w, c])
-}
-
-/// Repeats the last row and column until the picture has `size`.
-pub(crate) fn extend(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
-    let mut x = x;
-    for (axis, wanted) in [(1, size[0]), (2, size[1])] {
-        let have = x.dims()[axis];
-        if have < wanted {
-            let last = x.clone().narrow(axis, have - 1, 1).repeat_dim(axis, wanted - have);
-            x = Tensor::cat(vec![x, last], axis);
-        }
-    }
-    x
+    let [_, h, w, _] = x.dims();
+    fused::resample(x, [Axis::halved(h), Axis::halved(w)], Change::NONE)
 }
 
 /// `[b, d, 2h, 2w, c]` → `[b, d, h, w, 4c]`, channels ordered column in pair, row in pair, channel.

@@ -6,12 +6,15 @@
 //! picture. So the network sees these samples, and answers for every pixel what they weigh.
 
 use burn::tensor::Tensor;
-use vrt_kernels::{WarpMode, ops};
+use vrt_kernels::fused;
+use vrt_kernels::fused::Gathering;
+use vrt_kernels::resample::Change;
+use vrt_kernels::trail::{Trail, Weighing};
 
 use crate::config::RGB_CHANNELS;
 use crate::flow::Flows;
 use crate::layers::{clips, frames};
-use crate::resample::{Align, resize_bilinear};
+use crate::resample::{Align, resized};
 
 /// How far samples lie from their pixel, in ways from frame to frame, on both sides of it. A shutter
 /// that is open all the time reaches to ½; undoing that takes some of what lies behind.
@@ -22,6 +25,18 @@ pub(crate) const SAMPLES: usize = 2 * PLACES.len();
 
 /// Channels of all samples of a pixel.
 pub(crate) const CHANNELS: usize = SAMPLES * RGB_CHANNELS;
+
+/// The same, both ways.
+const WAYS: [f32; SAMPLES] = {
+    let mut ways = [0.0; SAMPLES];
+    let mut at = 0;
+    while at < SAMPLES {
+        let place = PLACES[at / 2] as f32;
+        ways[at] = if at % 2 == 0 { place } else { -place };
+        at += 1;
+    }
+    ways
+};
 
 /// How long an exposure may be, as shares of the time from frame to frame, when spikes are gathered
 /// along the way that their pixel went in it.
@@ -51,14 +66,9 @@ const WEIGHT: f32 = 1.0 / 64.0;
 /// - `flows`: between their frames, at half the size
 /// - output: `[b, d, h, w, SAMPLES · c]`, sample by sample
 pub(crate) fn trails(pictures: &Tensor<5>, flows: &Flows) -> Tensor<5> {
-    let [_, d, h, w, _] = pictures.dims();
-    let motion = resize_bilinear(frames(motion(flows)), [h, w], Align::Edges) * 2.0;
-    let pictures = frames(pictures.clone());
-    let samples = PLACES.iter().flat_map(|place| [*place, -place]).map(|place| {
-        let way = motion.clone() * place;
-        (pictures.clone() - ops::warp(pictures.clone(), way, WarpMode::BilinearBorder)) * GAIN
-    });
-    clips(Tensor::cat(samples.collect(), 3), d)
+    let (d, motion) = (pictures.dims()[1], motion(pictures, flows));
+    let trail = Trail { places: &WAYS, gain: GAIN };
+    clips(fused::trails(frames(pictures.clone()), motion, trail), d)
 }
 
 /// By how much spikes that are gathered along motion differ from those that are not.
@@ -73,72 +83,76 @@ pub(crate) fn trails(pictures: &Tensor<5>, flows: &Flows) -> Tensor<5> {
 /// - `flows`: between their frames, at half the size
 /// - output: `[b, d, h, w, GATHERED]`, exposure by exposure
 pub(crate) fn gathered(pictures: &Tensor<5>, flows: &Flows) -> Tensor<5> {
-    let [_, d, h, w, channels] = pictures.dims();
-    let parts = channels - RGB_CHANNELS;
-    let motion = resize_bilinear(frames(motion(flows)), [h, w], Align::Edges) * 2.0;
-    let pictures = frames(pictures.clone());
-    let part = |index: usize| pictures.clone().narrow(3, RGB_CHANNELS + index, 1);
-    let still = match parts {
-        1 => (0..RGB_CHANNELS)
-            .map(|channel| pictures.clone().narrow(3, channel, 1) * GREY[channel])
-            .reduce(|sum, grey| sum + grey),
-        _ => (0..parts).map(part).reduce(|sum, part| sum + part),
-    };
-    let still = still.unwrap_or_else(|| unreachable!("there are parts")) / parts as f64;
-    let exposures = EXPOSURES.iter().map(|exposure| {
-        let moved = (0..parts).map(|index| {
-            let time = (index as f64 + 0.5) / parts as f64 - 0.5;
-            ops::warp(part(index), motion.clone() * (exposure * time), WarpMode::BilinearBorder)
-        });
-        let sum = moved.reduce(|sum, part| sum + part);
-        let sum = sum.unwrap_or_else(|| unreachable!("there are parts"));
-        (sum / parts as f64 - still.clone()) * GAIN
-    });
-    clips(Tensor::cat(exposures.collect(), 3), d)
+    let [_, d, _, _, channels] = pictures.dims();
+    let (gathering, motion) = (gathering(channels - RGB_CHANNELS), motion(pictures, flows));
+    clips(fused::gathered(frames(pictures.clone()), motion, &gathering), d)
 }
 
-/// What spikes that were gathered come to, in RGB: theirs is grey.
+/// When a part of an exposure is taken: −½…½.
+fn time(index: usize, parts: usize) -> f64 {
+    (index as f64 + 0.5) / parts as f64 - 0.5
+}
+
+/// How parts are added up.
+fn gathering(parts: usize) -> Gathering {
+    let way = |exposure: &f64, index| (exposure * time(index, parts)) as f32;
+    let ways =
+        EXPOSURES.iter().flat_map(|exposure| (0..parts).map(move |index| way(exposure, index)));
+    let mut still = GREY.to_vec();
+    if parts > 1 {
+        still.fill(0.0);
+    }
+    still.resize(RGB_CHANNELS + parts, if parts > 1 { 1.0 / parts as f32 } else { 0.0 });
+    Gathering { ways: ways.collect(), parts, still, gain: GAIN }
+}
+
+/// `pictures` and what the samples of all pixels come to: their differences by what they weigh, in RGB.
+/// So do spikes that were gathered, in grey.
 ///
 /// # Shapes
 ///
-/// - `gathered`: of [`gathered`]
-/// - `weights`: the same, in units of [`WEIGHT`]
-/// - output: `[b, d, h, w, 3]`
-pub(crate) fn weighted_grey(gathered: &Tensor<5>, weights: Tensor<5>) -> Tensor<5> {
-    let grey = (gathered.clone() * weights * WEIGHT).sum_dim(4);
-    grey.repeat_dim(4, RGB_CHANNELS)
-}
-
-/// What the samples of all pixels come to: their differences by what they weigh, in RGB. Answers are
-/// in units of [`WEIGHT`].
-///
-/// # Shapes
-///
+/// - `pictures`: `[b, d, h, w, 3]`
 /// - `trails`: of [`trails`], with `c` channels of pictures of which RGB are the first
-/// - `weights`: `[b, d, h, w, SAMPLES]`
+/// - `gathered`: of [`gathered`]
+/// - `answers`: `[b, d, h, w, ·]`, from channel `first` on what samples weigh, then what spikes do, in
+///   units of [`WEIGHT`]
 /// - output: `[b, d, h, w, 3]`
-pub(crate) fn weighted(trails: &Tensor<5>, weights: Tensor<5>) -> Tensor<5> {
-    let channels = trails.dims()[4] / SAMPLES;
-    let weights = weights * WEIGHT;
-    let parts = (0..SAMPLES).map(|sample| {
-        let difference = trails.clone().narrow(4, sample * channels, RGB_CHANNELS);
-        difference * weights.clone().narrow(4, sample, 1)
-    });
-    parts.reduce(|sum, part| sum + part).unwrap_or_else(|| unreachable!("there are samples"))
+pub(crate) fn weighed(
+    pictures: Tensor<5>,
+    trails: &Tensor<5>,
+    gathered: Option<&Tensor<5>>,
+    (answers, first): (&Tensor<5>, usize),
+) -> Tensor<5> {
+    let (d, channels) = (pictures.dims()[1], trails.dims()[4] / SAMPLES);
+    let greys = gathered.map_or(0, |gathered| gathered.dims()[4]);
+    let weights = [answers.dims()[4], first];
+    let weighing = Weighing { samples: [SAMPLES, channels], greys, weights, unit: WEIGHT };
+    let [answers, trails] = [answers, trails].map(|x| frames(x.clone()));
+    let greys = gathered.cloned().map(frames);
+    clips(fused::weigh(frames(pictures), answers, trails, greys, weighing), d)
+}
+
+/// Where every pixel of pictures goes until the next frame: `[b·d, h, w, 2]`.
+fn motion(pictures: &Tensor<5>, flows: &Flows) -> Tensor<4> {
+    let [_, _, h, w, _] = pictures.dims();
+    let places = frames(between(flows));
+    let axes = resized(&places, [h, w], Align::Edges);
+    fused::resample(places, axes, Change::new([0.0; 2], [2.0; 2]))
 }
 
 /// Where every place goes until the next frame, on average between what frames before and behind
 /// say: `[b, d, h, w, 2]`.
-fn motion(flows: &Flows) -> Tensor<5> {
-    let (later, earlier) = (flows.later[0].clone(), -flows.earlier[0].clone());
+fn between(flows: &Flows) -> Tensor<5> {
+    let (later, earlier) = (&flows.later[0], &flows.earlier[0]);
     let inner = later.dims()[1] - 1;
     let first = later.clone().narrow(1, 0, 1);
-    let last = earlier.clone().narrow(1, inner, 1);
+    let last = fused::sum([(earlier.clone().narrow(1, inner, 1), -1.0)]);
     if inner == 0 {
-        return Tensor::cat(vec![first, last], 1);
+        return fused::join(vec![first, last], 1);
     }
-    let both = (later.narrow(1, 1, inner) + earlier.narrow(1, 0, inner)) * 0.5;
-    Tensor::cat(vec![first, both, last], 1)
+    let (later, earlier) = (later.clone().narrow(1, 1, inner), earlier.clone().narrow(1, 0, inner));
+    let both = fused::sum([(later, 0.5), (earlier, -0.5)]);
+    fused::join(vec![first, both, last], 1)
 }
 
 #[cfg(test)]
@@ -166,7 +180,7 @@ mod tests {
 
     #[test]
     fn motion_is_that_of_both_sides() {
-        let motion = values(motion(&flows([1.0, 2.0], [-3.0, -4.0])));
+        let motion = values(between(&flows([1.0, 2.0], [-3.0, -4.0])));
         let along: Vec<f32> = motion.chunks(64).map(|frame| frame[0]).collect();
         assert_eq!(along, [1.0, 2.5, 4.0]);
         assert!(motion.iter().skip(1).step_by(2).all(|across| *across == 0.0));
@@ -198,10 +212,12 @@ mod tests {
         let weights = tensor([1, 2, 2, 2, SAMPLES], |at| [0.0, 2.0, 0.5][at % SAMPLES % 3]);
         let expected: f32 =
             (0..SAMPLES).map(|sample| (sample + 1) as f32 * [0.0, 2.0, 0.5][sample % 3]).sum();
-        let found = values(weighted(&trails, weights));
+        let pictures = tensor([1, 2, 2, 2, 3], |_| 1.0);
+        let found = values(weighed(pictures, &trails, None, (&weights, 0)));
         assert_eq!(found.len(), 8 * 3);
         for rgb in found.chunks(3) {
-            assert_eq!(rgb, [1.0, 10.0, 100.0].map(|channel| channel * expected * WEIGHT));
+            let added = [1.0, 10.0, 100.0].map(|channel| channel * expected * WEIGHT);
+            assert_eq!(rgb, added.map(|added| 1.0 + added));
         }
     }
 
@@ -233,10 +249,14 @@ mod tests {
             let bends = [6, 7, 9, 10].contains(&column);
             assert!((found - sharp).abs() < if bends { 0.06 } else { 1e-5 }, "{column}: {found}");
         }
-        let grey = values(weighted_grey(
-            &tensor([1, 2, 2, 2, GATHERED], |at| (at % GATHERED) as f32),
-            tensor([1, 2, 2, 2, GATHERED], |at| [5.0, 1.0, 0.0, 2.0][at % GATHERED]),
-        ));
+        let of = |channels: usize, at: &dyn Fn(usize) -> f32| {
+            tensor([1, 2, 2, 2, channels], |index| at(index % channels))
+        };
+        let [nothing, pictures] = [3 * SAMPLES, 3].map(|channels| of(channels, &|_| 0.0));
+        let parts = of(GATHERED, &|at| at as f32);
+        let weights = [0.0; SAMPLES].into_iter().chain([5.0, 1.0, 0.0, 2.0]).collect::<Vec<_>>();
+        let weights = of(weights.len(), &|at| weights[at]);
+        let grey = values(weighed(pictures, &nothing, Some(&parts), (&weights, 0)));
         assert!(grey.iter().all(|value| *value == 7.0 * WEIGHT) && grey.len() == 24);
     }
 

@@ -292,7 +292,7 @@ impl<'a, E: Probability> Backward<'a, E> {
     ) {
         let plan = &self.forward;
         let stride = plan.block.attended();
-        let regions = plan.regions(window);
+        let regions = window.regions;
         plan.normalise(window, held.tokens, held.normal);
         plan.qkv_self.apply_dense(held.normal, held.rounded, held.qkv[0]);
         if let Some(qkv) = &plan.qkv_mutual {
@@ -357,7 +357,7 @@ impl<'a, E: Probability> Backward<'a, E> {
     ) {
         let (level, plan) = (self.level(), &self.forward);
         let (channels, stride) = (plan.windows().channels, plan.block.attended());
-        let regions = plan.regions(window);
+        let regions = window.regions;
         let of_inside = held.grad.len();
         let scaled = &mut held.grad_normal[..of_inside];
         for (scaled, grad) in scaled.iter_mut().zip(&*held.grad) {

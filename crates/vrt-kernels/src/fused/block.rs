@@ -1,5 +1,7 @@
 //! Whole attention blocks on tensors.
 
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
 
 use super::record::Operation;
@@ -22,7 +24,7 @@ pub struct Block {
     pub table: Tensor<2>,
     /// Queries, keys and values of mutual attention, and the code of the places of a frame of a
     /// window, `[Wh · Ww, channels]`.
-    pub mutual: Option<(Layer, Vec<f32>)>,
+    pub mutual: Option<(Layer, Arc<[f32]>)>,
     /// What attention found to channels.
     pub proj: Layer,
     /// Before the MLP.

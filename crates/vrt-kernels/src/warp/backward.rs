@@ -28,7 +28,7 @@ impl<'a> SourceRow<'a> {
     ) -> Self {
         Self {
             row: index % geometry.height,
-            flow: &flow[index * geometry.flow_row_len()..][..geometry.flow_row_len()],
+            flow: geometry.flow_row(flow, index),
             grad: &grad_out[index * geometry.out_row_len()..][..geometry.out_row_len()],
         }
     }

@@ -28,7 +28,7 @@ pub(super) fn forward_row<const FUSED: bool>(
 
 /// The nearest place on the map; a coordinate that is not a number becomes 0.
 #[inline(always)]
-pub(super) fn onto_map(geometry: &WarpGeometry, [x, y]: [f32; 2]) -> [f32; 2] {
+pub(crate) fn onto_map(geometry: &WarpGeometry, [x, y]: [f32; 2]) -> [f32; 2] {
     let last = |size: usize| size as f32 - 1.0;
     [x.max(0.0).min(last(geometry.width)), y.max(0.0).min(last(geometry.height))]
 }

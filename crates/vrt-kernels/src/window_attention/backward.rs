@@ -26,7 +26,6 @@ pub(super) fn gradients(
     let bias = attention.planes(geometry);
     let backward = Backward {
         heads: Heads { level, geometry, attention, bias: bias.as_ref() },
-        regions: geometry.regions(),
         qkv,
         grad_out,
         output: SharedOutput::new(grad_qkv),
@@ -49,8 +48,6 @@ pub(super) fn gradients(
 
 struct Backward<'a> {
     heads: Heads<'a>,
-    /// `[windows, tokens]`
-    regions: Option<Vec<u8>>,
     qkv: &'a [f32],
     grad_out: &'a [f32],
     output: SharedOutput<'a>,
@@ -69,12 +66,13 @@ impl Backward<'_> {
                 qkv[..channels].iter_mut().for_each(|query| *query *= Heads::scale(g));
                 grad.copy_from_slice(&self.grad_out[place * channels..][..channels]);
             }
-            let regions = g.window_regions(self.regions.as_deref(), window);
-            let mut columns = Columns { values: &mut *values, stride: channels };
-            self.heads.attend::<f32>(qkv, regions, &mut columns);
-            let found = Found { values, grad, stride: channels };
-            let mut sinks = Sinks { qkv: &mut *grad_qkv, bias };
-            self.heads.gradients::<f32>(qkv, regions, found, &mut sinks);
+            g.with_regions(window, |regions| {
+                let mut columns = Columns { values: &mut *values, stride: channels };
+                self.heads.attend::<f32>(qkv, regions, &mut columns);
+                let found = Found { values, grad, stride: channels };
+                let mut sinks = Sinks { qkv: &mut *grad_qkv, bias };
+                self.heads.gradients::<f32>(qkv, regions, found, &mut sinks);
+            });
             let rows = grad_qkv.chunks_exact(3 * channels);
             for (place, row) in places.iter().zip(rows) {
                 // SAFETY: each token is in one window, and a window is in one run, so no other

@@ -16,7 +16,6 @@ pub(super) fn attend(
 ) {
     let bias = attention.planes(geometry);
     let heads = Heads { level, geometry, attention, bias: bias.as_ref() };
-    let regions = geometry.regions();
     let (tokens, channels) = (geometry.tokens(), geometry.channels);
     let output = SharedOutput::new(out);
     for_each_index(geometry.batch * geometry.windows(), |window| {
@@ -27,9 +26,10 @@ pub(super) fn attend(
                 row.copy_from_slice(&qkv[place * 3 * channels..][..3 * channels]);
                 row[..channels].iter_mut().for_each(|query| *query *= Heads::scale(geometry));
             }
-            let regions = geometry.window_regions(regions.as_deref(), window);
-            let mut columns = Columns { values: found, stride: channels };
-            heads.attend::<f32>(gathered, regions, &mut columns);
+            geometry.with_regions(window, |regions| {
+                let mut columns = Columns { values: &mut *found, stride: channels };
+                heads.attend::<f32>(gathered, regions, &mut columns);
+            });
             let rows = found.chunks_exact(channels);
             for (place, row) in places.iter().zip(rows) {
                 // SAFETY: each token is in one window, so no other task writes here.

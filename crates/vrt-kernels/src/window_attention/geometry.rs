@@ -1,5 +1,14 @@
 //! Sizes of a map and its windows, and where the tokens of a window lie.
 
+use std::cell::Cell;
+
+use crate::parallel::{Kept, with_kept};
+
+thread_local! {
+    /// Regions of a window's tokens.
+    static REGIONS: Kept<u8> = const { Cell::new(Vec::new()) };
+}
+
 /// The sizes of attention in windows.
 ///
 /// # Shapes
@@ -118,33 +127,46 @@ impl WindowGeometry {
         if self.shift == [0; 3] {
             return None;
         }
-        let along = |axis: usize, place: usize| {
-            let (size, shift) = (self.map[axis], self.shift[axis]);
-            let in_last_window = u8::from(place >= size - self.window[axis]);
-            let in_tail = u8::from(place >= size - shift);
-            if shift == 0 { 0 } else { in_last_window + in_tail }
-        };
         let mut regions = Vec::with_capacity(self.map_tokens());
         for window in 0..self.windows() {
-            self.for_rolled(window, |place| {
-                let [d, h, w] = std::array::from_fn(|axis| along(axis, place[axis]));
-                regions.push((d * 3 + h) * 3 + w);
-            });
+            self.for_rolled(window, |place| regions.push(self.region(place)));
         }
         Some(regions)
     }
 
-    /// The regions of a window's tokens, of those that [`Self::regions`] gave; `None` where there is
-    /// only one. Windows are numbered over all clips.
-    pub(crate) fn window_regions<'a>(
+    /// The region of a place in the rolled map.
+    fn region(&self, place: [usize; 3]) -> u8 {
+        let along = |axis: usize| {
+            let (size, shift) = (self.map[axis], self.shift[axis]);
+            let in_last_window = u8::from(place[axis] >= size - self.window[axis]);
+            let in_tail = u8::from(place[axis] >= size - shift);
+            if shift == 0 { 0 } else { in_last_window + in_tail }
+        };
+        (along(0) * 3 + along(1)) * 3 + along(2)
+    }
+
+    /// Calls `work` with the regions of a window's tokens; `None` where there is only one. Windows are
+    /// numbered over all clips.
+    pub(crate) fn with_regions<T>(
         &self,
-        regions: Option<&'a [u8]>,
         window: usize,
-    ) -> Option<&'a [u8]> {
-        let (tokens, window) = (self.tokens(), window % self.windows());
-        let regions = &regions?[window * tokens..][..tokens];
-        let one = regions.iter().all(|region| *region == regions[0]);
-        (!one).then_some(regions)
+        work: impl FnOnce(Option<&[u8]>) -> T,
+    ) -> T {
+        let (window, per_axis) = (window % self.windows(), self.windows_per_axis());
+        let place = split(window, per_axis);
+        // Others than the last along a rolled axis lie in one.
+        let several = (0..3).any(|axis| self.shift[axis] > 0 && place[axis] + 1 == per_axis[axis]);
+        if !several {
+            return work(None);
+        }
+        with_kept(&REGIONS, [self.tokens()], |[regions]| {
+            let mut token = 0;
+            self.for_rolled(window, |place| {
+                regions[token] = self.region(place);
+                token += 1;
+            });
+            work(Some(regions))
+        })
     }
 
     /// Calls `work` with frame, row and column of each token of a window of a clip in the rolled map.

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use vrt_kernels::{Precision, WarpMode, fused, ops};
 
-use super::{SCALES, SpyNet};
+use super::{Pyramid, SCALES, SpyNet};
 use crate::layers::{clips, frames};
 
 /// Which neighbour a flow points to.
@@ -36,10 +36,11 @@ impl ClipFlows {
     /// frames away.
     pub(crate) fn of(clip: Tensor<5>, spynet: &SpyNet, reach: usize) -> Self {
         let d = clip.dims()[1];
-        let first = frames(clip.clone().narrow(1, 0, d - 1));
-        let second = frames(clip.narrow(1, 1, d - 1));
-        let later = between(spynet, first.clone(), second.clone());
-        let earlier = between(spynet, second, first);
+        // Flows are places, in pixels, of which 8 bits are too few.
+        let [later, earlier] = Precision::F32.scope(|| match fused::serves(&clip.device()) {
+            true => pair_by_pair(clip, spynet),
+            false => all_at_once(clip, spynet),
+        });
         let mut both = later.into_iter().zip(earlier);
         let scales = std::array::from_fn(|_| {
             let (later, earlier) = both.next().unwrap_or_else(|| unreachable!("four scales"));
@@ -49,22 +50,33 @@ impl ClipFlows {
     }
 }
 
-/// Flow of pairs of pictures. Restoring takes one pair at a time: the network's activations are
-/// many times what it makes of them, and a pair fills all threads. Flows are places, in pixels, of
-/// which 8 bits are too few: they are `f32` whatever the precision of the pass.
-fn between(spynet: &SpyNet, reference: Tensor<4>, other: Tensor<4>) -> [Tensor<4>; SCALES] {
-    if !fused::serves(&reference.device()) {
-        return Precision::F32.scope(|| spynet.forward(reference, other));
-    }
-    let mut scales: [Vec<Tensor<4>>; SCALES] = Default::default();
-    for pair in 0..reference.dims()[0] {
-        let [reference, other] = [&reference, &other].map(|x| x.clone().narrow(0, pair, 1));
-        let flows = Precision::F32.scope(|| spynet.forward(reference, other));
-        for (all, flow) in scales.iter_mut().zip(flows) {
-            all.push(flow);
+/// Flows between neighbours, `[b·(d − 1), h, w, 2]` at every scale: to the later frame of a pair, and to
+/// the earlier one.
+type Steps = [[Tensor<4>; SCALES]; 2];
+
+/// On processors: the network's activations are many times what it makes of them, and a pair fills all
+/// threads.
+fn pair_by_pair(clip: Tensor<5>, spynet: &SpyNet) -> Steps {
+    let [b, d, ..] = clip.dims();
+    let pictures = frames(clip);
+    let pyramids = (0..b * d).map(|at| spynet.pyramid(pictures.clone().narrow(0, at, 1)));
+    let pyramids: Vec<Pyramid> = pyramids.collect();
+    let pairs = pyramids.chunks_exact(d).flat_map(|clip| clip.windows(2));
+    let mut steps: [[Vec<Tensor<4>>; SCALES]; 2] = Default::default();
+    for pair in pairs {
+        for (all, [from, to]) in steps.iter_mut().zip([[0, 1], [1, 0]]) {
+            let flows = spynet.forward(&pair[from], &pair[to]);
+            all.iter_mut().zip(flows).for_each(|(all, flow)| all.push(flow));
         }
     }
-    scales.map(|flows| Tensor::cat(flows, 0))
+    steps.map(|scales| scales.map(|flows| fused::join(flows, 0)))
+}
+
+fn all_at_once(clip: Tensor<5>, spynet: &SpyNet) -> Steps {
+    let d = clip.dims()[1];
+    let pictures = |first| spynet.pyramid(frames(clip.clone().narrow(1, first, d - 1)));
+    let (first, second) = (pictures(0), pictures(1));
+    [spynet.forward(&first, &second), spynet.forward(&second, &first)]
 }
 
 impl Flows {
@@ -91,7 +103,7 @@ fn compose(step: Tensor<5>, reach: usize, towards: Towards) -> Vec<Tensor<5>> {
         let next = step.clone().narrow(1, next, fields - k);
         let (shorter, next) = (frames(shorter), frames(next));
         let followed = ops::warp(next, shorter.clone(), WarpMode::BilinearZeros);
-        found.push(clips(shorter + followed, fields - k));
+        found.push(clips(fused::sum([(shorter, 1.0), (followed, 1.0)]), fields - k));
     }
     found
 }

@@ -14,6 +14,7 @@ use crate::block::{Group, GroupShape, ResidualGroup};
 use crate::config::Resample;
 use crate::flow::{Flows, SpyNet};
 use crate::pass::Pass;
+use crate::positions::SineCode;
 use crate::reconstruct::Upsample;
 use crate::stage::{Stage, StageShape};
 
@@ -63,7 +64,8 @@ fn spynet_fixture() {
     let (spynet, names) = built(&fixture, |b| SpyNet::new(b, "spynet", false));
     let names = names.into_iter().map(|(id, name)| (id, name.replacen("spynet.", "", 1))).collect();
     let (reference, other) = (input::<4>(&fixture, "ref"), input::<4>(&fixture, "supp"));
-    let flows = spynet.forward(frame_last(reference.clone()), frame_last(other.clone()));
+    let [one, two] = [&reference, &other].map(|x| spynet.pyramid(frame_last(x.clone())));
+    let flows = spynet.forward(&one, &two);
     let mut check = Check::new(&fixture).within(FLOW_GRADIENT);
     for (i, flow) in flows.into_iter().enumerate() {
         check.output(&format!("flow{i}"), frame_first(flow));
@@ -138,7 +140,7 @@ fn attention_shape(fixture: &Fixture) -> AttentionShape {
 fn attention_fixture(name: &str, tokens: [usize; 3]) {
     let fixture = Fixture::load(&format!("modules/{name}"));
     let shape = attention_shape(&fixture);
-    let (attention, names) = built(&fixture, |b| Attention::new(b, shape));
+    let (attention, names) = built(&fixture, |b| Attention::new(b, shape, SineCode::default()));
     let x = input::<3>(&fixture, "x");
     let [n, all, c] = x.dims();
     let [d, h, w] = tokens;
