@@ -200,7 +200,7 @@ fn block(Scale { frames, side }: Scale, mutual: bool, random: &mut Random) -> Ca
         table: tensor([windows.table_len() / heads, heads], 0.5, random),
         mutual: mutual.then(|| {
             let code = vec![0.0; window[1] * window[2] * channels];
-            (layer(channels, 3 * channels, random), code)
+            (layer(channels, 3 * channels, random), code.into())
         }),
         proj: layer(attended, channels, random),
         norm2: norm(channels, random),

@@ -12,17 +12,23 @@ pub use mimalloc::MiMalloc as Allocator;
 pub struct Counted<A> {
     allocator: A,
     bytes: AtomicU64,
+    largest: AtomicU64,
 }
 
 impl<A> Counted<A> {
     /// Takes everything from `allocator`.
     pub const fn new(allocator: A) -> Self {
-        Self { allocator, bytes: AtomicU64::new(0) }
+        Self { allocator, bytes: AtomicU64::new(0), largest: AtomicU64::new(0) }
     }
 
     /// Bytes that were asked for so far, whether they were given back or not.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the largest piece that was asked for since this was called the last time.
+    pub fn largest(&self) -> u64 {
+        self.largest.swap(0, Ordering::Relaxed)
     }
 }
 
@@ -30,6 +36,7 @@ impl<A> Counted<A> {
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.bytes.fetch_add(layout.size() as u64, Ordering::Relaxed);
+        self.largest.fetch_max(layout.size() as u64, Ordering::Relaxed);
         // SAFETY: the caller's promise is the same.
         unsafe { self.allocator.alloc(layout) }
     }

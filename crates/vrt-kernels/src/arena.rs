@@ -27,7 +27,7 @@ const LINE: usize = 64;
 const LINE_LEN: usize = LINE / size_of::<f32>();
 
 /// Values of the smallest part: what is smaller comes from the allocator.
-const SMALLEST: usize = 1 << 12;
+const SMALLEST: usize = 1 << 8;
 
 /// The memory that a network's activations lie in. Clones are the same arena.
 #[derive(Clone, Default)]

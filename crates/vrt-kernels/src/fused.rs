@@ -23,9 +23,11 @@ use crate::tokens::{self, Projection};
 mod arranged;
 mod block;
 mod join;
+mod means;
 mod panels;
 mod record;
 mod resample;
+mod select;
 mod sum;
 #[cfg(test)]
 mod tests;
@@ -35,8 +37,10 @@ mod values;
 pub use arranged::{arranged, zeros};
 pub use block::{Block, block};
 pub use join::join;
+pub use means::means;
 pub use panels::Panels;
 pub use resample::resample;
+pub use select::select;
 pub use sum::sum;
 pub use trail::{Gathering, gathered, trails, weigh};
 

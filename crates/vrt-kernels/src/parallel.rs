@@ -213,14 +213,14 @@ pub(crate) fn for_each_band(
     if height * row_len == 0 {
         return;
     }
-    let frames = values.chunks_exact_mut(height * row_len).enumerate();
-    let bands: Vec<Band<'_>> = frames
-        .flat_map(|(frame, values)| {
-            let bands = values.chunks_mut(rows * row_len).enumerate();
-            bands.map(move |(index, values)| Band { frame, row: index * rows, values })
-        })
-        .collect();
-    bands.into_par_iter().for_each(|band| with_flush_to_zero(|| work(band)));
+    let frames = values.par_chunks_exact_mut(height * row_len).enumerate();
+    frames.for_each(|(frame, values)| {
+        let bands = values.par_chunks_mut(rows * row_len).enumerate();
+        bands.for_each(|(index, values)| {
+            let band = Band { frame, row: index * rows, values };
+            with_flush_to_zero(|| work(band));
+        });
+    });
 }
 
 /// Adds to `total` what `work(part, sum)` adds to `sum` (zero at first), for all parts.

@@ -210,10 +210,10 @@ impl Vrt {
         pass: &mut Pass<'_>,
         parts: &mut Parts<'_, '_>,
     ) -> Option<Tensor<5>> {
-        let mean = x.clone().mean_dims(&[1, 2, 3]);
-        let x = x - mean.clone();
+        let mean = fused::means(x.clone());
+        let x = with(x, mean.clone(), -1.0);
         let body = self.body(self.conv_first.forward(x.clone()), None, pass, parts)?;
-        Some(self.head.forward(body, x, [None, None]) + mean)
+        Some(with(self.head.forward(body, x, [None, None]), mean, 1.0))
     }
 
     /// Seven scales down and up again, then refinement at full size.
@@ -266,6 +266,12 @@ impl<'w, 'f> Parts<'w, 'f> {
         self.done += self.left.next().unwrap_or(0.0);
         (self.watch)(self.done / self.all).is_continue().then_some(())
     }
+}
+
+/// A clip `[b, d, h, w, c]` and so many times one pixel, `[b, 1, 1, 1, c]`.
+fn with(x: Tensor<5>, pixel: Tensor<5>, times: f32) -> Tensor<5> {
+    let pixels = pixel.expand(x.dims());
+    fused::sum([(x, 1.0), (pixels, times)])
 }
 
 /// Each frame with its two neighbours warped to it: `[b, d, h, w, c]` → the same, the later

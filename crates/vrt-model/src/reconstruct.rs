@@ -206,7 +206,7 @@ fn enlarged(pictures: Tensor<5>, scale: usize) -> Tensor<5> {
 impl Between {
     fn forward(&self, x: Tensor<5>) -> Tensor<5> {
         let [b, d, h, w, c] = x.dims();
-        let stacked = x.permute([0, 2, 3, 1, 4]).reshape([b, h, w, d * c]);
+        let stacked = fused::arranged(x.permute([0, 2, 3, 1, 4])).reshape([b, h, w, d * c]);
         let x = self.linear_fuse.forward_joined(vec![stacked], Activation::LeakyRelu(0.2));
         let x = reflect_around(reflect_around(x, 1, 3, h + 6), 2, 3, w + 6);
         self.conv_last.forward_inside(x).unsqueeze_dim(1)

@@ -1,6 +1,6 @@
 //! Changes of size between stages, and of pictures.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 use vrt_kernels::fused;
 pub(crate) use vrt_kernels::resample::Align;
 use vrt_kernels::resample::{Axis, Change};
@@ -53,18 +53,16 @@ pub(crate) fn reflect_around<const D: usize>(
     if from == size {
         return x;
     }
-    let index: Vec<i64> =
-        (0..size).map(|i| mirror(i as i64 - before as i64, from as i64)).collect();
-    let index = Tensor::<1, Int>::from_data(TensorData::new(index, [size]), &x.device());
-    x.select(axis, index)
+    let place = |index: usize| mirror(index as i64 - before as i64, from as i64);
+    fused::select(x, axis, &(0..size).map(place).collect::<Vec<_>>())
 }
 
 /// The sample of an axis of `len` that lies at `index` when the axis is mirrored for ever.
-fn mirror(index: i64, len: i64) -> i64 {
+fn mirror(index: i64, len: i64) -> usize {
     if len == 1 {
         return 0;
     }
     let period = 2 * (len - 1);
     let index = index.rem_euclid(period);
-    index.min(period - index)
+    index.min(period - index) as usize
 }

@@ -21,8 +21,10 @@ fn bf16_restores_what_f32_does() {
     for name in NETWORKS {
         let Some(fixture) = Fixture::try_load(&format!("models/{name}")) else { continue };
         let (network, clip) = (support::network(&fixture), clip(&fixture));
-        let [exact, rounded] =
-            [Precision::F32, Precision::Bf16].map(|precision| restored(&network, &clip, precision));
+        let [exact, rounded] = [Precision::F32, Precision::Bf16].map(|precision| {
+            let y = restored(&network, &clip, precision).into_data();
+            y.try_to_vec::<f32>().expect("f32 values")
+        });
         let mean = exact.iter().sum::<f32>() / exact.len() as f32;
         let spread = size(exact.iter().map(|value| value - mean));
         let error = size(exact.iter().zip(&rounded).map(|(a, b)| a - b)) / spread;
