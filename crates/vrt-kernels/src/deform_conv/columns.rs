@@ -18,13 +18,13 @@ pub(super) struct Run {
     first: usize,
     /// From tap to tap in a column.
     step: usize,
-    /// Whether [`WIDE`] channels may be read and written in place of the run's: those too many
-    /// belong to runs that are written later.
-    wide: bool,
+    /// Channels that are read and written in place of the run's, one of [`WIDE`]: those too many belong
+    /// to runs that are written later. The run's own where there are not as many.
+    wide: usize,
 }
 
-/// Channels of a run that are blended at once where it is shorter.
-const WIDE: usize = 8;
+/// Numbers of channels that are blended at once where a run is shorter.
+const WIDE: [usize; 2] = [8, 16];
 
 /// How the columns of all pixels are laid out.
 #[derive(Clone, Debug)]
@@ -54,13 +54,14 @@ fn runs(g: &DeformGeometry) -> Vec<Run> {
         let (offset_group, weight_group) = (channel / per_offset, channel / per_weight);
         let end = ((offset_group + 1) * per_offset).min((weight_group + 1) * per_weight);
         let (len, place) = (end - channel, channel % per_weight);
+        let mut wide = WIDE.into_iter();
         runs.push(Run {
             offset_group,
             channel,
             len,
             first: weight_group * g.taps() * per_weight + place,
             step: per_weight,
-            wide: len <= WIDE && place + WIDE <= per_weight,
+            wide: wide.find(|wide| len <= *wide && place + wide <= per_weight).unwrap_or(len),
         });
         channel = end;
     }
@@ -213,11 +214,11 @@ fn gather_batch<const FUSED: bool>(
     let places = Batch::of(g, pixel.corner, taps, (offset, mask));
     for tap in 0..taps.len() {
         let seen = &mut column[run.first + (first + tap) * run.step..];
-        if run.wide {
-            // A number of channels that the compiler knows.
-            see::<FUSED>(pixels, &places, (run, tap), &mut seen[..WIDE]);
-        } else {
-            see::<FUSED>(pixels, &places, (run, tap), &mut seen[..run.len]);
+        // Numbers of channels that the compiler knows, but for the last.
+        match run.wide {
+            8 => see::<FUSED>(pixels, &places, (run, tap), &mut seen[..8]),
+            16 => see::<FUSED>(pixels, &places, (run, tap), &mut seen[..16]),
+            len => see::<FUSED>(pixels, &places, (run, tap), &mut seen[..len]),
         }
     }
 }
