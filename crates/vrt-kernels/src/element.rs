@@ -226,6 +226,7 @@ mod native {
     };
 
     use super::{Element, Pair};
+    use crate::vector::first_lanes;
 
     /// Values of a vector.
     const LANES: usize = 16;
@@ -256,11 +257,6 @@ mod native {
                 unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr().cast(), lanes, pairs) };
             }
         }
-    }
-
-    /// The mask of the first lanes, at most sixteen.
-    fn first_lanes(count: usize) -> u16 {
-        ((1_u32 << count) - 1) as u16
     }
 }
 

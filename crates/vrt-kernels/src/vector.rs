@@ -24,6 +24,22 @@ pub(crate) trait Vector: Copy {
 
     /// `self · factor + sum`, rounded once where the level has the instruction.
     fn mul_add(self, factor: Self, sum: Self) -> Self;
+
+    /// The values of a slice of at most [`Self::LANES`], and zeros behind them.
+    #[inline(always)]
+    fn load_first(values: &[f32]) -> Self {
+        let mut whole = [0.0; MOST_LANES];
+        whole[..values.len()].copy_from_slice(values);
+        Self::load(&whole)
+    }
+
+    /// Writes the first lanes to a slice of at most [`Self::LANES`].
+    #[inline(always)]
+    fn store_first(self, values: &mut [f32]) {
+        let mut whole = [0.0; MOST_LANES];
+        self.store(&mut whole);
+        values.copy_from_slice(&whole[..values.len()]);
+    }
 }
 
 /// Something that is done with the vectors of a level. Bodies, and all that they call, must be
@@ -92,7 +108,7 @@ impl Vector for Portable {
 #[cfg(target_arch = "x86_64")]
 macro_rules! intrinsics {
     ($name:ident, $register:ident, $lanes:literal, $what:literal,
-     $splat:ident, $load:ident, $store:ident, $mul_add:ident) => {
+     $splat:ident, $load:ident, $store:ident, $mul_add:ident $(, $first:item)*) => {
         #[doc = $what]
         #[derive(Clone, Copy, Debug)]
         pub(crate) struct $name(std::arch::x86_64::$register);
@@ -127,6 +143,8 @@ macro_rules! intrinsics {
                 // SAFETY: the level is allowed here, see the trait.
                 Self(unsafe { std::arch::x86_64::$mul_add(self.0, factor.0, sum.0) })
             }
+
+            $($first)*
         }
     };
 }
@@ -151,8 +169,29 @@ intrinsics!(
     _mm512_set1_ps,
     _mm512_loadu_ps,
     _mm512_storeu_ps,
-    _mm512_fmadd_ps
+    _mm512_fmadd_ps,
+    #[inline(always)]
+    fn load_first(values: &[f32]) -> Self {
+        let lanes = first_lanes(values.len());
+        // SAFETY: the level is allowed here, see the trait; only as many lanes are read as the slice has
+        // values.
+        Self(unsafe { std::arch::x86_64::_mm512_maskz_loadu_ps(lanes, values.as_ptr()) })
+    },
+    #[inline(always)]
+    fn store_first(self, values: &mut [f32]) {
+        let lanes = first_lanes(values.len());
+        // SAFETY: the level is allowed here, see the trait; only as many lanes are written as the slice
+        // has values.
+        unsafe { std::arch::x86_64::_mm512_mask_storeu_ps(values.as_mut_ptr(), lanes, self.0) }
+    }
 );
+
+/// The mask of the first lanes, at most sixteen.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn first_lanes(count: usize) -> u16 {
+    ((1_u32 << count.min(16)) - 1) as u16
+}
 
 /// One step of the depth of a product: what is multiplied, in registers, and how it is added.
 ///

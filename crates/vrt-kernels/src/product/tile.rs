@@ -3,9 +3,6 @@
 use super::{PANEL_VECTORS, Product, Rows, Start};
 use crate::vector::{Step, Vector};
 
-/// Columns of the widest panel.
-const MOST_COLUMNS: usize = 32;
-
 /// Where a tile lies in the output.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tile {
@@ -176,30 +173,21 @@ fn load_row<V: Vector, const VECTORS: usize>(row: &mut [V; VECTORS], values: &[f
     }
 }
 
-/// Reads the vectors of `row` from a slice that may end before them.
+/// Reads the vectors of `row` from a slice that may end before them; zeros behind it.
 #[inline(always)]
 fn load_part<V: Vector, const VECTORS: usize>(row: &mut [V; VECTORS], values: &[f32]) {
-    if values.len() == VECTORS * V::LANES {
-        load_row(row, values);
-    } else {
-        let mut whole = [0.0; MOST_COLUMNS];
-        whole[..values.len()].copy_from_slice(values);
-        load_row(row, &whole);
+    for (j, vector) in row.iter_mut().enumerate() {
+        let values = &values[values.len().min(j * V::LANES)..];
+        *vector = if values.len() < V::LANES { V::load_first(values) } else { V::load(values) };
     }
 }
 
 /// Writes the vectors of `row` to a slice that may end before them.
 #[inline(always)]
 fn store_part<V: Vector, const VECTORS: usize>(row: &[V; VECTORS], out: &mut [f32]) {
-    if out.len() == VECTORS * V::LANES {
-        for (j, vector) in row.iter().enumerate() {
-            vector.store(&mut out[j * V::LANES..]);
-        }
-    } else {
-        let mut whole = [0.0; MOST_COLUMNS];
-        for (j, vector) in row.iter().enumerate() {
-            vector.store(&mut whole[j * V::LANES..]);
-        }
-        out.copy_from_slice(&whole[..out.len()]);
+    let len = out.len();
+    for (j, vector) in row.iter().enumerate() {
+        let out = &mut out[len.min(j * V::LANES)..];
+        if out.len() < V::LANES { vector.store_first(out) } else { vector.store(out) }
     }
 }
