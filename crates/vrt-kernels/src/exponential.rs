@@ -1,6 +1,8 @@
 //! The exponential of numbers that are not positive, without branches.
 
-use crate::level::mul_add;
+use crate::level::{Level, mul_add};
+#[cfg(target_arch = "x86_64")]
+use crate::vector::{Avx512, Vector};
 
 /// Below this the exponential is taken for zero; it is next to the smallest normal number there.
 const SMALLEST_EXPONENT: f32 = -87.0;
@@ -26,49 +28,141 @@ pub(crate) fn exp<const FUSED: bool>(x: f32) -> f32 {
     if x < SMALLEST_EXPONENT { 0.0 } else { sum * power }
 }
 
-/// Terms that make [`exp2`] exact to two units in the last place.
+/// Terms that make powers of two exact to two units in the last place.
 pub(crate) const EXACT: usize = 7;
 /// Terms for results that are rounded to bfloat16: exact to 8e-5, a fiftieth of its steps.
 pub(crate) const ROUNDED: usize = 4;
 
+/// Coefficients of polynomials for `2ˣ`, both of least largest relative error on −½…½, where `x` lies
+/// from the nearest whole number; the longer one is 1 at 0.
+const SHORT: [f32; ROUNDED] = [0.055_171_65, 0.242_611_14, 0.693_261, 0.999_928_1];
+const LONG: [f32; EXACT] = [
+    1.535_336e-4,
+    1.339_887_5e-3,
+    9.618_437e-3,
+    5.550_332_5e-2,
+    0.240_226_48,
+    std::f32::consts::LN_2,
+    1.0,
+];
+
+/// Those of so many terms.
+const fn coefficients<const TERMS: usize>() -> &'static [f32] {
+    if TERMS == ROUNDED { &SHORT } else { &LONG }
+}
+
 /// Below this the power of two is taken for zero; it is next to the smallest normal number there.
 const SMALLEST_TWOS: f32 = -126.0;
 
-/// `2ˣ` for `x` of at most 0 by a polynomial of so many `TERMS`; zero below −126.
+/// How a level finds powers of two.
+pub(crate) trait Powers {
+    /// `2ˣ` for each `x`, which is at most 0, by a polynomial of so many `TERMS`; zero, or next to it,
+    /// below −126.
+    fn of<const TERMS: usize, const L: usize>(x: [f32; L]) -> [f32; L];
+}
+
+/// Something that is done with a level's powers of two. Bodies, and all that they call, must be
+/// `#[inline(always)]`.
+pub(crate) trait PowersBody {
+    /// Does it.
+    fn run<P: Powers>(self);
+}
+
+/// Does something with the powers of two of a level.
+pub(crate) fn with_powers(level: Level, body: impl PowersBody) {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn avx2(body: impl PowersBody) {
+        body.run::<Computed<true>>();
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+    fn avx512(body: impl PowersBody) {
+        body.run::<Scaled>();
+    }
+    assert!(level.is_available(), "this processor does not run the level {level}");
+    match level {
+        // SAFETY: the assertion above proves that this processor has AVX2 and FMA.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { avx2(body) },
+        // SAFETY: the assertion above proves that this processor has AVX-512 F, BW, DQ and VL, AVX2
+        // and FMA.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 | Level::Avx512Bf16 | Level::Amx => unsafe { avx512(body) },
+        _ => body.run::<Computed<{ Level::PORTABLE_FUSED }>>(),
+    }
+}
+
+/// By arithmetic that every level has.
+pub(crate) struct Computed<const FUSED: bool>;
+
+impl<const FUSED: bool> Powers for Computed<FUSED> {
+    #[inline(always)]
+    fn of<const TERMS: usize, const L: usize>(x: [f32; L]) -> [f32; L] {
+        let mut powers = [0.0; L];
+        for l in 0..L {
+            powers[l] = exp2::<FUSED, TERMS>(x[l]);
+        }
+        powers
+    }
+}
+
 #[inline(always)]
-pub(crate) fn exp2<const FUSED: bool, const TERMS: usize>(x: f32) -> f32 {
-    // Both of least largest relative error on −½…½, where `x` lies from the nearest whole number;
-    // the longer one is 1 at 0.
-    const SHORT: [f32; ROUNDED] = [0.055_171_65, 0.242_611_14, 0.693_261, 0.999_928_1];
-    const LONG: [f32; EXACT] = [
-        1.535_336e-4,
-        1.339_887_5e-3,
-        9.618_437e-3,
-        5.550_332_5e-2,
-        0.240_226_48,
-        std::f32::consts::LN_2,
-        1.0,
-    ];
+fn exp2<const FUSED: bool, const TERMS: usize>(x: f32) -> f32 {
     const ROUNDER: f32 = 12_582_912.0;
     let shifted = x + ROUNDER;
     let rest = x - (shifted - ROUNDER);
-    let sum = if TERMS == ROUNDED {
-        polynomial::<FUSED, _>(rest, SHORT)
-    } else {
-        polynomial::<FUSED, _>(rest, LONG)
-    };
+    let sum = polynomial::<FUSED, TERMS>(rest);
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0_f32.to_bits()));
     if x < SMALLEST_TWOS { 0.0 } else { sum * power }
 }
 
-/// The polynomial with these coefficients, that of the highest power first.
+/// The polynomial of so many terms.
 #[inline(always)]
-fn polynomial<const FUSED: bool, const TERMS: usize>(x: f32, coefficients: [f32; TERMS]) -> f32 {
+fn polynomial<const FUSED: bool, const TERMS: usize>(x: f32) -> f32 {
+    let coefficients = coefficients::<TERMS>();
     let mut sum = coefficients[0];
     for coefficient in &coefficients[1..] {
         sum = mul_add::<FUSED>(sum, x, *coefficient);
     }
     sum
+}
+
+/// By AVX-512's instructions that take numbers apart and scale them by powers of two.
+///
+/// Exists only where these are allowed: inside the function that [`with_powers`] chooses after asking
+/// the processor.
+#[cfg(target_arch = "x86_64")]
+struct Scaled;
+
+#[cfg(target_arch = "x86_64")]
+impl Powers for Scaled {
+    #[inline(always)]
+    fn of<const TERMS: usize, const L: usize>(x: [f32; L]) -> [f32; L] {
+        let mut powers = [0.0; L];
+        let (numbers, others) = x.as_chunks::<{ Avx512::LANES }>();
+        let (found, last) = powers.as_chunks_mut::<{ Avx512::LANES }>();
+        for (found, numbers) in found.iter_mut().zip(numbers) {
+            scaled::<TERMS>(numbers, found);
+        }
+        for (found, number) in last.iter_mut().zip(others) {
+            *found = exp2::<true, TERMS>(*number);
+        }
+        powers
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn scaled<const TERMS: usize>(x: &[f32; Avx512::LANES], powers: &mut [f32; Avx512::LANES]) {
+    let (x, coefficients) = (Avx512::load(x), coefficients::<TERMS>());
+    let rest = x.behind_nearest();
+    let mut sum = Avx512::splat(coefficients[0]);
+    for coefficient in &coefficients[1..] {
+        sum = sum.mul_add(rest, Avx512::splat(*coefficient));
+    }
+    let whole = rest.mul_add(Avx512::splat(-1.0), x);
+    sum.times_power(whole).store(powers);
 }
 
 #[cfg(test)]
@@ -108,17 +202,57 @@ mod tests {
             let x = f32::from_bits(bits);
             let exact = [exp2::<true, EXACT>(x), exp2::<false, EXACT>(x)];
             let rounded = [exp2::<true, ROUNDED>(x), exp2::<false, ROUNDED>(x)];
-            let expected = if x < SMALLEST_TWOS { 0.0 } else { f64::from(x).exp2() };
             for (values, bound) in [(exact, BOUND), (rounded, 8e-5)] {
-                for value in values {
-                    let error = (f64::from(value) - expected).abs();
-                    assert!(error <= bound * expected, "2^{x} is {value}");
-                }
+                values.into_iter().for_each(|value| check_power(x, value, bound));
             }
             bits += 401;
         }
         assert_eq!(exp2::<true, EXACT>(0.0), 1.0);
         assert_eq!(exp2::<true, ROUNDED>(f32::NEG_INFINITY), 0.0);
         assert!(exp2::<false, EXACT>(f32::NAN).is_nan());
+    }
+
+    /// Holds `2^x` to the truth: next to zero below the smallest that there are.
+    fn check_power(x: f32, value: f32, bound: f64) {
+        if x < SMALLEST_TWOS {
+            return assert!((0.0..=f32::MIN_POSITIVE).contains(&value), "2^{x} is {value}");
+        }
+        let expected = f64::from(x).exp2();
+        let error = (f64::from(value) - expected).abs();
+        assert!(error <= bound * expected, "2^{x} is {value}");
+    }
+
+    /// Numbers to their powers, all at once and one by one.
+    struct All<'a, const TERMS: usize>(&'a mut [f32]);
+
+    impl<const TERMS: usize> PowersBody for All<'_, TERMS> {
+        fn run<P: Powers>(self) {
+            let (many, one) = self.0.as_chunks_mut::<35>();
+            for numbers in many {
+                *numbers = P::of::<TERMS, 35>(*numbers);
+            }
+            for number in one {
+                [*number] = P::of::<TERMS, 1>([*number]);
+            }
+        }
+    }
+
+    #[test]
+    fn powers_of_every_level_are_within_their_bounds() {
+        let numbers: Vec<f32> = (0..35_007).map(|i| i as f32 * -0.004).collect();
+        for level in Level::available() {
+            let (mut exact, mut rounded) = (numbers.clone(), numbers.clone());
+            with_powers(level, All::<EXACT>(&mut exact));
+            with_powers(level, All::<ROUNDED>(&mut rounded));
+            for ((x, exact), rounded) in numbers.iter().zip(&exact).zip(&rounded) {
+                check_power(*x, *exact, BOUND);
+                check_power(*x, *rounded, 8e-5);
+            }
+            assert_eq!(exact[0], 1.0, "{level}");
+            let mut special = [f32::NEG_INFINITY, f32::NAN].repeat(35);
+            with_powers(level, All::<ROUNDED>(&mut special));
+            assert!(special.iter().step_by(2).all(|power| *power == 0.0), "{level}");
+            assert!(special.iter().skip(1).step_by(2).all(|power| power.is_nan()), "{level}");
+        }
     }
 }

@@ -186,6 +186,23 @@ intrinsics!(
     }
 );
 
+#[cfg(target_arch = "x86_64")]
+impl Avx512 {
+    /// What each lane has more than the nearest whole number: −½…½.
+    #[inline(always)]
+    pub(crate) fn behind_nearest(self) -> Self {
+        // SAFETY: the level is allowed here, see the trait.
+        Self(unsafe { std::arch::x86_64::_mm512_reduce_ps::<0>(self.0) })
+    }
+
+    /// Each lane times two to the power of a whole number.
+    #[inline(always)]
+    pub(crate) fn times_power(self, whole: Self) -> Self {
+        // SAFETY: the level is allowed here, see the trait.
+        Self(unsafe { std::arch::x86_64::_mm512_scalef_ps(self.0, whole.0) })
+    }
+}
+
 /// The mask of the first lanes, at most sixteen.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]

@@ -8,8 +8,8 @@ use std::f32::consts::LOG2_E;
 
 use super::MASKED;
 use crate::element::{Element, Pair};
-use crate::exponential::{EXACT, ROUNDED, exp2};
-use crate::level::{Level, at_every_level};
+use crate::exponential::{EXACT, Powers, PowersBody, ROUNDED, with_powers};
+use crate::level::Level;
 use crate::product::PanelSizes;
 
 /// What the mask adds to a logit.
@@ -59,7 +59,8 @@ impl Probability for f32 {
         scales: &mut [f32],
         _: &'a mut [f32],
     ) -> &'a [f32] {
-        exponentials(level, values, width, regions, scales);
+        let logits = Logits { values: &mut *values, width, regions };
+        with_powers(level, Exponentials { logits, scales });
         values
     }
 
@@ -75,11 +76,11 @@ impl Probability for Pair {
 
     fn of<'a>(
         level: Level,
-        Logits { values, width, regions }: Logits<'a>,
+        logits: Logits<'a>,
         scales: &mut [f32],
         rounded: &'a mut [Pair],
     ) -> &'a [Pair] {
-        rounded_exponentials(level, values, (width, regions), scales, rounded);
+        with_powers(level, RoundedExponentials { logits, scales, rounded: &mut *rounded });
         rounded
     }
 
@@ -95,115 +96,115 @@ impl Probability for Pair {
     }
 }
 
-at_every_level! {
-    /// Replaces logits by `2^(logit − largest of its query)`; `scales` is one over their sums.
-    pub(super) fn exponentials(
-        values: &mut [f32],
-        width: usize,
-        regions: Option<[&[u8]; 2]>,
-        scales: &mut [f32],
-    ) = exponentials_body;
+/// Logits that become `2^(logit − largest of its query)`; `scales` becomes one over their sums.
+struct Exponentials<'a> {
+    logits: Logits<'a>,
+    scales: &'a mut [f32],
 }
 
-#[inline(always)]
-fn exponentials_body<const FUSED: bool>(
-    values: &mut [f32],
-    width: usize,
-    regions: Option<[&[u8]; 2]>,
-    scales: &mut [f32],
-) {
-    if width.is_multiple_of(32) {
-        for first in (0..width).step_by(32) {
-            lanes_body::<FUSED, 32>(values, (width, first), regions, scales);
-        }
-    } else if width.is_multiple_of(16) {
-        for first in (0..width).step_by(16) {
-            lanes_body::<FUSED, 16>(values, (width, first), regions, scales);
-        }
-    } else {
-        for first in (0..width).step_by(4) {
-            lanes_body::<FUSED, 4>(values, (width, first), regions, scales);
+impl PowersBody for Exponentials<'_> {
+    #[inline(always)]
+    fn run<P: Powers>(mut self) {
+        let width = self.logits.width;
+        let lanes = lanes_of(width);
+        for first in (0..width).step_by(lanes) {
+            match lanes {
+                32 => self.lanes::<P, 32>(first),
+                16 => self.lanes::<P, 16>(first),
+                _ => self.lanes::<P, 4>(first),
+            }
         }
     }
 }
 
+/// Queries that are held at a time, of `width`.
 #[inline(always)]
-fn lanes_body<const FUSED: bool, const L: usize>(
-    values: &mut [f32],
-    (width, first): (usize, usize),
-    regions: Option<[&[u8]; 2]>,
-    scales: &mut [f32],
-) {
-    let largest = largest::<L>(values, (width, first), regions);
-    let mut sums = [0.0; L];
-    for row in values.chunks_exact_mut(width) {
-        let Some(row) = row[first..].first_chunk_mut::<L>() else { continue };
+fn lanes_of(width: usize) -> usize {
+    match width {
+        _ if width.is_multiple_of(32) => 32,
+        _ if width.is_multiple_of(16) => 16,
+        _ => 4,
+    }
+}
+
+impl Exponentials<'_> {
+    /// Those of `L` queries.
+    #[inline(always)]
+    fn lanes<P: Powers, const L: usize>(&mut self, first: usize) {
+        let Logits { values, width, regions } = &mut self.logits;
+        let largest = largest::<L>(values, (*width, first), *regions);
+        let mut sums = [0.0; L];
+        for row in values.chunks_exact_mut(*width) {
+            let Some(row) = row[first..].first_chunk_mut::<L>() else { continue };
+            // In an array of its own: written where they are read, values were taken one by one.
+            let mut below = [0.0; L];
+            for l in 0..L {
+                below[l] = row[l] - largest[l];
+            }
+            let powers = P::of::<EXACT, L>(below);
+            for l in 0..L {
+                sums[l] += powers[l];
+            }
+            *row = powers;
+        }
         for l in 0..L {
-            row[l] = exp2::<FUSED, EXACT>(row[l] - largest[l]);
-            sums[l] += row[l];
-        }
-    }
-    for l in 0..L {
-        scales[first + l] = 1.0 / sums[l];
-    }
-}
-
-at_every_level! {
-    fn rounded_exponentials(
-        values: &mut [f32],
-        layout: (usize, Option<[&[u8]; 2]>),
-        scales: &mut [f32],
-        rounded: &mut [Pair],
-    ) = rounded_body;
-}
-
-#[inline(always)]
-fn rounded_body<const FUSED: bool>(
-    values: &mut [f32],
-    (width, regions): (usize, Option<[&[u8]; 2]>),
-    scales: &mut [f32],
-    rounded: &mut [Pair],
-) {
-    if width.is_multiple_of(32) {
-        for first in (0..width).step_by(32) {
-            rounded_lanes::<FUSED, 32>(values, ((width, first), regions), scales, rounded);
-        }
-    } else if width.is_multiple_of(16) {
-        for first in (0..width).step_by(16) {
-            rounded_lanes::<FUSED, 16>(values, ((width, first), regions), scales, rounded);
-        }
-    } else {
-        for first in (0..width).step_by(4) {
-            rounded_lanes::<FUSED, 4>(values, ((width, first), regions), scales, rounded);
+            self.scales[first + l] = 1.0 / sums[l];
         }
     }
 }
 
-#[inline(always)]
-fn rounded_lanes<const FUSED: bool, const L: usize>(
-    values: &mut [f32],
-    ((width, first), regions): ((usize, usize), Option<[&[u8]; 2]>),
-    scales: &mut [f32],
-    rounded: &mut [Pair],
-) {
-    let largest = largest::<L>(values, (width, first), regions);
-    let mut sums = [0.0; L];
-    let pairs = values.chunks(2 * width).zip(rounded.chunks_exact_mut(width));
-    for (rows, out) in pairs {
-        let Some(out) = out[first..].first_chunk_mut::<L>() else { continue };
-        let Some(even) = rows[first..].first_chunk::<L>() else { continue };
-        // Behind an odd number of keys there is a zero.
-        let odd = if rows.len() > width { rows[width + first..].first_chunk::<L>() } else { None };
-        let odd = odd.unwrap_or(&[f32::NEG_INFINITY; L]);
+/// The same rounded to pairs, and summed up before.
+struct RoundedExponentials<'a> {
+    logits: Logits<'a>,
+    scales: &'a mut [f32],
+    rounded: &'a mut [Pair],
+}
+
+impl PowersBody for RoundedExponentials<'_> {
+    #[inline(always)]
+    fn run<P: Powers>(mut self) {
+        let width = self.logits.width;
+        let lanes = lanes_of(width);
+        for first in (0..width).step_by(lanes) {
+            match lanes {
+                32 => self.lanes::<P, 32>(first),
+                16 => self.lanes::<P, 16>(first),
+                _ => self.lanes::<P, 4>(first),
+            }
+        }
+    }
+}
+
+impl RoundedExponentials<'_> {
+    /// Those of `L` queries.
+    #[inline(always)]
+    fn lanes<P: Powers, const L: usize>(&mut self, first: usize) {
+        let Logits { values, width, regions } = &mut self.logits;
+        let width = *width;
+        let largest = largest::<L>(values, (width, first), *regions);
+        let mut sums = [0.0; L];
+        let pairs = values.chunks(2 * width).zip(self.rounded.chunks_exact_mut(width));
+        for (rows, out) in pairs {
+            let Some(out) = out[first..].first_chunk_mut::<L>() else { continue };
+            let Some(even) = rows[first..].first_chunk::<L>() else { continue };
+            // Behind an odd number of keys there is a zero.
+            let odd =
+                if rows.len() > width { rows[width + first..].first_chunk::<L>() } else { None };
+            let odd = odd.unwrap_or(&[f32::NEG_INFINITY; L]);
+            let (mut a, mut b) = ([0.0; L], [0.0; L]);
+            for l in 0..L {
+                a[l] = even[l] - largest[l];
+                b[l] = odd[l] - largest[l];
+            }
+            let (a, b) = (P::of::<ROUNDED, L>(a), P::of::<ROUNDED, L>(b));
+            for l in 0..L {
+                sums[l] += a[l] + b[l];
+                out[l] = Pair::of_positive(a[l], b[l]);
+            }
+        }
         for l in 0..L {
-            let a = exp2::<FUSED, ROUNDED>(even[l] - largest[l]);
-            let b = exp2::<FUSED, ROUNDED>(odd[l] - largest[l]);
-            sums[l] += a + b;
-            out[l] = Pair::of_positive(a, b);
+            self.scales[first + l] = 1.0 / sums[l];
         }
-    }
-    for l in 0..L {
-        scales[first + l] = 1.0 / sums[l];
     }
 }
 

@@ -8,7 +8,7 @@ use std::f32::consts::LN_2;
 
 use super::Direction;
 use super::bias::BiasLayout;
-use super::down::{Probability, exponentials};
+use super::down::{Logits, Probability};
 use super::window::{Heads, Task};
 use crate::level::at_every_level;
 use crate::parallel::{with_kept, with_scratch};
@@ -267,7 +267,8 @@ impl Heads<'_> {
         // Mutual attention takes the first frame's regions for both frames.
         let regions =
             task.regions.map(|all| [&all[token..token + panel.count], &all[..task.direction.len]]);
-        exponentials(level, values.logits, width, regions, values.scales);
+        let logits = Logits { values: &mut *values.logits, width, regions };
+        f32::of(level, logits, values.scales, &mut []);
     }
 
     /// The gradients of what the queries of a panel found, over their sums of exponentials, and what
