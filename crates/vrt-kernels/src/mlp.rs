@@ -120,8 +120,9 @@ impl<E: Element> PackedMlp<E> {
         let (gates, rest) = scratch.split_at_mut(len);
         let (values, rest) = rest.split_at_mut(len);
         let gated = &mut rest[..len];
-        self.fc11.apply_dense(rows, rounded, gates);
-        self.fc12.apply_dense(rows, rounded, values);
+        let seen = self.fc11.rows(rows, rounded);
+        self.fc11.apply_rows(seen, gates);
+        self.fc12.apply_rows(seen, values);
         gate::forward(self.level, gates, values, gated);
         self.fc2.apply_dense(gated, rounded, out);
     }

@@ -1,35 +1,97 @@
 //! Layer norm: each row to a mean of 0 and a variance of 1, then times a weight, plus a bias.
 
-use crate::level::{at_every_level, mul_add};
+use crate::level::Level;
+use crate::vector::{Body, MOST_LANES, Vector, with_vectors};
 
 /// What the published layer norms add to the variance.
 pub(crate) const EPSILON: f32 = 1e-5;
 
-/// Values that are summed side by side, so that sums run in vectors.
-const LANES: usize = 16;
-
-at_every_level! {
-    /// Writes the norm of the rows of `x` to `out`, rows as long as `weight`.
-    pub(crate) fn normalise(
-        x: &[f32],
-        weight: &[f32],
-        bias: &[f32],
-        out: &mut [f32],
-    ) = normalise_body;
+/// Writes the norm of the rows of `x` to `out`, rows as long as `weight`.
+pub(crate) fn normalise(level: Level, x: &[f32], weight: &[f32], bias: &[f32], out: &mut [f32]) {
+    with_vectors(level, Normalise { x, weight, bias: &bias[..weight.len()], out });
 }
 
-#[inline(always)]
-fn normalise_body<const FUSED: bool>(x: &[f32], weight: &[f32], bias: &[f32], out: &mut [f32]) {
-    let len = weight.len();
-    let bias = &bias[..len];
-    for (row, out) in x.chunks_exact(len).zip(out.chunks_exact_mut(len)) {
-        let mean = sum(row) / len as f32;
-        let variance = square_sum::<FUSED>(row, mean) / len as f32;
-        let factor = 1.0 / (variance + EPSILON).sqrt();
-        for i in 0..len {
-            out[i] = mul_add::<FUSED>((row[i] - mean) * factor, weight[i], bias[i]);
+struct Normalise<'a> {
+    x: &'a [f32],
+    weight: &'a [f32],
+    bias: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Body for Normalise<'_> {
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Self { x, weight, bias, out } = self;
+        let len = weight.len();
+        for (row, out) in x.chunks_exact(len).zip(out.chunks_exact_mut(len)) {
+            let normal = Normal::of::<V>(row);
+            for first in (0..len).step_by(V::LANES) {
+                let [value, weight, bias] = [row, weight, bias].map(|all| V::load_at(all, first));
+                normal.at(value).mul_add(weight, bias).store_at(out, first);
+            }
         }
     }
+}
+
+/// How the values of a row become normal: `(value − mean) · factor`.
+#[derive(Clone, Copy)]
+struct Normal {
+    mean: f32,
+    factor: f32,
+}
+
+impl Normal {
+    #[inline(always)]
+    fn of<V: Vector>(row: &[f32]) -> Self {
+        let len = row.len() as f32;
+        let mean = sum::<V>(row) / len;
+        let variance = square_sum::<V>(row, mean) / len;
+        Self { mean, factor: 1.0 / (variance + EPSILON).sqrt() }
+    }
+
+    #[inline(always)]
+    fn at<V: Vector>(&self, value: V) -> V {
+        let centred = value.mul_add(V::splat(1.0), V::splat(-self.mean));
+        centred.mul_add(V::splat(self.factor), V::splat(0.0))
+    }
+}
+
+/// The sum of a row's values: two sums of vectors side by side, since each waits for its last one.
+#[inline(always)]
+fn sum<V: Vector>(row: &[f32]) -> f32 {
+    let (one, body) = (V::splat(1.0), whole_pairs::<V>(row.len()));
+    let (mut even, mut odd) = (V::splat(0.0), V::splat(0.0));
+    for first in (0..body).step_by(2 * V::LANES) {
+        even = V::load(&row[first..]).mul_add(one, even);
+        odd = V::load(&row[first + V::LANES..]).mul_add(one, odd);
+    }
+    even = V::load_at(row, body).mul_add(one, even);
+    odd = V::load_at(row, body + V::LANES).mul_add(one, odd);
+    even.mul_add(one, odd).total()
+}
+
+/// Values in whole pairs of vectors.
+#[inline(always)]
+fn whole_pairs<V: Vector>(len: usize) -> usize {
+    len / (2 * V::LANES) * (2 * V::LANES)
+}
+
+/// Σ (value − mean)²
+#[inline(always)]
+fn square_sum<V: Vector>(row: &[f32], mean: f32) -> f32 {
+    let (one, minus, body) = (V::splat(1.0), V::splat(-mean), whole_pairs::<V>(row.len()));
+    let (mut even, mut odd) = (V::splat(0.0), V::splat(0.0));
+    for first in (0..body).step_by(2 * V::LANES) {
+        let a = V::load(&row[first..]).mul_add(one, minus);
+        let b = V::load(&row[first + V::LANES..]).mul_add(one, minus);
+        (even, odd) = (a.mul_add(a, even), b.mul_add(b, odd));
+    }
+    // Behind the last value there are zeros, whose distance is none.
+    let ones = &[1.0; 2 * MOST_LANES][..row.len() - body];
+    let a = V::load_at(ones, 0).mul_add(minus, V::load_at(row, body));
+    let b = V::load_at(ones, V::LANES).mul_add(minus, V::load_at(row, body + V::LANES));
+    (even, odd) = (a.mul_add(a, even), b.mul_add(b, odd));
+    even.mul_add(one, odd).total()
 }
 
 /// The gradients of a norm's weight and bias, to be added to.
@@ -39,124 +101,64 @@ pub(crate) struct NormSums<'a> {
     pub(crate) bias: &'a mut [f32],
 }
 
-at_every_level! {
-    /// Adds to `grad_x` the gradient of the rows of `x` behind the norm from `grad`, that of its
-    /// output, and to `sums` those of its weight and bias.
-    pub(crate) fn add_gradients(
-        x: &[f32],
-        weight: &[f32],
-        grad: &[f32],
-        grad_x: &mut [f32],
-        sums: &mut NormSums<'_>,
-    ) = add_gradients_body;
-}
-
-#[inline(always)]
-fn add_gradients_body<const FUSED: bool>(
+/// Adds to `grad_x` the gradient of the rows of `x` behind the norm from `grad`, that of its output, and
+/// to `sums` those of its weight and bias.
+pub(crate) fn add_gradients(
+    level: Level,
     x: &[f32],
     weight: &[f32],
     grad: &[f32],
     grad_x: &mut [f32],
     sums: &mut NormSums<'_>,
 ) {
-    let len = weight.len();
-    let (of_weight, of_bias) = (&mut sums.weight[..len], &mut sums.bias[..len]);
-    let rows = x.chunks_exact(len).zip(grad.chunks_exact(len)).zip(grad_x.chunks_exact_mut(len));
-    for ((row, grad), grad_x) in rows {
-        let mean = sum(row) / len as f32;
-        let variance = square_sum::<FUSED>(row, mean) / len as f32;
-        let factor = 1.0 / (variance + EPSILON).sqrt();
-        let [plain, along] = weighted_sums::<FUSED>(row, (mean, factor), weight, grad);
-        let (plain, along) = (plain / len as f32, along / len as f32);
-        for i in 0..len {
-            let normal = (row[i] - mean) * factor;
-            of_weight[i] = mul_add::<FUSED>(grad[i], normal, of_weight[i]);
-            of_bias[i] += grad[i];
-            let centred = mul_add::<FUSED>(grad[i], weight[i], -plain);
-            grad_x[i] =
-                mul_add::<FUSED>(mul_add::<FUSED>(-normal, along, centred), factor, grad_x[i]);
+    with_vectors(level, AddGradients { x, weight, grad, grad_x, sums });
+}
+
+struct AddGradients<'a, 'b> {
+    x: &'a [f32],
+    weight: &'a [f32],
+    grad: &'a [f32],
+    grad_x: &'a mut [f32],
+    sums: &'a mut NormSums<'b>,
+}
+
+impl Body for AddGradients<'_, '_> {
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Self { x, weight, grad, grad_x, sums } = self;
+        let len = weight.len();
+        let (of_weight, of_bias) = (&mut sums.weight[..len], &mut sums.bias[..len]);
+        let rows =
+            x.chunks_exact(len).zip(grad.chunks_exact(len)).zip(grad_x.chunks_exact_mut(len));
+        for ((row, grad), grad_x) in rows {
+            let normal = Normal::of::<V>(row);
+            let [plain, along] =
+                weighted_sums::<V>(row, normal, weight, grad).map(|sum| sum / len as f32);
+            for first in (0..len).step_by(V::LANES) {
+                let [value, weight, grad] = [row, weight, grad].map(|all| V::load_at(all, first));
+                let value = normal.at(value);
+                grad.mul_add(value, V::load_at(of_weight, first)).store_at(of_weight, first);
+                grad.mul_add(V::splat(1.0), V::load_at(of_bias, first)).store_at(of_bias, first);
+                let centred = grad.mul_add(weight, V::splat(-plain));
+                let rest = value.mul_add(V::splat(-along), centred);
+                let sum = rest.mul_add(V::splat(normal.factor), V::load_at(grad_x, first));
+                sum.store_at(grad_x, first);
+            }
         }
     }
 }
 
 /// Σ weight · gradient, and the same times the normal value.
 #[inline(always)]
-fn weighted_sums<const FUSED: bool>(
-    row: &[f32],
-    (mean, factor): (f32, f32),
-    weight: &[f32],
-    grad: &[f32],
-) -> [f32; 2] {
-    let (mut plain, mut along) = ([0.0_f32; LANES], [0.0_f32; LANES]);
-    let len = row.len();
-    let body = len / LANES * LANES;
-    for first in (0..body).step_by(LANES) {
-        let (row, weight, grad) =
-            (&row[first..][..LANES], &weight[first..][..LANES], &grad[first..][..LANES]);
-        for l in 0..LANES {
-            let product = weight[l] * grad[l];
-            plain[l] += product;
-            along[l] = mul_add::<FUSED>(product, (row[l] - mean) * factor, along[l]);
-        }
+fn weighted_sums<V: Vector>(row: &[f32], normal: Normal, weight: &[f32], grad: &[f32]) -> [f32; 2] {
+    let (mut plain, mut along) = (V::splat(0.0), V::splat(0.0));
+    for first in (0..row.len()).step_by(V::LANES) {
+        let [value, weight, grad] = [row, weight, grad].map(|all| V::load_at(all, first));
+        let product = weight.mul_add(grad, V::splat(0.0));
+        plain = product.mul_add(V::splat(1.0), plain);
+        along = product.mul_add(normal.at(value), along);
     }
-    for i in body..len {
-        let product = weight[i] * grad[i];
-        plain[i - body] += product;
-        along[i - body] = mul_add::<FUSED>(product, (row[i] - mean) * factor, along[i - body]);
-    }
-    [total(plain), total(along)]
-}
-
-#[inline(always)]
-fn sum(row: &[f32]) -> f32 {
-    lane_sums::<false, false>(row, 0.0)
-}
-
-/// Σ (value − mean)²
-#[inline(always)]
-fn square_sum<const FUSED: bool>(row: &[f32], mean: f32) -> f32 {
-    lane_sums::<FUSED, true>(row, mean)
-}
-
-/// The sum of all values, or of their squared distances from `mean`.
-#[inline(always)]
-fn lane_sums<const FUSED: bool, const SQUARED: bool>(row: &[f32], mean: f32) -> f32 {
-    const HALF: usize = LANES / 2;
-    let mut lanes = [0.0_f32; LANES];
-    let (body, tail) = row.as_chunks::<LANES>();
-    for values in body {
-        for l in 0..LANES {
-            lanes[l] = added::<FUSED, SQUARED>(lanes[l], values[l], mean);
-        }
-    }
-    // Channels are multiples of eight as a rule.
-    let (half, rest) = tail.as_chunks::<HALF>();
-    for values in half {
-        for l in 0..HALF {
-            lanes[l] = added::<FUSED, SQUARED>(lanes[l], values[l], mean);
-        }
-    }
-    for (l, value) in rest.iter().enumerate() {
-        lanes[HALF + l] = added::<FUSED, SQUARED>(lanes[HALF + l], *value, mean);
-    }
-    total(lanes)
-}
-
-#[inline(always)]
-fn added<const FUSED: bool, const SQUARED: bool>(sum: f32, value: f32, mean: f32) -> f32 {
-    if SQUARED { mul_add::<FUSED>(value - mean, value - mean, sum) } else { sum + value }
-}
-
-/// The sum of all lanes, by halves: four steps behind one another in place of sixteen.
-#[inline(always)]
-fn total(mut lanes: [f32; LANES]) -> f32 {
-    const { assert!(LANES == 16) };
-    for half in [8, 4, 2, 1] {
-        for l in 0..half {
-            lanes[l] += lanes[l + half];
-        }
-    }
-    lanes[0]
+    [plain.total(), along.total()]
 }
 
 #[cfg(test)]
@@ -165,7 +167,6 @@ mod tests {
     use vrt_testing::Random;
 
     use super::*;
-    use crate::level::Level;
 
     proptest! {
         #[test]

@@ -225,16 +225,27 @@ impl<E: Element> Packed<E> {
 
     /// The same for rows that follow each other, as those of `out` do.
     pub(crate) fn apply_dense(&self, rows: &[f32], rounded: &mut [E], out: &mut [f32]) {
-        let PanelSizes { depth, columns, .. } = self.sizes;
-        self.apply(rows, rows.len() / depth, [depth, columns], rounded, out);
+        self.apply_rows(self.rows(rows, rounded), out);
+    }
+
+    /// Rows that follow each other as products take them: for all weights of this depth.
+    pub(crate) fn rows<'b>(&self, rows: &'b [f32], rounded: &'b mut [E]) -> Rows<'b, E> {
+        let depth = self.sizes.depth;
+        E::rows(self.level, rows, [rows.len() / depth, depth], depth, rounded)
+    }
+
+    /// Writes the product of such rows and the weight, plus its bias, to rows of `out` that follow each
+    /// other.
+    pub(crate) fn apply_rows(&self, rows: Rows<'_, E>, out: &mut [f32]) {
+        let product = Product { rows, right: self.right(), start: Start::Bias };
+        multiply(self.level, product, out, self.sizes.columns);
     }
 
     /// Adds the product of rows that follow each other and the weight to `out`.
     pub(crate) fn add_dense(&self, rows: &[f32], rounded: &mut [E], out: &mut [f32]) {
-        let PanelSizes { depth, columns, .. } = self.sizes;
-        let rows = E::rows(self.level, rows, [rows.len() / depth, depth], depth, rounded);
+        let rows = self.rows(rows, rounded);
         let product = Product { rows, right: self.right(), start: Start::Output };
-        multiply(self.level, product, out, columns);
+        multiply(self.level, product, out, self.sizes.columns);
     }
 }
 

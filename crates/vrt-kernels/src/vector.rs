@@ -40,6 +40,34 @@ pub(crate) trait Vector: Copy {
         self.store(&mut whole);
         values.copy_from_slice(&whole[..values.len()]);
     }
+
+    /// The values from `first` on, and zeros where there are no more.
+    #[inline(always)]
+    fn load_at(values: &[f32], first: usize) -> Self {
+        let values = &values[first.min(values.len())..];
+        if values.len() < Self::LANES { Self::load_first(values) } else { Self::load(values) }
+    }
+
+    /// Writes the lanes to the places from `first` on, as far as there are some.
+    #[inline(always)]
+    fn store_at(self, values: &mut [f32], first: usize) {
+        let first = first.min(values.len());
+        let values = &mut values[first..];
+        if values.len() < Self::LANES { self.store_first(values) } else { self.store(values) }
+    }
+
+    /// The sum of all lanes, by halves: a few steps behind one another in place of as many as lanes.
+    #[inline(always)]
+    fn total(self) -> f32 {
+        let mut lanes = [0.0; MOST_LANES];
+        self.store(&mut lanes);
+        for half in [8, 4, 2, 1] {
+            for l in 0..half {
+                lanes[l] += lanes[l + half];
+            }
+        }
+        lanes[0]
+    }
 }
 
 /// Something that is done with the vectors of a level. Bodies, and all that they call, must be
@@ -183,6 +211,11 @@ intrinsics!(
         // SAFETY: the level is allowed here, see the trait; only as many lanes are written as the slice
         // has values.
         unsafe { std::arch::x86_64::_mm512_mask_storeu_ps(values.as_mut_ptr(), lanes, self.0) }
+    },
+    #[inline(always)]
+    fn total(self) -> f32 {
+        // SAFETY: the level is allowed here, see the trait.
+        unsafe { std::arch::x86_64::_mm512_reduce_add_ps(self.0) }
     }
 );
 

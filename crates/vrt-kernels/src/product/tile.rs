@@ -177,17 +177,14 @@ fn load_row<V: Vector, const VECTORS: usize>(row: &mut [V; VECTORS], values: &[f
 #[inline(always)]
 fn load_part<V: Vector, const VECTORS: usize>(row: &mut [V; VECTORS], values: &[f32]) {
     for (j, vector) in row.iter_mut().enumerate() {
-        let values = &values[values.len().min(j * V::LANES)..];
-        *vector = if values.len() < V::LANES { V::load_first(values) } else { V::load(values) };
+        *vector = V::load_at(values, j * V::LANES);
     }
 }
 
 /// Writes the vectors of `row` to a slice that may end before them.
 #[inline(always)]
 fn store_part<V: Vector, const VECTORS: usize>(row: &[V; VECTORS], out: &mut [f32]) {
-    let len = out.len();
     for (j, vector) in row.iter().enumerate() {
-        let out = &mut out[len.min(j * V::LANES)..];
-        if out.len() < V::LANES { vector.store_first(out) } else { vector.store(out) }
+        vector.store_at(out, j * V::LANES);
     }
 }
