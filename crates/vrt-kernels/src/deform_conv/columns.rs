@@ -18,13 +18,13 @@ pub(super) struct Run {
     first: usize,
     /// From tap to tap in a column.
     step: usize,
-    /// Channels that are read and written in place of the run's, one of [`WIDE`]: those too many belong
-    /// to runs that are written later. The run's own where there are not as many.
-    wide: usize,
+    /// Whether [`WIDE`] channels may be read and written in place of the run's: those too many
+    /// belong to runs that are written later.
+    wide: bool,
 }
 
-/// Numbers of channels that are blended at once where a run is shorter.
-const WIDE: [usize; 2] = [8, 16];
+/// Channels of a run that are blended at once where it is shorter.
+const WIDE: usize = 8;
 
 /// How the columns of all pixels are laid out.
 #[derive(Clone, Debug)]
@@ -54,14 +54,13 @@ fn runs(g: &DeformGeometry) -> Vec<Run> {
         let (offset_group, weight_group) = (channel / per_offset, channel / per_weight);
         let end = ((offset_group + 1) * per_offset).min((weight_group + 1) * per_weight);
         let (len, place) = (end - channel, channel % per_weight);
-        let mut wide = WIDE.into_iter();
         runs.push(Run {
             offset_group,
             channel,
             len,
             first: weight_group * g.taps() * per_weight + place,
             step: per_weight,
-            wide: wide.find(|wide| len <= *wide && place + wide <= per_weight).unwrap_or(len),
+            wide: len <= WIDE && place + WIDE <= per_weight,
         });
         channel = end;
     }
@@ -214,11 +213,11 @@ fn gather_batch<const FUSED: bool>(
     let places = Batch::of(g, pixel.corner, taps, (offset, mask));
     for tap in 0..taps.len() {
         let seen = &mut column[run.first + (first + tap) * run.step..];
-        // Numbers of channels that the compiler knows, but for the last.
-        match run.wide {
-            8 => see::<FUSED>(pixels, &places, (run, tap), &mut seen[..8]),
-            16 => see::<FUSED>(pixels, &places, (run, tap), &mut seen[..16]),
-            len => see::<FUSED>(pixels, &places, (run, tap), &mut seen[..len]),
+        if run.wide {
+            // A number of channels that the compiler knows.
+            see::<FUSED>(pixels, &places, (run, tap), &mut seen[..WIDE]);
+        } else {
+            see::<FUSED>(pixels, &places, (run, tap), &mut seen[..run.len]);
         }
     }
 }
@@ -278,33 +277,63 @@ impl Batch {
         let mut batch =
             Self { near: [false; BATCH], pixels: [[0; BATCH]; 4], weights: [[0.0; BATCH]; 4] };
         for i in 0..BATCH {
-            // The comparison fails for NaN too.
-            batch.near[i] = x[i] >= -1.0 && x[i] < width && y[i] >= -1.0 && y[i] < height;
+            // Comparisons fail for NaN too; all of them are made, side by side.
+            batch.near[i] = (x[i] >= -1.0) & (x[i] < width) & (y[i] >= -1.0) & (y[i] < height);
         }
-        for i in 0..BATCH {
-            let (left, top) = (x[i].floor(), y[i].floor());
-            let (to_right, to_bottom) = (x[i] - left, y[i] - top);
-            let columns = [inside(left, width), inside(left + 1.0, width)];
-            let rows = [inside(top, height), inside(top + 1.0, height)];
-            let across = [(1.0 - to_right) * columns[0].1, to_right * columns[1].1];
-            let down = [(1.0 - to_bottom) * rows[0].1, to_bottom * rows[1].1];
-            for corner in 0..4 {
-                let (row, column) = (corner / 2, corner % 2);
-                batch.pixels[corner][i] = rows[row].0 * g.width as u32 + columns[column].0;
-                batch.weights[corner][i] = across[column] * down[row] * factor[i];
+        let (x, y) = (Line::of(x, width), Line::of(y, height));
+        for corner in 0..4 {
+            let ((rows, down), (columns, across)) = (y.side(corner / 2), x.side(corner % 2));
+            for i in 0..BATCH {
+                batch.pixels[corner][i] = rows[i] * g.width as u32 + columns[i];
+                batch.weights[corner][i] = across[i] * down[i] * factor[i];
             }
         }
         batch
     }
 }
 
+/// What some places on an axis lie between.
+struct Line {
+    /// Whole places below and above, moved to 0…`size` − 1.
+    whole: [[u32; BATCH]; 2],
+    /// The share of each, zero outside.
+    shares: [[f32; BATCH]; 2],
+}
+
+impl Line {
+    #[inline(always)]
+    fn of(places: [f32; BATCH], size: f32) -> Self {
+        let mut line = Self { whole: [[0; BATCH]; 2], shares: [[0.0; BATCH]; 2] };
+        for i in 0..BATCH {
+            let low = places[i].floor();
+            let behind = places[i] - low;
+            let (below, is_below) = inside(low, size);
+            let (above, is_above) = inside(low + 1.0, size);
+            line.whole[0][i] = below;
+            line.whole[1][i] = above;
+            line.shares[0][i] = (1.0 - behind) * is_below;
+            line.shares[1][i] = behind * is_above;
+        }
+        line
+    }
+
+    #[inline(always)]
+    fn side(&self, side: usize) -> (&[u32; BATCH], &[f32; BATCH]) {
+        (&self.whole[side], &self.shares[side])
+    }
+}
+
 /// A whole place moved to 0…`size` − 1, and 1 if it was there, else 0.
 #[inline(always)]
 fn inside(place: f32, size: f32) -> (u32, f32) {
+    // Adding 2²³ leaves a whole number in the lowest bits: a cast looks for what is not a number, one by
+    // one.
+    const WHOLE: f32 = 8_388_608.0;
     let last = size - 1.0;
     let above = if place > 0.0 { place } else { 0.0 };
     let moved = if above < last { above } else { last };
-    (moved as i32 as u32, if moved == place { 1.0 } else { 0.0 })
+    let bits = (moved + WHOLE).to_bits() - WHOLE.to_bits();
+    (bits, if moved == place { 1.0 } else { 0.0 })
 }
 
 at_every_level! {
