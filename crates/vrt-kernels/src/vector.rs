@@ -45,7 +45,12 @@ pub(crate) trait Vector: Copy {
     #[inline(always)]
     fn load_at(values: &[f32], first: usize) -> Self {
         let values = &values[first.min(values.len())..];
-        if values.len() < Self::LANES { Self::load_first(values) } else { Self::load(values) }
+        match values.len() {
+            // Processors read no lane of a place that is no memory, but take a hundred cycles for it.
+            0 => Self::splat(0.0),
+            len if len < Self::LANES => Self::load_first(values),
+            _ => Self::load(values),
+        }
     }
 
     /// Writes the lanes to the places from `first` on, as far as there are some.

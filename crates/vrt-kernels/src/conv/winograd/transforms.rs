@@ -99,18 +99,6 @@ fn next<V: Vector>(at: usize, len: usize) -> usize {
     if at + V::LANES == len { len } else { (at + V::LANES).min(len - V::LANES) }
 }
 
-/// The vector of `values` from `at` on; what is missing is zero.
-#[inline(always)]
-fn some<V: Vector>(values: &[f32], at: usize) -> V {
-    if let Some(values) = values.get(at..at + V::LANES) {
-        return V::load(values);
-    }
-    let mut lanes = [0.0; MOST_LANES];
-    let values = values.get(at..).unwrap_or(&[]);
-    lanes[..values.len()].copy_from_slice(values);
-    V::load(&lanes)
-}
-
 /// What a tile sees of a source at all points.
 pub(super) struct InputTransform<'a> {
     pub(super) pixels: &'a [&'a [f32]; POINTS],
@@ -127,7 +115,7 @@ impl InputTransform<'_> {
         for (column, down) in down.iter_mut().enumerate() {
             let mut seen = [V::splat(0.0); IN];
             for (row, seen) in seen.iter_mut().enumerate() {
-                *seen = some(self.pixels[row * IN + column], at);
+                *seen = V::load_at(self.pixels[row * IN + column], at);
             }
             *down = input_points(seen);
         }
