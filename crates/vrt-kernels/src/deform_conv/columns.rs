@@ -304,9 +304,9 @@ impl Line {
     #[inline(always)]
     fn of(places: [f32; BATCH], size: f32) -> Self {
         let mut line = Self { whole: [[0; BATCH]; 2], shares: [[0.0; BATCH]; 2] };
-        for i in 0..BATCH {
-            let low = places[i].floor();
-            let behind = places[i] - low;
+        for (i, place) in places.iter().enumerate() {
+            let low = place.floor();
+            let behind = place - low;
             let (below, is_below) = inside(low, size);
             let (above, is_above) = inside(low + 1.0, size);
             line.whole[0][i] = below;

@@ -147,8 +147,8 @@ impl Exponentials<'_> {
             }
             *row = powers;
         }
-        for l in 0..L {
-            self.scales[first + l] = 1.0 / sums[l];
+        for (scale, sum) in self.scales[first..].iter_mut().zip(sums) {
+            *scale = 1.0 / sum;
         }
     }
 }
@@ -202,8 +202,8 @@ impl RoundedExponentials<'_> {
                 out[l] = Pair::of_positive(a[l], b[l]);
             }
         }
-        for l in 0..L {
-            self.scales[first + l] = 1.0 / sums[l];
+        for (scale, sum) in self.scales[first..].iter_mut().zip(sums) {
+            *scale = 1.0 / sum;
         }
     }
 }
