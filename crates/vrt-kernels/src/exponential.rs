@@ -48,13 +48,15 @@ const LONG: [f32; EXACT] = [
 
 /// Those of so many terms.
 const fn coefficients<const TERMS: usize>() -> &'static [f32] {
+    assert!(TERMS == ROUNDED || TERMS == EXACT, "there is no such polynomial");
     if TERMS == ROUNDED { &SHORT } else { &LONG }
 }
 
 /// Below this the power of two is taken for zero; it is next to the smallest normal number there.
 const SMALLEST_TWOS: f32 = -126.0;
 
-/// How a level finds powers of two.
+/// How a level finds powers of two. An implementation may be called only where the level's instructions
+/// are allowed: inside the functions that [`with_powers`] chooses from after asking the processor.
 pub(crate) trait Powers {
     /// `2ˣ` for each `x`, which is at most 0, by a polynomial of so many `TERMS`; zero, or next to it,
     /// below −126.
@@ -94,7 +96,7 @@ pub(crate) fn with_powers(level: Level, body: impl PowersBody) {
 }
 
 /// By arithmetic that every level has.
-pub(crate) struct Computed<const FUSED: bool>;
+struct Computed<const FUSED: bool>;
 
 impl<const FUSED: bool> Powers for Computed<FUSED> {
     #[inline(always)]
@@ -129,9 +131,6 @@ fn polynomial<const FUSED: bool, const TERMS: usize>(x: f32) -> f32 {
 }
 
 /// By AVX-512's instructions that take numbers apart and scale them by powers of two.
-///
-/// Exists only where these are allowed: inside the function that [`with_powers`] chooses after asking
-/// the processor.
 #[cfg(target_arch = "x86_64")]
 struct Scaled;
 
@@ -226,6 +225,7 @@ mod tests {
     struct All<'a, const TERMS: usize>(&'a mut [f32]);
 
     impl<const TERMS: usize> PowersBody for All<'_, TERMS> {
+        #[inline(always)]
         fn run<P: Powers>(self) {
             let (many, one) = self.0.as_chunks_mut::<35>();
             for numbers in many {

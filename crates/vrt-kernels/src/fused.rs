@@ -2,7 +2,7 @@
 //! gradients where a tensor wants them: for restoring and for training. Other devices compose the
 //! same of `ops`.
 //!
-//! A caller asks [`serves`] first.
+//! A caller asks [`serves`] first, but for those that say that they compose themselves.
 
 use std::borrow::Cow;
 use std::cell::Cell;

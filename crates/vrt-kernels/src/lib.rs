@@ -1,6 +1,6 @@
 //! The hot operations of VRT on slices: warping along a flow, deformable convolution,
-//! convolution, linear layers and their gates, attention in shifted windows; each with its backward
-//! pass.
+//! convolution, linear layers and their gates, attention in shifted windows, changes of size, pictures
+//! along their motion; each with its backward pass.
 //!
 //! # Layout
 //!

@@ -26,8 +26,8 @@ impl Body for Normalise<'_> {
         for (row, out) in x.chunks_exact(len).zip(out.chunks_exact_mut(len)) {
             let normal = Normal::of::<V>(row);
             for first in (0..len).step_by(V::LANES) {
-                let [value, weight, bias] = [row, weight, bias].map(|all| V::load_at(all, first));
-                normal.at(value).mul_add(weight, bias).store_at(out, first);
+                let (weight, bias) = (V::load_at(weight, first), V::load_at(bias, first));
+                normal.at(V::load_at(row, first)).mul_add(weight, bias).store_at(out, first);
             }
         }
     }
@@ -135,8 +135,8 @@ impl Body for AddGradients<'_, '_> {
             let [plain, along] =
                 weighted_sums::<V>(row, normal, weight, grad).map(|sum| sum / len as f32);
             for first in (0..len).step_by(V::LANES) {
-                let [value, weight, grad] = [row, weight, grad].map(|all| V::load_at(all, first));
-                let value = normal.at(value);
+                let (weight, grad) = (V::load_at(weight, first), V::load_at(grad, first));
+                let value = normal.at(V::load_at(row, first));
                 grad.mul_add(value, V::load_at(of_weight, first)).store_at(of_weight, first);
                 grad.mul_add(V::splat(1.0), V::load_at(of_bias, first)).store_at(of_bias, first);
                 let centred = grad.mul_add(weight, V::splat(-plain));
@@ -153,7 +153,8 @@ impl Body for AddGradients<'_, '_> {
 fn weighted_sums<V: Vector>(row: &[f32], normal: Normal, weight: &[f32], grad: &[f32]) -> [f32; 2] {
     let (mut plain, mut along) = (V::splat(0.0), V::splat(0.0));
     for first in (0..row.len()).step_by(V::LANES) {
-        let [value, weight, grad] = [row, weight, grad].map(|all| V::load_at(all, first));
+        let (value, grad) = (V::load_at(row, first), V::load_at(grad, first));
+        let weight = V::load_at(weight, first);
         let product = weight.mul_add(grad, V::splat(0.0));
         plain = product.mul_add(V::splat(1.0), plain);
         along = product.mul_add(normal.at(value), along);

@@ -26,7 +26,7 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// `from` samples, at least one, to `to` of them.
+    /// `from` samples to `to` of them; none become none.
     pub fn resized(from: usize, to: usize, align: Align) -> Self {
         Self { from, seen: from, to, size: to, align }
     }
@@ -57,6 +57,13 @@ impl Axis {
     /// Whether it stays as it is.
     pub fn stays(&self) -> bool {
         [self.seen, self.to, self.size] == [self.from; 3]
+    }
+
+    /// How many pairs of samples it makes means of, if it does nothing else.
+    #[cfg(feature = "burn")]
+    pub(crate) fn pairs(&self) -> Option<usize> {
+        let halves = self.align == Align::Edges && self.seen == 2 * self.to;
+        (halves && self.to > 0 && self.size == self.to).then_some(self.to)
     }
 
     /// The two samples that sample `index` lies between, and how far behind the first one, 0…1.
@@ -150,7 +157,11 @@ impl Resampling {
         assert_eq!(x, self.batch * self.picture(), "resample: {self:?} is not of {x} values");
         let len = self.batch * self.rows.size * self.out_row();
         assert_eq!(out, len, "resample: {self:?} does not make {out} values");
-        assert!(out == 0 || x > 0, "resample: nothing cannot become larger");
+        let some = |axis: &Axis| axis.size == 0 || axis.seen > 0 && axis.to > 0;
+        assert!(
+            some(&self.rows) && some(&self.columns),
+            "resample: something of nothing: {self:?}"
+        );
         let channels = self.change.channels.unwrap_or(self.channels);
         assert_eq!(channels, self.channels, "resample: a change of {channels} channels");
     }

@@ -1,6 +1,6 @@
 //! Sums of scaled values.
 
-use crate::parallel::for_each_part;
+use crate::parallel::{for_each_part, zeros};
 
 /// Values that one task sums up.
 const TASK: usize = 1 << 14;
@@ -22,6 +22,13 @@ pub fn sum(terms: &[(&[f32], f32)], out: &mut [f32]) {
             }
         }
     });
+}
+
+/// `factor · values`
+pub(crate) fn scaled(values: &[f32], factor: f32) -> Vec<f32> {
+    let mut scaled = zeros(values.len());
+    add_scaled(&mut scaled, factor, values);
+    scaled
 }
 
 /// Adds `factor · values` to `sum`, which is as long.

@@ -3,12 +3,12 @@
 //!
 //! `motion` is `[batch, height, width, 2]`, along x then y: the pixels that a place moves by from
 //! frame to frame. Places outside a picture are moved to the nearest one on it
-//! ([`WarpMode::BilinearBorder`](crate::WarpMode::BilinearBorder)).
+//! ([`WarpMode::BilinearBorder`]).
 
 use crate::bilinear::{Corners, blend};
 use crate::level::{Level, at_every_level};
 use crate::parallel::{for_each_part, zeros};
-use crate::sum::add_scaled;
+use crate::sum::{add_scaled, scaled};
 use crate::warp::{WarpGeometry, WarpMode, onto_map, warp_backward};
 
 mod gather;
@@ -97,7 +97,10 @@ fn sample<const FUSED: bool>(
     out: &mut [f32],
 ) {
     let [x, y] = onto_map(g, place);
-    let Some(corners) = Corners::around(x, y, [g.height, g.width]) else { return };
+    let Some(corners) = Corners::around(x, y, [g.height, g.width]) else {
+        // No place on the map is far outside.
+        return out.fill(0.0);
+    };
     let values = corners.values(frame, [g.width, g.channels], channel, out.len());
     blend::<FUSED>(out, values, corners.weights());
 }
@@ -115,6 +118,8 @@ pub fn trails_backward(
     wanted: [bool; 2],
 ) -> [Option<Vec<f32>>; 2] {
     let g = moving(shape);
+    g.check(x.len(), motion.len(), x.len());
+    assert_eq!(grad.len(), trail.places.len() * x.len(), "trails: {} places", trail.places.len());
     let stride = trail.places.len() * g.channels;
     let mut found = Gradients::new(x, motion, wanted);
     for (index, place) in trail.places.iter().enumerate() {
@@ -167,12 +172,6 @@ fn warp_gradients(
 ) -> [Option<Vec<f32>>; 2] {
     warp_backward(g, x, way, grad, of_x.as_deref_mut(), of_way.as_deref_mut());
     [of_x, of_way]
-}
-
-fn scaled(values: &[f32], factor: f32) -> Vec<f32> {
-    let mut scaled = zeros(values.len());
-    add_scaled(&mut scaled, factor, values);
-    scaled
 }
 
 /// Writes `factor ·` the `count` channels from `first` on, of `stride` in a pixel, to `out`.

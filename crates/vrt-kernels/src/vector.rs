@@ -7,8 +7,8 @@ use crate::level::Level;
 /// `LANES` values that one instruction works on.
 ///
 /// A value of a level's type may exist only where that level's instructions are allowed: inside
-/// the functions that [`multiply`](crate::product::multiply) and [`with_vectors`] choose from after
-/// asking the processor. This is what makes the instructions in the implementations sound.
+/// the functions that [`multiply`](crate::product::multiply), [`with_vectors`] and
+/// [`with_powers`](crate::exponential::with_powers) choose from after asking the processor. This is what makes the instructions in the implementations sound.
 pub(crate) trait Vector: Copy {
     /// Values of a vector.
     const LANES: usize;
@@ -36,6 +36,7 @@ pub(crate) trait Vector: Copy {
     /// Writes the first lanes to a slice of at most [`Self::LANES`].
     #[inline(always)]
     fn store_first(self, values: &mut [f32]) {
+        debug_assert!(values.len() <= Self::LANES, "more values than lanes");
         let mut whole = [0.0; MOST_LANES];
         self.store(&mut whole);
         values.copy_from_slice(&whole[..values.len()]);
@@ -58,7 +59,11 @@ pub(crate) trait Vector: Copy {
     fn store_at(self, values: &mut [f32], first: usize) {
         let first = first.min(values.len());
         let values = &mut values[first..];
-        if values.len() < Self::LANES { self.store_first(values) } else { self.store(values) }
+        match values.len() {
+            0 => {}
+            len if len < Self::LANES => self.store_first(values),
+            _ => self.store(values),
+        }
     }
 
     /// The sum of all lanes, by halves: a few steps behind one another in place of as many as lanes.

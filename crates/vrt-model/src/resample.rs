@@ -53,8 +53,7 @@ pub(crate) fn reflect_around<const D: usize>(
     if from == size {
         return x;
     }
-    let place = |index: usize| mirror(index as i64 - before as i64, from as i64);
-    fused::select(x, axis, &(0..size).map(place).collect::<Vec<_>>())
+    fused::select(x, axis, size, |index| mirror(index as i64 - before as i64, from as i64))
 }
 
 /// The sample of an axis of `len` that lies at `index` when the axis is mirrored for ever.

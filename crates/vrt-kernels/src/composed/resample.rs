@@ -13,12 +13,16 @@ pub fn resample(x: Tensor<4>, [rows, columns]: [Axis; 2], change: Change) -> Ten
         let data = TensorData::new(part.to_vec(), [1, 1, 1, channels]);
         Tensor::<4>::from_data(data, &x.device())
     });
-    (x - minus) * times
+    let nothing = parts[0].iter().all(|minus| *minus == 0.0);
+    if nothing { x * times } else { (x - minus) * times }
 }
 
 fn along(x: Tensor<4>, at: usize, axis: Axis) -> Tensor<4> {
     if axis.stays() {
         return x;
+    }
+    if let Some(pairs) = axis.pairs() {
+        return halved(x, at, pairs);
     }
     let (device, size) = (x.device(), axis.size());
     let (mut low, mut high, mut shares) = (Vec::new(), Vec::new(), Vec::new());
@@ -33,4 +37,13 @@ fn along(x: Tensor<4>, at: usize, axis: Axis) -> Tensor<4> {
     let share = Tensor::<1>::from_data(TensorData::new(shares, [size]), &device).reshape(shape);
     let (low, high) = (x.clone().select(at, index(low)), x.select(at, index(high)));
     low * (-share.clone() + 1.0) + high * share
+}
+
+/// Means of so many pairs.
+fn halved(x: Tensor<4>, at: usize, pairs: usize) -> Tensor<4> {
+    let mut shape = x.dims();
+    shape[at] = pairs;
+    let (outer, inner) = (shape[..at].iter().product(), shape[at + 1..].iter().product());
+    let both: Tensor<4> = x.narrow(at, 0, 2 * pairs).reshape([outer, pairs, 2, inner]);
+    both.mean_dim(2).reshape(shape)
 }

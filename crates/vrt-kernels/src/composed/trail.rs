@@ -23,7 +23,7 @@ pub fn trails(x: Tensor<4>, motion: Tensor<4>, trail: &Trail<'_>) -> Tensor<4> {
 ///
 /// # Panics
 ///
-/// Panics if there are no parts.
+/// Panics if there are no parts, or nothing that stands still.
 pub fn gathered(x: Tensor<4>, motion: Tensor<4>, exposures: &Exposures<'_>) -> Tensor<4> {
     let Exposures { ways, parts, still, gain } = *exposures;
     let first = x.dims()[3] - parts;

@@ -5,8 +5,7 @@ use burn::tensor::Tensor;
 use super::record::Operation;
 use super::serves;
 use super::values::{Operand, Values};
-use crate::parallel::zeros;
-use crate::sum::{self, add_scaled};
+use crate::sum::{self, scaled};
 use crate::tensor::filled;
 
 /// `Σ factor · term` of tensors of one shape, at least one; of Burn's operations on devices that are
@@ -33,13 +32,8 @@ pub fn sum<const D: usize, const N: usize>(terms: [(Tensor<D>, f32); N]) -> Tens
             (filled(shape, |out| sum::sum(&terms, out)), ())
         },
         backward: move |_: &[Values], (): &(), grad: &[f32], wanted: &[bool]| {
-            let scaled = |factor: &f32| {
-                let mut scaled = zeros(grad.len());
-                add_scaled(&mut scaled, *factor, grad);
-                scaled
-            };
             let all = factors.iter().zip(wanted);
-            all.map(|(factor, wanted)| wanted.then(|| scaled(factor))).collect()
+            all.map(|(factor, wanted)| wanted.then(|| scaled(grad, *factor))).collect()
         },
     };
     operation.run(terms.into_iter().map(|(term, _)| Operand::of(term)).collect())

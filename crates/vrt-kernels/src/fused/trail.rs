@@ -42,13 +42,13 @@ pub fn trails(x: Tensor<4>, motion: Tensor<4>, trail: Trail<'static>) -> Tensor<
 /// How [`gathered`] adds up parts; see [`Exposures`].
 #[derive(Clone, Debug)]
 pub struct Gathering {
-    /// `[exposures, parts]`
+    /// How far each part lies from the middle, in ways from frame to frame: `[exposures, parts]`.
     pub ways: Vec<f32>,
-    /// The last channels.
+    /// Parts, which are the last channels.
     pub parts: usize,
-    /// Of each channel.
+    /// What each channel has in the picture that stands still, which is taken off.
     pub still: Vec<f32>,
-    /// On differences.
+    /// By how much differences are enlarged.
     pub gain: f32,
 }
 

@@ -1,8 +1,9 @@
 //! The parts of an exposure, added up along the way that each pixel goes while it lasts.
 
-use super::{Gradients, moving, pick, sample, scaled, warp_gradients, way};
+use super::{Gradients, moving, pick, sample, warp_gradients, way};
 use crate::level::{Level, at_every_level};
 use crate::parallel::{for_each_part, zeros};
+use crate::sum::scaled;
 use crate::warp::WarpGeometry;
 
 /// How the last channels of pictures, each a part of an exposure, are added up.
@@ -21,14 +22,15 @@ pub struct Exposures<'a> {
 impl Exposures<'_> {
     /// Channels of the output.
     pub fn count(&self) -> usize {
-        self.ways.len() / self.parts
+        self.ways.len() / self.parts.max(1)
     }
 
     fn check(&self, g: &WarpGeometry, [x, motion, out]: [usize; 3]) {
         g.check(x, motion, x);
         let fit = self.parts > 0 && self.parts <= g.channels && self.still.len() == g.channels;
         assert!(fit, "gathered: {} parts in {} channels", self.parts, g.channels);
-        assert!(self.ways.len().is_multiple_of(self.parts), "gathered: {} ways", self.ways.len());
+        let whole = self.count() > 0 && self.ways.len().is_multiple_of(self.parts);
+        assert!(whole, "gathered: {} ways of {} parts", self.ways.len(), self.parts);
         assert_eq!(out * g.channels, self.count() * x, "gathered: {} exposures", self.count());
     }
 }

@@ -128,8 +128,8 @@ pub(super) fn flows(config: &VrtConfig, size: Size) -> u128 {
     (0..4).map(|halvings| fields as u128 * size.halved(halvings).pixels()).sum()
 }
 
-/// Values alive while flow is estimated: of one pair of frames, in sizes that halve five times,
-/// both pyramids, what the widest convolution reads and makes, and all flows so far.
+/// Values alive while flow is estimated, a pair of frames at a time, in sizes that halve five times: the
+/// pyramids of all frames, what the widest convolution reads and makes, and all flows so far.
 fn flowing(config: &VrtConfig, size: Size) -> u128 {
     if config.reach().frames() == 0 {
         return 0;
@@ -137,16 +137,17 @@ fn flowing(config: &VrtConfig, size: Size) -> u128 {
     let [h, w] = [size.height, size.width].map(|n| n.next_multiple_of(FLOW_MULTIPLE) as u128);
     let widest = FLOW_WIDTHS.windows(2).map(|pair| pair[0] + pair[1]).max().unwrap_or(0);
     // A pyramid is a third larger than its finest level.
-    let pyramids = 2 * RGB_CHANNELS * 4 / 3 + FLOW_WIDTHS[0];
+    let pyramids = size.frames * RGB_CHANNELS * 4 / 3 + FLOW_WIDTHS[0];
     let halvings = u32::from(config.coarse_flow());
     let convolved = widest as u128 * (h >> halvings) * (w >> halvings);
     convolved + pyramids as u128 * h * w + flows(config, size)
 }
 
-/// Values alive in the first convolution: frames beside their neighbours, and what it makes.
+/// Values alive in the first convolution: frames beside their neighbours and what they are along their
+/// motion, folded and as the head sees it, and what it makes.
 fn neighbours(config: &VrtConfig, size: Size) -> u128 {
     let seen = config.first_conv_inputs() + config.first_channels();
-    flows(config, size) + seen as u128 * size.pixels()
+    behind_body(config, size) + seen as u128 * size.pixels()
 }
 
 /// Values alive in a stage at its fullest, its input included.
