@@ -1,6 +1,6 @@
 //! The exponential of numbers that are not positive, without branches.
 
-use crate::level::{Level, mul_add};
+use crate::level::mul_add;
 #[cfg(target_arch = "x86_64")]
 use crate::vector::{Avx512, Vector};
 
@@ -55,48 +55,16 @@ const fn coefficients<const TERMS: usize>() -> &'static [f32] {
 /// Below this the power of two is taken for zero; it is next to the smallest normal number there.
 const SMALLEST_TWOS: f32 = -126.0;
 
-/// How a level finds powers of two. An implementation may be called only where the level's instructions
-/// are allowed: inside the functions that [`with_powers`] chooses from after asking the processor.
+/// How a level finds powers of two. As with [`Vector`](crate::vector::Vector), whose type it is, it may be
+/// called only where the level's instructions are allowed.
 pub(crate) trait Powers {
     /// `2ˣ` for each `x`, which is at most 0, by a polynomial of so many `TERMS`; zero, or next to it,
     /// below −126.
     fn of<const TERMS: usize, const L: usize>(x: [f32; L]) -> [f32; L];
 }
 
-/// Something that is done with a level's powers of two. Bodies, and all that they call, must be
-/// `#[inline(always)]`.
-pub(crate) trait PowersBody {
-    /// Does it.
-    fn run<P: Powers>(self);
-}
-
-/// Does something with the powers of two of a level.
-pub(crate) fn with_powers(level: Level, body: impl PowersBody) {
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    fn avx2(body: impl PowersBody) {
-        body.run::<Computed<true>>();
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-    fn avx512(body: impl PowersBody) {
-        body.run::<Scaled>();
-    }
-    assert!(level.is_available(), "this processor does not run the level {level}");
-    match level {
-        // SAFETY: the assertion above proves that this processor has AVX2 and FMA.
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { avx2(body) },
-        // SAFETY: the assertion above proves that this processor has AVX-512 F, BW, DQ and VL, AVX2
-        // and FMA.
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512 | Level::Avx512Bf16 | Level::Amx => unsafe { avx512(body) },
-        _ => body.run::<Computed<{ Level::PORTABLE_FUSED }>>(),
-    }
-}
-
 /// By arithmetic that every level has.
-struct Computed<const FUSED: bool>;
+pub(crate) struct Computed<const FUSED: bool>;
 
 impl<const FUSED: bool> Powers for Computed<FUSED> {
     #[inline(always)]
@@ -132,7 +100,7 @@ fn polynomial<const FUSED: bool, const TERMS: usize>(x: f32) -> f32 {
 
 /// By AVX-512's instructions that take numbers apart and scale them by powers of two.
 #[cfg(target_arch = "x86_64")]
-struct Scaled;
+pub(crate) struct Scaled;
 
 #[cfg(target_arch = "x86_64")]
 impl Powers for Scaled {
@@ -167,6 +135,8 @@ fn scaled<const TERMS: usize>(x: &[f32; Avx512::LANES], powers: &mut [f32; Avx51
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::level::Level;
+    use crate::vector::{Body, Vector, with_vectors};
 
     /// Relative error of two units in the last place.
     const BOUND: f64 = 2.0 * f32::EPSILON as f64;
@@ -224,15 +194,15 @@ mod tests {
     /// Numbers to their powers, all at once and one by one.
     struct All<'a, const TERMS: usize>(&'a mut [f32]);
 
-    impl<const TERMS: usize> PowersBody for All<'_, TERMS> {
+    impl<const TERMS: usize> Body for All<'_, TERMS> {
         #[inline(always)]
-        fn run<P: Powers>(self) {
+        fn run<V: Vector>(self) {
             let (many, one) = self.0.as_chunks_mut::<35>();
             for numbers in many {
-                *numbers = P::of::<TERMS, 35>(*numbers);
+                *numbers = V::Powers::of::<TERMS, 35>(*numbers);
             }
             for number in one {
-                [*number] = P::of::<TERMS, 1>([*number]);
+                [*number] = V::Powers::of::<TERMS, 1>([*number]);
             }
         }
     }
@@ -242,15 +212,15 @@ mod tests {
         let numbers: Vec<f32> = (0..35_007).map(|i| i as f32 * -0.004).collect();
         for level in Level::available() {
             let (mut exact, mut rounded) = (numbers.clone(), numbers.clone());
-            with_powers(level, All::<EXACT>(&mut exact));
-            with_powers(level, All::<ROUNDED>(&mut rounded));
+            with_vectors(level, All::<EXACT>(&mut exact));
+            with_vectors(level, All::<ROUNDED>(&mut rounded));
             for ((x, exact), rounded) in numbers.iter().zip(&exact).zip(&rounded) {
                 check_power(*x, *exact, BOUND);
                 check_power(*x, *rounded, 8e-5);
             }
             assert_eq!(exact[0], 1.0, "{level}");
             let mut special = [f32::NEG_INFINITY, f32::NAN].repeat(35);
-            with_powers(level, All::<ROUNDED>(&mut special));
+            with_vectors(level, All::<ROUNDED>(&mut special));
             assert!(special.iter().step_by(2).all(|power| *power == 0.0), "{level}");
             assert!(special.iter().skip(1).step_by(2).all(|power| power.is_nan()), "{level}");
         }

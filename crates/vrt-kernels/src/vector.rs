@@ -2,16 +2,22 @@
 //! product is written in.
 
 use crate::element::{Element, Pair};
+#[cfg(target_arch = "x86_64")]
+use crate::exponential::Scaled;
+use crate::exponential::{Computed, Powers};
 use crate::level::Level;
 
 /// `LANES` values that one instruction works on.
 ///
 /// A value of a level's type may exist only where that level's instructions are allowed: inside
-/// the functions that [`multiply`](crate::product::multiply), [`with_vectors`] and
-/// [`with_powers`](crate::exponential::with_powers) choose from after asking the processor. This is what makes the instructions in the implementations sound.
+/// the functions that [`multiply`](crate::product::multiply) and [`with_vectors`] choose from after
+/// asking the processor. This is what makes the instructions in the implementations sound.
 pub(crate) trait Vector: Copy {
     /// Values of a vector.
     const LANES: usize;
+
+    /// How powers of two are found here.
+    type Powers: Powers;
 
     /// `value` in every lane.
     fn splat(value: f32) -> Self;
@@ -119,6 +125,8 @@ pub(crate) struct Portable([f32; 4]);
 impl Vector for Portable {
     const LANES: usize = 4;
 
+    type Powers = Computed<{ Level::PORTABLE_FUSED }>;
+
     #[inline(always)]
     fn splat(value: f32) -> Self {
         Self([value; 4])
@@ -145,7 +153,7 @@ impl Vector for Portable {
 /// A vector type over x86-64 intrinsics of one width.
 #[cfg(target_arch = "x86_64")]
 macro_rules! intrinsics {
-    ($name:ident, $register:ident, $lanes:literal, $what:literal,
+    ($name:ident, $register:ident, $lanes:literal, $powers:ty, $what:literal,
      $splat:ident, $load:ident, $store:ident, $mul_add:ident $(, $first:item)*) => {
         #[doc = $what]
         #[derive(Clone, Copy, Debug)]
@@ -153,6 +161,8 @@ macro_rules! intrinsics {
 
         impl Vector for $name {
             const LANES: usize = $lanes;
+
+            type Powers = $powers;
 
             #[inline(always)]
             fn splat(value: f32) -> Self {
@@ -192,6 +202,7 @@ intrinsics!(
     Avx2,
     __m256,
     8,
+    Computed<true>,
     "Eight lanes of AVX2 and FMA.",
     _mm256_set1_ps,
     _mm256_loadu_ps,
@@ -203,6 +214,7 @@ intrinsics!(
     Avx512,
     __m512,
     16,
+    Scaled,
     "Sixteen lanes of AVX-512.",
     _mm512_set1_ps,
     _mm512_loadu_ps,

@@ -8,9 +8,10 @@ use std::f32::consts::LOG2_E;
 
 use super::MASKED;
 use crate::element::{Element, Pair};
-use crate::exponential::{EXACT, Powers, PowersBody, ROUNDED, with_powers};
+use crate::exponential::{EXACT, Powers, ROUNDED};
 use crate::level::Level;
 use crate::product::PanelSizes;
+use crate::vector::{Body, Vector, with_vectors};
 
 /// What the mask adds to a logit.
 const MASKED_TWOS: f32 = MASKED * LOG2_E;
@@ -60,7 +61,7 @@ impl Probability for f32 {
         _: &'a mut [f32],
     ) -> &'a [f32] {
         let logits = Logits { values: &mut *values, width, regions };
-        with_powers(level, Exponentials { logits, scales });
+        with_vectors(level, ByLanes(Exponentials { logits, scales }));
         values
     }
 
@@ -80,7 +81,8 @@ impl Probability for Pair {
         scales: &mut [f32],
         rounded: &'a mut [Pair],
     ) -> &'a [Pair] {
-        with_powers(level, RoundedExponentials { logits, scales, rounded: &mut *rounded });
+        let rounding = RoundedExponentials { logits, scales, rounded: &mut *rounded };
+        with_vectors(level, ByLanes(rounding));
         rounded
     }
 
@@ -102,33 +104,43 @@ struct Exponentials<'a> {
     scales: &'a mut [f32],
 }
 
-impl PowersBody for Exponentials<'_> {
+/// What is done with as many queries at a time as one may hold.
+trait Lanes {
+    /// Queries, a multiple of four.
+    fn width(&self) -> usize;
+
+    /// Does it with the `L` queries from `first` on.
+    fn lanes<P: Powers, const L: usize>(&mut self, first: usize);
+}
+
+struct ByLanes<T>(T);
+
+impl<T: Lanes> Body for ByLanes<T> {
     #[inline(always)]
-    fn run<P: Powers>(mut self) {
-        let width = self.logits.width;
-        let lanes = lanes_of(width);
-        for first in (0..width).step_by(lanes) {
-            match lanes {
-                32 => self.lanes::<P, 32>(first),
-                16 => self.lanes::<P, 16>(first),
-                _ => self.lanes::<P, 4>(first),
+    fn run<V: Vector>(mut self) {
+        let width = self.0.width();
+        if width.is_multiple_of(32) {
+            for first in (0..width).step_by(32) {
+                self.0.lanes::<V::Powers, 32>(first);
+            }
+        } else if width.is_multiple_of(16) {
+            for first in (0..width).step_by(16) {
+                self.0.lanes::<V::Powers, 16>(first);
+            }
+        } else {
+            for first in (0..width).step_by(4) {
+                self.0.lanes::<V::Powers, 4>(first);
             }
         }
     }
 }
 
-/// Queries that are held at a time, of `width`.
-#[inline(always)]
-fn lanes_of(width: usize) -> usize {
-    match width {
-        _ if width.is_multiple_of(32) => 32,
-        _ if width.is_multiple_of(16) => 16,
-        _ => 4,
+impl Lanes for Exponentials<'_> {
+    #[inline(always)]
+    fn width(&self) -> usize {
+        self.logits.width
     }
-}
 
-impl Exponentials<'_> {
-    /// Those of `L` queries.
     #[inline(always)]
     fn lanes<P: Powers, const L: usize>(&mut self, first: usize) {
         let Logits { values, width, regions } = &mut self.logits;
@@ -160,23 +172,12 @@ struct RoundedExponentials<'a> {
     rounded: &'a mut [Pair],
 }
 
-impl PowersBody for RoundedExponentials<'_> {
+impl Lanes for RoundedExponentials<'_> {
     #[inline(always)]
-    fn run<P: Powers>(mut self) {
-        let width = self.logits.width;
-        let lanes = lanes_of(width);
-        for first in (0..width).step_by(lanes) {
-            match lanes {
-                32 => self.lanes::<P, 32>(first),
-                16 => self.lanes::<P, 16>(first),
-                _ => self.lanes::<P, 4>(first),
-            }
-        }
+    fn width(&self) -> usize {
+        self.logits.width
     }
-}
 
-impl RoundedExponentials<'_> {
-    /// Those of `L` queries.
     #[inline(always)]
     fn lanes<P: Powers, const L: usize>(&mut self, first: usize) {
         let Logits { values, width, regions } = &mut self.logits;
