@@ -1,21 +1,26 @@
 //! One training run in several processes, its ranks: who they are and how they add up gradients.
 //!
 //! [`launch::detect`] says which rank a launcher made of this process, [`connect`] makes of that a
-//! [`Collective`]: how it meets the others. [`Single`] is one process, [`local`] several threads of one, and `mpi`, behind
-//! the feature of that name, processes on one or many machines.
+//! [`Collective`]: how it meets the others. [`Single`] is one process, [`local`] several threads of
+//! one; [`tcp`] and `mpi`, which is behind the feature of that name, connect processes on one or
+//! many machines.
 //!
 //! Sums are taken in the order of the ranks, each element by one rank, and handed to all: so they
 //! are the same bits on every rank and in every run, whatever the network between them is.
 
 use std::fmt;
 
-use self::launch::{Launch, Launcher};
+pub use self::call::Call;
+use self::launch::{Launch, Launcher, Master};
+use self::tcp::MeetingError;
 
+mod call;
 mod exchange;
 pub mod launch;
 pub mod local;
 #[cfg(feature = "mpi")]
 pub mod mpi;
+pub mod tcp;
 #[cfg(test)]
 mod tests;
 
@@ -91,25 +96,35 @@ impl Collective for Single {
     fn abandon(&self, _code: i32) {}
 }
 
-/// How this process meets the ranks that a launcher has started: by MPI, or not at all where there
-/// is only one.
+/// How this process meets the ranks that a launcher has started: not at all where there is only one,
+/// by TCP where torchrun has started them, else by MPI or, in a program without it, by TCP where the
+/// variables `MASTER_ADDR` and `MASTER_PORT` say where the first rank is.
+///
+/// It waits for the others for up to ten minutes.
 ///
 /// # Errors
 ///
-/// [`CollectiveError`] if there are several ranks and this program is built without MPI, or if MPI
-/// does not see them.
+/// [`CollectiveError`] if the others do not come, if this program is built without MPI and nothing
+/// says where they are, or if MPI does not see them.
 pub fn connect(launch: Option<&Launch>) -> Result<Box<dyn Collective>, CollectiveError> {
-    match launch.filter(|launch| launch.size() > 1) {
-        None => Ok(Box::new(Single)),
+    let Some(launch) = launch.filter(|launch| launch.size() > 1) else {
+        return Ok(Box::new(Single));
+    };
+    match (launch.launcher(), launch.master()) {
+        (Launcher::Torchrun, Some(master)) => over_tcp(launch, master),
         #[cfg(feature = "mpi")]
-        Some(launch) => Ok(Box::new(mpi::Mpi::start(Some(launch))?)),
+        _ => Ok(Box::new(mpi::Mpi::start(Some(launch))?)),
         #[cfg(not(feature = "mpi"))]
-        Some(launch) => Err(CollectiveError::WithoutMpi {
-            launcher: launch.launcher(),
-            rank: launch.rank(),
-            size: launch.size(),
-        }),
+        (_, Some(master)) => over_tcp(launch, master),
+        #[cfg(not(feature = "mpi"))]
+        (launcher, None) => {
+            Err(CollectiveError::WithoutMpi { launcher, rank: launch.rank(), size: launch.size() })
+        }
     }
+}
+
+fn over_tcp(launch: &Launch, master: &Master) -> Result<Box<dyn Collective>, CollectiveError> {
+    Ok(Box::new(tcp::Tcp::start(launch.rank(), launch.size(), master, tcp::PATIENCE)?))
 }
 
 /// Why ranks could not meet.
@@ -151,7 +166,8 @@ pub enum CollectiveError {
     /// Several ranks were started of a program that cannot connect them.
     #[error(
         "{launcher} has started rank {rank} of {size}, but this program is built without MPI: \
-         build it with --features mpi, or start one process"
+         build it with --features mpi, set MASTER_ADDR and MASTER_PORT to the machine of rank 0 and \
+         a free port of it, or start one process"
     )]
     WithoutMpi {
         /// The launcher whose variables were found.
@@ -161,6 +177,9 @@ pub enum CollectiveError {
         /// The number of ranks that it gave.
         size: usize,
     },
+    /// Ranks did not find each other by TCP.
+    #[error(transparent)]
+    Meeting(#[from] MeetingError),
     /// MPI was started twice in a process.
     #[error("MPI has already been started in this process, and can be only once")]
     StartedBefore,
@@ -184,35 +203,6 @@ pub enum CollectiveError {
         /// MPI's number of ranks.
         mpi_size: usize,
     },
-}
-
-/// What a rank asks of the others; they all must ask the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Call {
-    /// A sum.
-    Sum {
-        /// How many.
-        values: usize,
-    },
-    /// A broadcast.
-    Broadcast {
-        /// How many.
-        values: usize,
-        /// Whose.
-        root: usize,
-    },
-    /// A barrier.
-    Barrier,
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sum { values } => write!(f, "adds up {values} values"),
-            Self::Broadcast { values, root } => write!(f, "takes {values} values from rank {root}"),
-            Self::Barrier => f.write_str("waits for the others"),
-        }
-    }
 }
 
 /// Whether `root` is one of `size` ranks.

@@ -26,7 +26,7 @@ use crate::ranks::{Collective, CollectiveError};
 use crate::recipe::Recipe;
 use crate::run_folder::RunFolder;
 use crate::samples::{Batch, Samples};
-use crate::step::{Learner, State, StepError, StepReport, Trouble};
+use crate::step::{BatchGradients, Learner, State, StepError, StepReport, Trouble};
 use crate::tensorboard::Board;
 use crate::validate::{Trial, ValidationError, validate};
 
@@ -115,7 +115,8 @@ pub struct Summary {
 /// # Errors
 ///
 /// If files are missing, the folder holds another run, samples cannot be read, nothing can be
-/// written, or numbers go wrong twice. The newest state stays usable.
+/// written, another rank is gone, or numbers go wrong twice. The newest state stays usable; where
+/// the error leaves the state before it whole, that is saved first.
 pub fn train(
     recipe: &Recipe,
     options: &RunOptions,
@@ -126,7 +127,8 @@ pub fn train(
     let mut state = Some(state);
     let mut loss = None;
     while let Some(done) = state.as_ref().map(|state| state.step) {
-        let [stopping] = run.count([run.stopping()])?;
+        let counted = run.count([run.stopping()]);
+        let [stopping] = run.or_save(counted, state.as_ref(), on_event)?;
         if done >= recipe.train.total_steps || stopping > 0 {
             break;
         }
@@ -219,28 +221,9 @@ impl Run<'_> {
     ) -> Result<(State, Option<StepReport>), TrainError> {
         let started = Instant::now();
         let mut state = self.learner.prepare(state);
-        let batch = Batch::new(self.prefetch.batch()?, &self.recipe.network)?;
-        let step = state.step + 1;
-        let ranks = Arc::clone(&self.options.ranks);
-        let first = state.position + (ranks.rank() * self.recipe.data.batch / ranks.size()) as u64;
-        let gradients = self.learner.gradients(&state, &batch, first, &self.options.stop);
-        let gradients = match gradients {
-            Ok(gradients) => Some(gradients),
-            Err(StepError::Stopped) => None,
-            Err(source) => return Err(TrainError::Step { step, source }),
-        };
-        let [stopped] = self.count([gradients.is_none()])?;
-        let Some(mut gradients) = gradients.filter(|_| stopped == 0) else {
-            return Ok((state, None));
-        };
-        if ranks.size() > 1 {
-            let (parameters, device) = (self.learner.parameters(), &self.options.device);
-            let sum = |numbers: &mut [f32]| ranks.sum(numbers);
-            match &*self.options.linked {
-                [] => gradients.exchange(parameters, device, sum)?,
-                linked => gradients.exchange_linked(parameters, device, linked, sum)?,
-            }
-        }
+        let gradients = self.gradients(&state);
+        let gradients = self.or_save(gradients, Some(&state), on_event)?;
+        let Some(gradients) = gradients else { return Ok((state, None)) };
         state.position += self.recipe.data.batch as u64;
         let (state, report) = match self.learner.update(state, gradients) {
             Ok(done) => done,
@@ -255,8 +238,51 @@ impl Run<'_> {
         }
         self.show(&report)?;
         on_event(Event::Step { report: &report, elapsed });
-        self.after(&state, on_event)?;
+        let done = self.after(&state, on_event);
+        self.or_save(done, Some(&state), on_event)?;
         Ok((state, Some(report)))
+    }
+
+    /// Saves the state that an error leaves whole, and hands the error on.
+    fn or_save<T, E: Into<TrainError>>(
+        &mut self,
+        result: Result<T, E>,
+        state: Option<&State>,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<T, TrainError> {
+        if let (Err(_), Some(state)) = (&result, state.filter(|state| state.step > self.saved)) {
+            // Where that fails as well, the first error says what is wrong.
+            drop(self.save_unless_saved(state, on_event));
+        }
+        result.map_err(Into::into)
+    }
+
+    /// The gradients of the next batch, those of all ranks added up; `None` where one was asked to
+    /// stop.
+    fn gradients(&mut self, state: &State) -> Result<Option<BatchGradients>, TrainError> {
+        let batch = Batch::new(self.prefetch.batch()?, &self.recipe.network)?;
+        let step = state.step + 1;
+        let ranks = Arc::clone(&self.options.ranks);
+        let first = state.position + (ranks.rank() * self.recipe.data.batch / ranks.size()) as u64;
+        let gradients = self.learner.gradients(state, &batch, first, &self.options.stop);
+        let gradients = match gradients {
+            Ok(gradients) => Some(gradients),
+            Err(StepError::Stopped) => None,
+            Err(source) => return Err(TrainError::Step { step, source }),
+        };
+        let [stopped] = self.count([gradients.is_none()])?;
+        let Some(mut gradients) = gradients.filter(|_| stopped == 0) else {
+            return Ok(None);
+        };
+        if ranks.size() > 1 {
+            let (parameters, device) = (self.learner.parameters(), &self.options.device);
+            let sum = |numbers: &mut [f32]| ranks.sum(numbers);
+            match &*self.options.linked {
+                [] => gradients.exchange(parameters, device, sum)?,
+                linked => gradients.exchange_linked(parameters, device, linked, sum)?,
+            }
+        }
+        Ok(Some(gradients))
     }
 
     /// Numbers of a step for TensorBoard, as often as lines for a log.

@@ -91,7 +91,7 @@ pub(crate) struct GlobalOptions {
     /// Say nothing but results and errors
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
-    /// Threads to compute with [default: one per processor]
+    /// Threads to compute with [default: one per processor; ranks of torchrun share processors]
     #[arg(long, value_name = "N", global = true)]
     pub(crate) threads: Option<NonZeroUsize>,
     /// Device to compute on: cpu, cuda[:n], vulkan[:n], metal[:n], rocm[:n] or wgpu[:n]; several,
@@ -123,8 +123,11 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(command: &Command, global: &GlobalOptions) -> Result<(), Failure> {
-    vrt_kernels::parallel::configure(global.threads.map(NonZeroUsize::get))
-        .map_err(Failure::failed)?;
+    let threads = global.threads.or_else(|| match command {
+        Command::Train(_) => train::threads(),
+        _ => None,
+    });
+    vrt_kernels::parallel::configure(threads.map(NonZeroUsize::get)).map_err(Failure::failed)?;
     match command {
         Command::Restore(arguments) => restore::run(arguments, global),
         Command::Eval(arguments) => evaluate::run(arguments, global),

@@ -263,7 +263,7 @@ impl Devices {
         std::iter::once(self.first).chain(self.others.iter().copied())
     }
 
-    /// The device of one of several processes: they take them in turn.
+    /// The device of one of several processes on a machine, by its rank there: they take them in turn.
     pub fn of_rank(&self, rank: usize) -> DeviceChoice {
         match rank % (1 + self.others.len()) {
             0 => self.first,

@@ -55,6 +55,12 @@ const OPEN_MPI: Names = Names {
 };
 const MASTER_ADDR: &str = "MASTER_ADDR";
 const MASTER_PORT: &str = "MASTER_PORT";
+/// How many ranks torchrun has started on a machine.
+const LOCAL_WORLD_SIZE: &str = "LOCAL_WORLD_SIZE";
+/// "True" where torchrun itself listens at the port that it tells of.
+const AGENT_STORE: &str = "TORCHELASTIC_USE_AGENT_STORE";
+/// What a run is called, of torchrun and of SLURM.
+const RUN_NAMES: [&str; 2] = ["TORCHELASTIC_RUN_ID", "SLURM_JOB_ID"];
 /// Set for what `srun` starts, and not for the script of a batch job.
 const SLURM_STEP_ID: &str = "SLURM_STEP_ID";
 
@@ -65,6 +71,10 @@ pub struct Master {
     pub address: String,
     /// A port of it.
     pub port: u16,
+    /// Whether the launcher itself listens there: the first rank then takes a port behind it.
+    pub held: bool,
+    /// What the launcher calls the run, where it does: tells ranks of other runs.
+    pub run: String,
 }
 
 /// One of the ranks that a launcher has started.
@@ -74,6 +84,7 @@ pub struct Launch {
     rank: usize,
     size: usize,
     local_rank: usize,
+    local_size: Option<usize>,
     master: Option<Master>,
 }
 
@@ -99,7 +110,13 @@ impl Launch {
         self.local_rank
     }
 
-    /// Where the first rank is; torchrun alone tells.
+    /// How many ranks have all processors of this machine in common. torchrun alone tells: others
+    /// give each rank its own.
+    pub fn local_size(&self) -> Option<usize> {
+        self.local_size
+    }
+
+    /// Where the first rank is: torchrun tells, and scripts for other launchers may.
     pub fn master(&self) -> Option<&Master> {
         self.master.as_ref()
     }
@@ -186,12 +203,14 @@ fn listed(names: &[&str]) -> String {
 /// The rank that a launcher made of this process; `None` where none has started it.
 ///
 /// `lookup` is the environment: the value of a variable. `RANK`, `WORLD_SIZE`, `LOCAL_RANK`,
-/// `MASTER_ADDR` and `MASTER_PORT` are torchrun's, `SLURM_PROCID`, `SLURM_NTASKS` and
+/// `MASTER_ADDR` and `MASTER_PORT` are torchrun's (`LOCAL_WORLD_SIZE`, `TORCHELASTIC_RUN_ID` and
+/// `TORCHELASTIC_USE_AGENT_STORE` are heeded, too), `SLURM_PROCID`, `SLURM_NTASKS` and
 /// `SLURM_LOCALID` SLURM's, `OMPI_COMM_WORLD_RANK`, `…_SIZE` and `…_LOCAL_RANK` Open MPI's.
 ///
 /// `MASTER_ADDR` and `MASTER_PORT` alone, or `SLURM_NTASKS` alone, say nothing: scripts set the
-/// former, every allocation of SLURM the latter. The script of a SLURM batch job without a number
-/// of tasks is no rank either.
+/// former, every allocation of SLURM the latter. Both of the former beside a rank of SLURM or Open
+/// MPI are its [`Launch::master`]. The script of a SLURM batch job without a number of tasks is no
+/// rank either.
 ///
 /// # Errors
 ///
@@ -201,12 +220,16 @@ pub fn detect(
 ) -> Result<Option<Launch>, LaunchError> {
     let torchrun = torchrun(&lookup)?;
     let open_mpi = ranks_of(&OPEN_MPI, &lookup, &[])?;
-    match (torchrun, open_mpi) {
+    let launch = match (torchrun, open_mpi) {
         // Wrappers of mpirun give its ranks to programs that know torchrun's variables only.
-        (Some(torchrun), Some(open_mpi)) => agreed(&torchrun, open_mpi).map(Some),
-        (Some(launch), None) | (None, Some(launch)) => Ok(Some(launch)),
-        (None, None) => slurm(&lookup),
-    }
+        (Some(torchrun), Some(open_mpi)) => Some(agreed(&torchrun, open_mpi)?),
+        (Some(launch), None) | (None, Some(launch)) => Some(launch),
+        (None, None) => slurm(&lookup)?,
+    };
+    let Some(launch) = launch else { return Ok(None) };
+    let told = lookup(MASTER_ADDR).is_some() && lookup(MASTER_PORT).is_some();
+    let master = told.then(|| master(&lookup)).transpose()?;
+    Ok(Some(Launch { master, ..launch }))
 }
 
 /// What torchrun says.
@@ -216,14 +239,24 @@ fn torchrun(
     let Some(launch) = ranks_of(&TORCHRUN, lookup, &[MASTER_ADDR, MASTER_PORT])? else {
         return Ok(None);
     };
+    let local_size = lookup(LOCAL_WORLD_SIZE)
+        .map(|value| number(LOCAL_WORLD_SIZE, &value, 1, launch.size))
+        .transpose()?;
+    Ok(Some(Launch { local_size, ..launch }))
+}
+
+/// Where the first rank is, by two variables that are set.
+fn master(lookup: &impl Fn(&'static str) -> Option<OsString>) -> Result<Master, LaunchError> {
     let most = usize::from(u16::MAX);
     let port = number(MASTER_PORT, &lookup(MASTER_PORT).unwrap_or_default(), 1, most)?;
+    let port = u16::try_from(port).unwrap_or(u16::MAX);
     let address = lookup(MASTER_ADDR).unwrap_or_default().into_string();
     let address = address
         .and_then(|name| if name.is_empty() { Err(name.into()) } else { Ok(name) })
         .map_err(|value| LaunchError::NotAName { variable: MASTER_ADDR, value })?;
-    let port = u16::try_from(port).unwrap_or(u16::MAX);
-    Ok(Some(Launch { master: Some(Master { address, port }), ..launch }))
+    let held = lookup(AGENT_STORE).is_some_and(|value| value == "True");
+    let run = RUN_NAMES.into_iter().find_map(lookup).unwrap_or_default();
+    Ok(Master { address, port, held, run: run.to_string_lossy().into_owned() })
 }
 
 /// What SLURM says.
@@ -261,7 +294,8 @@ fn ranks_of(
     let local_rank = number(names.local_rank, &local_rank, 0, most)?;
     below(rank < size, (names.rank, rank), "below", (names.size, size))?;
     below(local_rank <= rank, (names.local_rank, local_rank), "at most", (names.rank, rank))?;
-    Ok(Some(Launch { launcher: names.launcher, rank, size, local_rank, master: None }))
+    let launcher = names.launcher;
+    Ok(Some(Launch { launcher, rank, size, local_rank, local_size: None, master: None }))
 }
 
 /// The number that a variable holds.
@@ -288,7 +322,7 @@ fn below(
     if holds { Ok(()) } else { Err(error) }
 }
 
-/// Open MPI's rank with torchrun's master, if both say the same.
+/// Open MPI's rank, if torchrun's variables say the same.
 fn agreed(torchrun: &Launch, open_mpi: Launch) -> Result<Launch, LaunchError> {
     let pairs = [
         (TORCHRUN.rank, torchrun.rank, OPEN_MPI.rank, open_mpi.rank),
@@ -299,6 +333,6 @@ fn agreed(torchrun: &Launch, open_mpi: Launch) -> Result<Launch, LaunchError> {
         Some((variable, value, other, theirs)) => {
             Err(LaunchError::Contradiction { variable, value, other, theirs })
         }
-        None => Ok(Launch { master: torchrun.master.clone(), ..open_mpi }),
+        None => Ok(open_mpi),
     }
 }

@@ -83,30 +83,6 @@ impl Drop for Mpi {
     }
 }
 
-/// A call in numbers that all ranks understand: kind, values, root.
-fn words(call: Call) -> [u64; 3] {
-    match call {
-        Call::Sum { values } => [0, values as u64, 0],
-        Call::Broadcast { values, root } => [1, values as u64, root as u64],
-        Call::Barrier => [2, 0, 0],
-    }
-}
-
-/// The call that rank `rank` sent as [`words`].
-fn call(rank: usize, words: [u64; 3]) -> Result<Call, CollectiveError> {
-    let unknown = CollectiveError::OtherVersion { rank };
-    let [kind, values, root] = words;
-    let (Ok(values), Ok(root)) = (usize::try_from(values), usize::try_from(root)) else {
-        return Err(unknown);
-    };
-    match kind {
-        0 => Ok(Call::Sum { values }),
-        1 => Ok(Call::Broadcast { values, root }),
-        2 => Ok(Call::Barrier),
-        _ => Err(unknown),
-    }
-}
-
 impl Exchange for Mpi {
     fn ranks(&self) -> usize {
         self.size
@@ -115,9 +91,9 @@ impl Exchange for Mpi {
     fn calls(&self, own: Call) -> Result<Vec<Call>, CollectiveError> {
         let (_lock, world) = self.world();
         let mut all = vec![0; 3 * self.size];
-        world.all_gather_into(&words(own)[..], &mut all[..]);
+        world.all_gather_into(&own.words()[..], &mut all[..]);
         let (all, _) = all.as_chunks::<3>();
-        all.iter().enumerate().map(|(rank, words)| call(rank, *words)).collect()
+        all.iter().enumerate().map(|(rank, words)| Call::of_words(rank, *words)).collect()
     }
 
     fn all_to_all(&self, sent: &[f32], received: &mut [f32]) -> Result<(), CollectiveError> {
@@ -164,27 +140,5 @@ impl Collective for Mpi {
 
     fn abandon(&self, code: i32) {
         self.world().1.abort(code)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::{Call, CollectiveError, call, words};
-
-    proptest! {
-        #[test]
-        fn calls_survive_their_numbers(values: usize, root: usize) {
-            for own in [Call::Sum { values }, Call::Broadcast { values, root }, Call::Barrier] {
-                prop_assert_eq!(call(0, words(own)), Ok(own));
-            }
-        }
-
-        #[test]
-        fn numbers_of_another_version_are_an_error(kind in 3u64.., rank: usize) {
-            let error = CollectiveError::OtherVersion { rank };
-            prop_assert_eq!(call(rank, [kind, 1, 0]), Err(error));
-        }
     }
 }

@@ -144,13 +144,38 @@ fn one_rank_needs_no_messages() {
     }
 }
 
+#[test]
+fn ranks_of_torchrun_meet_at_its_port() {
+    let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    let joined = |rank: &'static str| {
+        let said = [
+            ("RANK", rank),
+            ("WORLD_SIZE", "2"),
+            ("LOCAL_RANK", rank),
+            ("MASTER_ADDR", "localhost"),
+            ("MASTER_PORT", &port),
+        ];
+        let launch = detect(|name| said.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into()));
+        let ranks = connect(launch.unwrap().as_ref()).unwrap();
+        let mut values = [ranks.rank() as f32 + 1.0; 3];
+        ranks.sum(&mut values).map(|()| values)
+    };
+    std::thread::scope(|scope| {
+        let ranks = ["0", "1"].map(|rank| scope.spawn(move || joined(rank)));
+        assert_eq!(ranks.map(|rank| rank.join().unwrap()), [Ok([3.0; 3]), Ok([3.0; 3])]);
+    });
+}
+
 #[cfg(not(feature = "mpi"))]
 #[test]
-fn several_ranks_need_mpi() {
+fn several_ranks_need_mpi_or_a_place_to_meet() {
     let two = [("SLURM_PROCID", "1"), ("SLURM_NTASKS", "2"), ("SLURM_LOCALID", "0")];
     let launch = detect(|name| two.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into()));
     let error = connect(launch.unwrap().as_ref()).unwrap_err();
     let expected = "SLURM has started rank 1 of 2, but this program is built without MPI: build it \
-                    with --features mpi, or start one process";
+                    with --features mpi, set MASTER_ADDR and MASTER_PORT to the machine of rank 0 \
+                    and a free port of it, or start one process";
     assert_eq!(error.to_string(), expected);
 }

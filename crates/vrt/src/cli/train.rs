@@ -2,6 +2,7 @@
 
 mod progress;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ Examples:
   vrt train 006_train_vrt_videodeblurring_gopro.json --plan
   vrt train options.json --run-dir runs/first --set train.total_iter=1000
   vrt train options.json --run-dir runs/first --resume
+  torchrun --nproc-per-node 2 --no-python vrt train options.json
+  mpirun --bind-to none -n 2 vrt train options.json   (built with --features mpi)
 
 OPTIONS.json is an option file of KAIR, JSON with // comments. Every key is used, or explained with
 --plan, or an error. Keys beside KAIR's:
@@ -87,14 +90,24 @@ fn overrides(arguments: &Arguments) -> Result<Vec<Override>, Failure> {
     Ok(own.into_iter().chain(arguments.set.iter().cloned()).collect())
 }
 
+/// This rank's share of the processors where ranks have them in common; nothing where they do not.
+pub(crate) fn threads() -> Option<NonZeroUsize> {
+    // What a launcher says wrongly is an error once the run begins.
+    let ranks = detect(std::env::var_os).ok()??.local_size()?;
+    let processors = std::thread::available_parallelism().ok()?;
+    Some(NonZeroUsize::new(processors.get() / ranks).unwrap_or(NonZeroUsize::MIN))
+}
+
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), Failure> {
     let parsed = Recipe::read(&arguments.options, &overrides(arguments)?)?;
     if arguments.plan {
         return plan(&parsed, global);
     }
-    let ranks: Arc<dyn Collective> = connect(detect(std::env::var_os)?.as_ref())?.into();
-    match train_as(&ranks, parsed, arguments, global) {
+    let launch = detect(std::env::var_os)?;
+    let ranks: Arc<dyn Collective> = connect(launch.as_ref())?.into();
+    let local_rank = launch.map_or(0, |launch| launch.local_rank());
+    match train_as(&ranks, local_rank, parsed, (arguments, global)) {
         Ok((summary, recipe, folder)) if ranks.rank() == 0 => {
             conclude(&summary, &recipe, &folder, global)
         }
@@ -113,13 +126,13 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
 /// Trains as one of several ranks, or alone; rank 0 speaks for all.
 fn train_as(
     ranks: &Arc<dyn Collective>,
+    local_rank: usize,
     Parsed { recipe, notes }: Parsed,
-    arguments: &Arguments,
-    global: &GlobalOptions,
+    (arguments, global): (&Arguments, &GlobalOptions),
 ) -> Result<(Summary, Recipe, PathBuf), Failure> {
     let devices = match ranks.size() {
         1 => global.device.open()?.list,
-        _ => vec![global.device.of_rank(ranks.rank()).open()?],
+        _ => vec![global.device.of_rank(local_rank).open()?],
     };
     let precision = recipe.train.precision;
     devices.iter().try_for_each(|device| check(device, precision, "train with f32"))?;

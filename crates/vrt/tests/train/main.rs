@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 mod golden;
+mod ranks;
 mod sets;
 #[path = "../support/mod.rs"]
 mod support;
@@ -228,6 +229,29 @@ fn a_run_that_is_asked_to_end_saves_and_says_how_to_go_on() {
         let ran = bench.train(&["--resume", "--set", &total, "--set", "train.fix_iter=0"]);
         assert!(ran.succeeded().contains(&format!("{} steps", last + 1)));
     }
+}
+
+#[test]
+fn a_run_that_fails_saves_what_was_done_and_says_which_frame_was_the_matter() {
+    let bench = Bench::new();
+    bench.data();
+    bench.write(&small(100_000));
+    let mut child =
+        bench.command(&["-q"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    bench.wait_for("runs/small", 2, &mut child);
+    let frame = bench.path("train/sharp/000/00000002.png");
+    let whole = std::fs::read(&frame).unwrap();
+    std::fs::write(&frame, b"not a picture").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("00000002.png"), "{said}");
+    let last = bench.journal("runs/small").last().unwrap()["step"].as_u64().unwrap();
+    assert!(bench.path(&format!("runs/small/states/{last}.safetensors")).exists());
+    std::fs::write(&frame, whole).unwrap();
+    let total = format!("train.total_iter={}", last + 1);
+    let ran = bench.train(&["--resume", "--set", &total, "--set", "train.fix_iter=0"]);
+    assert!(ran.succeeded().contains(&format!("{} steps", last + 1)));
 }
 
 #[test]

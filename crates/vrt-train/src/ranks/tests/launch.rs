@@ -37,6 +37,11 @@ fn numbers(launch: &Launch) -> [usize; 3] {
     [launch.rank(), launch.size(), launch.local_rank()]
 }
 
+/// What [`MASTER`] says.
+fn node7(held: bool, run: &str) -> Master {
+    Master { address: "node7".to_owned(), port: 29500, held, run: run.to_owned() }
+}
+
 /// Rank, number of ranks and rank on the machine, as they can be.
 fn places() -> impl Strategy<Value = [usize; 3]> {
     (1usize..1000)
@@ -60,7 +65,7 @@ proptest! {
     fn a_launcher_is_understood((launcher, names, more) in launchers(), place in places()) {
         let launch = found(&with(says(names, place), more)).unwrap().unwrap();
         prop_assert_eq!((launch.launcher(), numbers(&launch)), (launcher, place));
-        let master = Master { address: "node7".to_owned(), port: 29500 };
+        let master = node7(false, "");
         prop_assert_eq!(launch.master(), (launcher == Launcher::Torchrun).then_some(&master));
     }
 
@@ -169,6 +174,41 @@ fn a_port_and_an_address_are_checked() {
     assert_eq!(port, "MASTER_PORT is \"65536\" and should be a number from 1 to 65535");
     let address = message(&with(place, &[("MASTER_ADDR", "")]));
     assert_eq!(address, "MASTER_ADDR is \"\" and should be the name of a machine");
+}
+
+#[test]
+fn scripts_of_other_launchers_may_say_where_the_first_rank_is() {
+    for names in [SLURM, OPEN_MPI] {
+        let place = says(names, [1, 2, 0]);
+        let job = with(with(place.clone(), &MASTER), &[("SLURM_JOB_ID", "77")]);
+        assert_eq!(found(&job).unwrap().unwrap().master(), Some(&node7(false, "77")));
+        for said in MASTER {
+            let half = with(place.clone(), &[said]);
+            assert_eq!(found(&half).unwrap().unwrap().master(), None);
+        }
+        let port = message(&with(job, &[("MASTER_PORT", "x")]));
+        assert_eq!(port, "MASTER_PORT is \"x\" and should be a number from 1 to 65535");
+    }
+}
+
+#[test]
+fn torchrun_tells_of_its_port_its_run_and_the_ranks_beside_this_one() {
+    let place = with(says(TORCHRUN, [5, 8, 1]), &MASTER);
+    let launch = found(&place).unwrap().unwrap();
+    assert_eq!((launch.local_size(), launch.master()), (None, Some(&node7(false, ""))));
+    let more = [
+        ("LOCAL_WORLD_SIZE", "4"),
+        ("TORCHELASTIC_USE_AGENT_STORE", "True"),
+        ("TORCHELASTIC_RUN_ID", "mine"),
+        ("SLURM_JOB_ID", "77"),
+    ];
+    let launch = found(&with(place.clone(), &more)).unwrap().unwrap();
+    assert_eq!((launch.local_size(), launch.master()), (Some(4), Some(&node7(true, "mine"))));
+    for wrong in ["0", "9", "all"] {
+        let message = message(&with(place.clone(), &[("LOCAL_WORLD_SIZE", wrong)]));
+        let expected = format!("LOCAL_WORLD_SIZE is {wrong:?} and should be a number from 1 to 8");
+        assert_eq!(message, expected);
+    }
 }
 
 #[test]

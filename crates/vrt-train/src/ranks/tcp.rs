@@ -1,0 +1,160 @@
+//! Ranks that are processes, on one machine or many, connected by TCP: for launchers that start
+//! processes and do not connect them, as torchrun, and for programs without MPI.
+//!
+//! Every rank has a connection to every other. A rank that dies closes its connections, which is an
+//! error to the others; that a machine is gone is noticed within three minutes by those who wait for
+//! it. As with MPI, nothing is encrypted and whoever reaches the ports is trusted: this is for
+//! networks of clusters, which strangers do not reach.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use super::exchange::{self, CHUNK, Exchange};
+use super::launch::Master;
+use super::{Call, Collective, CollectiveError};
+
+mod meeting;
+#[cfg(test)]
+mod tests;
+
+pub use self::meeting::MeetingError;
+
+/// How long ranks wait for each other at the start.
+pub const PATIENCE: Duration = Duration::from_secs(600);
+
+/// One of several processes that are connected by TCP.
+///
+/// When one is dropped, the others' next operation is an error.
+#[derive(Debug)]
+pub struct Tcp {
+    rank: usize,
+    /// A connection to every rank; none to itself.
+    links: Vec<Option<TcpStream>>,
+}
+
+impl Tcp {
+    /// Meets the other ranks: the first listens at the port of `master`, or at the next free one of
+    /// the sixteen behind it, and tells the others where they find each other.
+    ///
+    /// # Errors
+    ///
+    /// [`CollectiveError::Meeting`] if they have not all come within `patience`.
+    pub fn start(
+        rank: usize,
+        size: usize,
+        master: &Master,
+        patience: Duration,
+    ) -> Result<Self, CollectiveError> {
+        let links = meeting::meet(rank, size, master, patience)?;
+        Ok(Self { rank, links })
+    }
+
+    /// The connection to another rank.
+    fn link(&self, rank: usize) -> Result<&TcpStream, CollectiveError> {
+        self.links[rank].as_ref().ok_or(CollectiveError::Gone { rank })
+    }
+
+    fn send(&self, rank: usize, bytes: &[u8]) -> Result<(), CollectiveError> {
+        self.link(rank)?.write_all(bytes).map_err(|_| CollectiveError::Gone { rank })
+    }
+
+    fn receive(&self, rank: usize, bytes: &mut [u8]) -> Result<(), CollectiveError> {
+        self.link(rank)?.read_exact(bytes).map_err(|_| CollectiveError::Gone { rank })
+    }
+
+    /// The other ranks in pairs, whom to send to and whom to hear from at the same time: every rank
+    /// sends to one and hears from one in every round.
+    fn rounds(&self) -> impl Iterator<Item = (usize, usize)> {
+        let (rank, size) = (self.rank, self.links.len());
+        (1..size).map(move |away| ((rank + away) % size, (rank + size - away) % size))
+    }
+
+    /// Sends to one rank while it receives from another: neither waits for the other to be read.
+    fn pass(
+        &self,
+        (to, sent): (usize, &[f32]),
+        (from, received): (usize, &mut [f32]),
+    ) -> Result<(), CollectiveError> {
+        std::thread::scope(|scope| {
+            let sending = scope.spawn(|| self.send(to, bytemuck::cast_slice(sent)));
+            let received = self.receive(from, bytemuck::cast_slice_mut(received));
+            let sent = sending.join().unwrap_or(Err(CollectiveError::Gone { rank: to }));
+            received.and(sent)
+        })
+    }
+}
+
+impl Exchange for Tcp {
+    fn ranks(&self) -> usize {
+        self.links.len()
+    }
+
+    fn calls(&self, own: Call) -> Result<Vec<Call>, CollectiveError> {
+        // A few bytes, which fit into what the system keeps for a connection.
+        let words = own.words();
+        for (to, _) in self.rounds() {
+            self.send(to, bytemuck::bytes_of(&words))?;
+        }
+        let mut calls = vec![own; self.ranks()];
+        for (_, from) in self.rounds() {
+            let mut words = [0; 3];
+            self.receive(from, bytemuck::bytes_of_mut(&mut words))?;
+            calls[from] = Call::of_words(from, words)?;
+        }
+        Ok(calls)
+    }
+
+    fn all_to_all(&self, sent: &[f32], received: &mut [f32]) -> Result<(), CollectiveError> {
+        let part = sent.len() / self.ranks();
+        let of = |rank: usize| rank * part..(rank + 1) * part;
+        received[of(self.rank)].copy_from_slice(&sent[of(self.rank)]);
+        self.rounds().try_for_each(|(to, from)| {
+            self.pass((to, &sent[of(to)]), (from, &mut received[of(from)]))
+        })
+    }
+
+    fn all_gather(&self, part: &[f32], whole: &mut [f32]) -> Result<(), CollectiveError> {
+        let of = |rank: usize| rank * part.len()..(rank + 1) * part.len();
+        whole[of(self.rank)].copy_from_slice(part);
+        self.rounds().try_for_each(|(to, from)| self.pass((to, part), (from, &mut whole[of(from)])))
+    }
+
+    fn spread(&self, values: &mut [f32], root: usize) -> Result<(), CollectiveError> {
+        let bytes = bytemuck::cast_slice_mut(values);
+        if self.rank != root {
+            return self.receive(root, bytes);
+        }
+        self.rounds().try_for_each(|(to, _)| self.send(to, bytes))
+    }
+}
+
+impl Collective for Tcp {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn size(&self) -> usize {
+        self.links.len()
+    }
+
+    fn sum(&self, values: &mut [f32]) -> Result<(), CollectiveError> {
+        exchange::sum(self, values, CHUNK)
+    }
+
+    fn broadcast(&self, values: &mut [f32], root: usize) -> Result<(), CollectiveError> {
+        exchange::broadcast(self, values, root)
+    }
+
+    fn barrier(&self) -> Result<(), CollectiveError> {
+        exchange::barrier(self)
+    }
+
+    /// Closes the connections: the others end by the error that it is to them.
+    fn abandon(&self, _code: i32) {
+        for link in self.links.iter().flatten() {
+            // One that is closed already is what is wanted.
+            drop::<io::Result<()>>(link.shutdown(Shutdown::Both));
+        }
+    }
+}
