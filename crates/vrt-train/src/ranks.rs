@@ -61,10 +61,11 @@ pub trait Collective: Send + Sync + fmt::Debug {
     /// [`CollectiveError`] if another rank is gone or calls something else.
     fn barrier(&self) -> Result<(), CollectiveError>;
 
-    /// Ends the processes of all ranks with an exit code, where they are processes.
+    /// Tells the others that this rank goes no further.
     ///
     /// A rank that has failed calls this after it has said why: the others wait for it in their
-    /// next operation, and for ever. It returns where there is nothing else to end.
+    /// next operation, and for ever. MPI ends all processes with the exit code and does not return;
+    /// elsewhere the others' next operation is an error.
     fn abandon(&self, code: i32);
 }
 
@@ -163,11 +164,22 @@ pub enum CollectiveError {
         /// That rank.
         rank: usize,
     },
+    /// The connection to a rank is lost, and nobody has ended it.
+    #[error(
+        "the connection to rank {rank} is lost ({why}): see whether its machine is up and can be \
+         reached"
+    )]
+    Unreachable {
+        /// That rank.
+        rank: usize,
+        /// What the system says.
+        why: String,
+    },
     /// Several ranks were started of a program that cannot connect them.
     #[error(
         "{launcher} has started rank {rank} of {size}, but this program is built without MPI: \
          build it with --features mpi, set MASTER_ADDR and MASTER_PORT to the machine of rank 0 and \
-         a free port of it, or start one process"
+         a free port of it (1 to 65535), or start one process"
     )]
     WithoutMpi {
         /// The launcher whose variables were found.

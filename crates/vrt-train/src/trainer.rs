@@ -1,5 +1,6 @@
 //! The run: steps, journal, checkpoints, trials, and what happens when numbers go wrong.
 
+mod agree;
 mod error;
 mod setup;
 mod together;
@@ -115,8 +116,8 @@ pub struct Summary {
 /// # Errors
 ///
 /// If files are missing, the folder holds another run, samples cannot be read, nothing can be
-/// written, another rank is gone, or numbers go wrong twice. The newest state stays usable; where
-/// the error leaves the state before it whole, that is saved first.
+/// written, another rank is gone, or numbers go wrong twice. The newest state stays usable; what was
+/// done behind it is saved first where the error leaves it whole ([`TrainError::Saved`]).
 pub fn train(
     recipe: &Recipe,
     options: &RunOptions,
@@ -128,7 +129,7 @@ pub fn train(
     let mut loss = None;
     while let Some(done) = state.as_ref().map(|state| state.step) {
         let counted = run.count([run.stopping()]);
-        let [stopping] = run.or_save(counted, state.as_ref(), on_event)?;
+        let [stopping] = run.or_save(counted, state.as_ref())?;
         if done >= recipe.train.total_steps || stopping > 0 {
             break;
         }
@@ -222,7 +223,7 @@ impl Run<'_> {
         let started = Instant::now();
         let mut state = self.learner.prepare(state);
         let gradients = self.gradients(&state);
-        let gradients = self.or_save(gradients, Some(&state), on_event)?;
+        let gradients = self.or_save(gradients, Some(&state))?;
         let Some(gradients) = gradients else { return Ok((state, None)) };
         state.position += self.recipe.data.batch as u64;
         let (state, report) = match self.learner.update(state, gradients) {
@@ -232,15 +233,25 @@ impl Run<'_> {
                 return Ok((self.go_back(*state, trouble, on_event)?, None));
             }
         };
-        let elapsed = started.elapsed();
-        if let Some(books) = &mut self.books {
-            books.journal.step(&report, elapsed.as_secs_f64())?;
-        }
-        self.show(&report)?;
-        on_event(Event::Step { report: &report, elapsed });
-        let done = self.after(&state, on_event);
-        self.or_save(done, Some(&state), on_event)?;
+        let told = self.tell(&state, &report, started.elapsed(), on_event);
+        self.or_save(told, Some(&state))?;
         Ok((state, Some(report)))
+    }
+
+    /// What follows a step: its line, its numbers, and what is due.
+    fn tell(
+        &mut self,
+        state: &State,
+        report: &StepReport,
+        elapsed: Duration,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), TrainError> {
+        if let Some(books) = &mut self.books {
+            books.journal.step(report, elapsed.as_secs_f64())?;
+        }
+        self.show(report)?;
+        on_event(Event::Step { report, elapsed });
+        self.after(state, on_event)
     }
 
     /// Saves the state that an error leaves whole, and hands the error on.
@@ -248,13 +259,19 @@ impl Run<'_> {
         &mut self,
         result: Result<T, E>,
         state: Option<&State>,
-        on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<T, TrainError> {
-        if let (Err(_), Some(state)) = (&result, state.filter(|state| state.step > self.saved)) {
-            // Where that fails as well, the first error says what is wrong.
-            drop(self.save_unless_saved(state, on_event));
-        }
-        result.map_err(Into::into)
+        let source = match result {
+            Ok(done) => return Ok(done),
+            Err(error) => error.into(),
+        };
+        let unsaved = state.filter(|state| self.books.is_some() && state.step > self.saved);
+        let Some(state) = unsaved else { return Err(source) };
+        let (step, source) = (state.step, Box::new(source));
+        // The state alone: launchers end what is left of a run within half a minute.
+        Err(match self.save_state(state) {
+            Ok(()) => TrainError::Saved { source, step },
+            Err(why) => TrainError::Unsaved { source, step, why: Box::new(why) },
+        })
     }
 
     /// The gradients of the next batch, those of all ranks added up; `None` where one was asked to
@@ -353,13 +370,19 @@ impl Run<'_> {
             }
         }
         if self.saved != step {
-            let path = self.folder.state(step);
-            checkpoint::write(&path, state, parameters, &self.resolved)?;
-            self.saved = step;
-            self.went_back = false;
-            self.folder.prune(self.recipe.train.keep_states)?;
+            self.save_state(state)?;
             on_event(Event::Saved { step });
         }
+        Ok(())
+    }
+
+    /// Writes what a run goes on from.
+    fn save_state(&mut self, state: &State) -> Result<(), TrainError> {
+        let path = self.folder.state(state.step);
+        checkpoint::write(&path, state, self.learner.parameters(), &self.resolved)?;
+        self.saved = state.step;
+        self.went_back = false;
+        self.folder.prune(self.recipe.train.keep_states)?;
         Ok(())
     }
 

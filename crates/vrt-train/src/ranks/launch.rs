@@ -17,6 +17,16 @@ pub enum Launcher {
     OpenMpi,
 }
 
+impl Launcher {
+    fn names(self) -> &'static Names {
+        match self {
+            Self::Torchrun => &TORCHRUN,
+            Self::Slurm => &SLURM,
+            Self::OpenMpi => &OPEN_MPI,
+        }
+    }
+}
+
 impl fmt::Display for Launcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -33,6 +43,8 @@ struct Names {
     rank: &'static str,
     size: &'static str,
     local_rank: &'static str,
+    /// Those that tell one run from another.
+    run: &'static [&'static str],
 }
 
 const TORCHRUN: Names = Names {
@@ -40,18 +52,21 @@ const TORCHRUN: Names = Names {
     rank: "RANK",
     size: "WORLD_SIZE",
     local_rank: "LOCAL_RANK",
+    run: &["TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"],
 };
 const SLURM: Names = Names {
     launcher: Launcher::Slurm,
     rank: "SLURM_PROCID",
     size: "SLURM_NTASKS",
     local_rank: "SLURM_LOCALID",
+    run: &["SLURM_JOB_ID", SLURM_STEP_ID],
 };
 const OPEN_MPI: Names = Names {
     launcher: Launcher::OpenMpi,
     rank: "OMPI_COMM_WORLD_RANK",
     size: "OMPI_COMM_WORLD_SIZE",
     local_rank: "OMPI_COMM_WORLD_LOCAL_RANK",
+    run: &["PMIX_NAMESPACE"],
 };
 const MASTER_ADDR: &str = "MASTER_ADDR";
 const MASTER_PORT: &str = "MASTER_PORT";
@@ -59,8 +74,6 @@ const MASTER_PORT: &str = "MASTER_PORT";
 const LOCAL_WORLD_SIZE: &str = "LOCAL_WORLD_SIZE";
 /// "True" where torchrun itself listens at the port that it tells of.
 const AGENT_STORE: &str = "TORCHELASTIC_USE_AGENT_STORE";
-/// What a run is called, of torchrun and of SLURM.
-const RUN_NAMES: [&str; 2] = ["TORCHELASTIC_RUN_ID", "SLURM_JOB_ID"];
 /// Set for what `srun` starts, and not for the script of a batch job.
 const SLURM_STEP_ID: &str = "SLURM_STEP_ID";
 
@@ -203,9 +216,9 @@ fn listed(names: &[&str]) -> String {
 /// The rank that a launcher made of this process; `None` where none has started it.
 ///
 /// `lookup` is the environment: the value of a variable. `RANK`, `WORLD_SIZE`, `LOCAL_RANK`,
-/// `MASTER_ADDR` and `MASTER_PORT` are torchrun's (`LOCAL_WORLD_SIZE`, `TORCHELASTIC_RUN_ID` and
-/// `TORCHELASTIC_USE_AGENT_STORE` are heeded, too), `SLURM_PROCID`, `SLURM_NTASKS` and
-/// `SLURM_LOCALID` SLURM's, `OMPI_COMM_WORLD_RANK`, `…_SIZE` and `…_LOCAL_RANK` Open MPI's.
+/// `MASTER_ADDR` and `MASTER_PORT` are torchrun's (`LOCAL_WORLD_SIZE` and those of torchelastic are
+/// heeded, too), `SLURM_PROCID`, `SLURM_NTASKS` and `SLURM_LOCALID` SLURM's, `OMPI_COMM_WORLD_RANK`,
+/// `…_SIZE` and `…_LOCAL_RANK` Open MPI's.
 ///
 /// `MASTER_ADDR` and `MASTER_PORT` alone, or `SLURM_NTASKS` alone, say nothing: scripts set the
 /// former, every allocation of SLURM the latter. Both of the former beside a rank of SLURM or Open
@@ -226,10 +239,12 @@ pub fn detect(
         (Some(launch), None) | (None, Some(launch)) => Some(launch),
         (None, None) => slurm(&lookup)?,
     };
-    let Some(launch) = launch else { return Ok(None) };
-    let told = lookup(MASTER_ADDR).is_some() && lookup(MASTER_PORT).is_some();
-    let master = told.then(|| master(&lookup)).transpose()?;
-    Ok(Some(Launch { master, ..launch }))
+    Ok(launch.map(|launch| {
+        // What a script says wrongly matters to those alone who need it.
+        let told = || master(launch.launcher.names(), &lookup).ok();
+        let master = launch.master.clone().or_else(told);
+        Launch { master, ..launch }
+    }))
 }
 
 /// What torchrun says.
@@ -242,11 +257,14 @@ fn torchrun(
     let local_size = lookup(LOCAL_WORLD_SIZE)
         .map(|value| number(LOCAL_WORLD_SIZE, &value, 1, launch.size))
         .transpose()?;
-    Ok(Some(Launch { local_size, ..launch }))
+    Ok(Some(Launch { local_size, master: Some(master(&TORCHRUN, lookup)?), ..launch }))
 }
 
-/// Where the first rank is, by two variables that are set.
-fn master(lookup: &impl Fn(&'static str) -> Option<OsString>) -> Result<Master, LaunchError> {
+/// Where the first rank is.
+fn master(
+    names: &Names,
+    lookup: &impl Fn(&'static str) -> Option<OsString>,
+) -> Result<Master, LaunchError> {
     let most = usize::from(u16::MAX);
     let port = number(MASTER_PORT, &lookup(MASTER_PORT).unwrap_or_default(), 1, most)?;
     let port = u16::try_from(port).unwrap_or(u16::MAX);
@@ -255,8 +273,9 @@ fn master(lookup: &impl Fn(&'static str) -> Option<OsString>) -> Result<Master, 
         .and_then(|name| if name.is_empty() { Err(name.into()) } else { Ok(name) })
         .map_err(|value| LaunchError::NotAName { variable: MASTER_ADDR, value })?;
     let held = lookup(AGENT_STORE).is_some_and(|value| value == "True");
-    let run = RUN_NAMES.into_iter().find_map(lookup).unwrap_or_default();
-    Ok(Master { address, port, held, run: run.to_string_lossy().into_owned() })
+    let run: Vec<_> = names.run.iter().copied().filter_map(lookup).collect();
+    let run: Vec<_> = run.iter().map(|name| name.to_string_lossy()).collect();
+    Ok(Master { address, port, held, run: run.join(".") })
 }
 
 /// What SLURM says.

@@ -2,26 +2,31 @@
 //! processes and do not connect them, as torchrun, and for programs without MPI.
 //!
 //! Every rank has a connection to every other. A rank that dies closes its connections, which is an
-//! error to the others; that a machine is gone is noticed within three minutes by those who wait for
-//! it. As with MPI, nothing is encrypted and whoever reaches the ports is trusted: this is for
+//! error to the others; that a machine is gone is noticed within five minutes (on Linux). As with MPI, nothing is encrypted and whoever reaches the ports is trusted: this is for
 //! networks of clusters, which strangers do not reach.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::exchange::{self, CHUNK, Exchange};
 use super::launch::Master;
 use super::{Call, Collective, CollectiveError};
 
+mod error;
 mod meeting;
+mod socket;
 #[cfg(test)]
 mod tests;
 
-pub use self::meeting::MeetingError;
+pub use self::error::{MeetingError, Ports};
 
 /// How long ranks wait for each other at the start.
 pub const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Bytes that a connection takes before anybody reads them.
+const SMALL: usize = 4096;
 
 /// One of several processes that are connected by TCP.
 ///
@@ -31,23 +36,50 @@ pub struct Tcp {
     rank: usize,
     /// A connection to every rank; none to itself.
     links: Vec<Option<TcpStream>>,
+    /// Held during an operation: one at a time. An error behind which ranks do not understand each
+    /// other any more stays.
+    turn: Mutex<Result<(), CollectiveError>>,
 }
 
 impl Tcp {
-    /// Meets the other ranks: the first listens at the port of `master`, or at the next free one of
-    /// the sixteen behind it, and tells the others where they find each other.
+    /// Meets the other ranks: the first listens at the port of `master`, or at another one of
+    /// [`Ports`], and tells the others where they find each other, at ports of their own.
     ///
     /// # Errors
     ///
     /// [`CollectiveError::Meeting`] if they have not all come within `patience`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `rank` is not below `size`.
     pub fn start(
         rank: usize,
         size: usize,
         master: &Master,
         patience: Duration,
     ) -> Result<Self, CollectiveError> {
+        assert!(rank < size, "rank {rank} of {size}");
         let links = meeting::meet(rank, size, master, patience)?;
-        Ok(Self { rank, links })
+        Ok(Self { rank, links, turn: Mutex::new(Ok(())) })
+    }
+
+    /// Does one operation, unless one before it was lost.
+    fn take_turn(
+        &self,
+        operation: impl FnOnce() -> Result<(), CollectiveError>,
+    ) -> Result<(), CollectiveError> {
+        let mut turn: MutexGuard<'_, _> = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        turn.clone()?;
+        let done = operation();
+        // All ranks know of the others, and nothing else is on the way.
+        let goes_on = matches!(
+            done,
+            Ok(()) | Err(CollectiveError::Differs { .. } | CollectiveError::NoSuchRank { .. })
+        );
+        if !goes_on {
+            turn.clone_from(&done);
+        }
+        done
     }
 
     /// The connection to another rank.
@@ -56,11 +88,11 @@ impl Tcp {
     }
 
     fn send(&self, rank: usize, bytes: &[u8]) -> Result<(), CollectiveError> {
-        self.link(rank)?.write_all(bytes).map_err(|_| CollectiveError::Gone { rank })
+        self.link(rank)?.write_all(bytes).map_err(|error| lost(rank, &error))
     }
 
     fn receive(&self, rank: usize, bytes: &mut [u8]) -> Result<(), CollectiveError> {
-        self.link(rank)?.read_exact(bytes).map_err(|_| CollectiveError::Gone { rank })
+        self.link(rank)?.read_exact(bytes).map_err(|error| lost(rank, &error))
     }
 
     /// The other ranks in pairs, whom to send to and whom to hear from at the same time: every rank
@@ -76,12 +108,30 @@ impl Tcp {
         (to, sent): (usize, &[f32]),
         (from, received): (usize, &mut [f32]),
     ) -> Result<(), CollectiveError> {
+        let (sent, received) = (bytemuck::cast_slice(sent), bytemuck::cast_slice_mut(received));
+        if sent.len() <= SMALL {
+            self.send(to, sent)?;
+            return self.receive(from, received);
+        }
         std::thread::scope(|scope| {
-            let sending = scope.spawn(|| self.send(to, bytemuck::cast_slice(sent)));
-            let received = self.receive(from, bytemuck::cast_slice_mut(received));
+            let sending = std::thread::Builder::new().spawn_scoped(scope, || self.send(to, sent));
+            let sending = sending.map_err(|error| lost(to, &error))?;
+            let received = self.receive(from, received);
             let sent = sending.join().unwrap_or(Err(CollectiveError::Gone { rank: to }));
             received.and(sent)
         })
+    }
+}
+
+/// What an error of a connection says about the rank at its other end.
+fn lost(rank: usize, error: &io::Error) -> CollectiveError {
+    match error.kind() {
+        ErrorKind::UnexpectedEof
+        | ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::BrokenPipe
+        | ErrorKind::NotConnected => CollectiveError::Gone { rank },
+        _ => CollectiveError::Unreachable { rank, why: error.to_string() },
     }
 }
 
@@ -91,7 +141,7 @@ impl Exchange for Tcp {
     }
 
     fn calls(&self, own: Call) -> Result<Vec<Call>, CollectiveError> {
-        // A few bytes, which fit into what the system keeps for a connection.
+        // A few bytes, far fewer than [`SMALL`].
         let words = own.words();
         for (to, _) in self.rounds() {
             self.send(to, bytemuck::bytes_of(&words))?;
@@ -139,15 +189,15 @@ impl Collective for Tcp {
     }
 
     fn sum(&self, values: &mut [f32]) -> Result<(), CollectiveError> {
-        exchange::sum(self, values, CHUNK)
+        self.take_turn(|| exchange::sum(self, values, CHUNK))
     }
 
     fn broadcast(&self, values: &mut [f32], root: usize) -> Result<(), CollectiveError> {
-        exchange::broadcast(self, values, root)
+        self.take_turn(|| exchange::broadcast(self, values, root))
     }
 
     fn barrier(&self) -> Result<(), CollectiveError> {
-        exchange::barrier(self)
+        self.take_turn(|| exchange::barrier(self))
     }
 
     /// Closes the connections: the others end by the error that it is to them.

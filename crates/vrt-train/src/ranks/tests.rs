@@ -176,6 +176,6 @@ fn several_ranks_need_mpi_or_a_place_to_meet() {
     let error = connect(launch.unwrap().as_ref()).unwrap_err();
     let expected = "SLURM has started rank 1 of 2, but this program is built without MPI: build it \
                     with --features mpi, set MASTER_ADDR and MASTER_PORT to the machine of rank 0 \
-                    and a free port of it, or start one process";
+                    and a free port of it (1 to 65535), or start one process";
     assert_eq!(error.to_string(), expected);
 }

@@ -85,6 +85,33 @@ pub enum TrainError {
         /// The folder.
         folder: PathBuf,
     },
+    /// Ranks were not told to train alike.
+    #[error(
+        "rank {rank} has other options than rank 0: start all ranks with the same option file, --set \
+         and version of this program (paths may differ)"
+    )]
+    OtherOptions {
+        /// The first one that has.
+        rank: usize,
+    },
+    /// Something went wrong, and what was done before is saved.
+    #[error("{source}; step {step} is saved, and --resume goes on from there")]
+    Saved {
+        /// What went wrong.
+        source: Box<TrainError>,
+        /// The last step that was done.
+        step: u64,
+    },
+    /// Something went wrong, and what was done before could not be saved.
+    #[error("{source}; step {step} could not be saved: {why}")]
+    Unsaved {
+        /// What went wrong.
+        source: Box<TrainError>,
+        /// The last step that was done.
+        step: u64,
+        /// Why it is not saved.
+        why: Box<TrainError>,
+    },
     /// The other ranks.
     #[error(transparent)]
     Ranks(#[from] CollectiveError),
@@ -105,6 +132,16 @@ pub enum TrainError {
         /// What went wrong.
         trouble: Trouble,
     },
+}
+
+impl TrainError {
+    /// What went wrong, without what became of the state.
+    pub(super) fn cause(&self) -> &Self {
+        match self {
+            Self::Saved { source, .. } | Self::Unsaved { source, .. } => source,
+            other => other,
+        }
+    }
 }
 
 fn list(problems: &[Problem]) -> String {

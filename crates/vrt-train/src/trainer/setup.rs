@@ -13,6 +13,7 @@ use crate::start::{Started, start};
 use crate::step::{Learner, State};
 use crate::validate::check;
 
+use super::agree::agree;
 use super::{Books, Event, Run, RunOptions, TrainError, prefetch};
 
 /// Opens folder and data, makes the network or reads the newest state.
@@ -23,6 +24,7 @@ pub(super) fn begin<'a>(
 ) -> Result<(Run<'a>, State), TrainError> {
     let ranks = &*options.ranks;
     share(recipe, ranks)?;
+    agree(recipe, ranks)?;
     let first = ranks.rank() == 0;
     let (folder, steps) = match first {
         true => {

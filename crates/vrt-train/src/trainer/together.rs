@@ -91,8 +91,9 @@ fn on_all_ranks(rank: &LocalRank, is_so: bool) -> Result<bool, CollectiveError> 
 /// What the first rank did, or what went wrong on any: what says more than that another rank is gone
 /// comes first.
 fn settled(found: Vec<Result<Summary, TrainError>>) -> Result<Summary, TrainError> {
-    let gone =
-        |error: &TrainError| matches!(error, TrainError::Ranks(CollectiveError::Gone { .. }));
+    let gone = |error: &TrainError| {
+        matches!(error.cause(), TrainError::Ranks(CollectiveError::Gone { .. }))
+    };
     let (mut summary, mut failed) = (None, None);
     for result in found {
         match result {

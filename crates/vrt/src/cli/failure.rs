@@ -21,6 +21,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// The work failed.
     Failed(Box<dyn Error>),
+    /// The work failed, and it has been said.
+    Told,
 }
 
 impl Failure {
@@ -31,6 +33,9 @@ impl Failure {
 
     /// Tells the person, and the program that reads JSON, and gives the exit code.
     pub(crate) fn report(&self, global: &GlobalOptions) -> ExitCode {
+        if matches!(self, Self::Told) {
+            return ExitCode::from(FAILED);
+        }
         output::message(&format!("error: {self}"));
         if global.json {
             // The message is on standard error already if this does not arrive.
@@ -38,7 +43,7 @@ impl Failure {
         }
         match self {
             Self::Usage(_) => ExitCode::from(WRONG_USAGE),
-            Self::Failed(_) => ExitCode::from(FAILED),
+            Self::Failed(_) | Self::Told => ExitCode::from(FAILED),
         }
     }
 }
@@ -48,6 +53,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Usage(message) => f.write_str(message),
             Self::Failed(error) => error.fmt(f),
+            Self::Told => f.write_str("it has been said"),
         }
     }
 }

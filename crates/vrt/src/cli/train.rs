@@ -90,8 +90,12 @@ fn overrides(arguments: &Arguments) -> Result<Vec<Override>, Failure> {
     Ok(own.into_iter().chain(arguments.set.iter().cloned()).collect())
 }
 
-/// This rank's share of the processors where ranks have them in common; nothing where they do not.
+/// This rank's share of the processors where ranks have them in common; nothing where they do not,
+/// or where somebody has said how many threads there are to be.
 pub(crate) fn threads() -> Option<NonZeroUsize> {
+    if std::env::var_os("RAYON_NUM_THREADS").is_some() {
+        return None;
+    }
     // What a launcher says wrongly is an error once the run begins.
     let ranks = detect(std::env::var_os).ok()??.local_size()?;
     let processors = std::thread::available_parallelism().ok()?;
@@ -112,14 +116,13 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
             conclude(&summary, &recipe, &folder, global)
         }
         Ok(_) => Ok(()),
-        Err(failure) => {
-            if ranks.size() > 1 {
-                // The others wait for this rank, and would for ever.
-                failure.report(global);
-                ranks.abandon(1);
-            }
-            Err(failure)
+        Err(failure) if ranks.size() > 1 => {
+            // The others wait for this rank, and would for ever; this may be its end.
+            failure.report(global);
+            ranks.abandon(1);
+            Err(Failure::Told)
         }
+        Err(failure) => Err(failure),
     }
 }
 

@@ -247,6 +247,8 @@ fn a_run_that_fails_saves_what_was_done_and_says_which_frame_was_the_matter() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("00000002.png"), "{said}");
     let last = bench.journal("runs/small").last().unwrap()["step"].as_u64().unwrap();
+    let saved = format!("step {last} is saved, and --resume goes on from there");
+    assert!(said.contains(&saved), "{said}");
     assert!(bench.path(&format!("runs/small/states/{last}.safetensors")).exists());
     std::fs::write(&frame, whole).unwrap();
     let total = format!("train.total_iter={}", last + 1);

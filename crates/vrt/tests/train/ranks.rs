@@ -90,18 +90,29 @@ fn a_rank_that_is_killed_ends_the_run_and_what_was_done_is_saved() {
     let bench = Bench::new();
     bench.data();
     bench.write(&small(100_000));
-    let [mut second, mut first] = both(&bench, &["--run-dir", "lost"]);
+    let never = ["train.checkpoint_save=1000000", "train.checkpoint_test=1000000"];
+    let never: Vec<_> = never.iter().flat_map(|set| ["--set", set]).collect();
+    let [mut second, mut first] = both(&bench, &[&never[..], &["--run-dir", "lost"]].concat());
     bench.wait_for("lost", 5, &mut first);
     second.kill().unwrap();
     second.wait().unwrap();
     let output = first.wait_with_output().unwrap();
-    let message = "rank 1 has ended before the others: its own messages say why";
-    assert!(said(&output).contains(message), "{}", said(&output));
     assert_eq!(output.status.code(), Some(1));
-    let last = bench.journal("lost").last().unwrap()["step"].as_u64().unwrap();
-    assert!(said(&output).contains(&format!("step {last} is saved")), "{}", said(&output));
+    let journal = bench.journal("lost");
+    let last = journal.iter().rev().find_map(|line| line["step"].as_u64()).unwrap();
+    let errors: Vec<_> = String::from_utf8(output.stderr)
+        .unwrap()
+        .lines()
+        .filter(|line| line.starts_with("error: "))
+        .map(str::to_owned)
+        .collect();
+    let expected = format!(
+        "error: rank 1 has ended before the others: its own messages say why; step {last} is saved, \
+         and --resume goes on from there"
+    );
+    assert_eq!(errors, [expected]);
     let total = format!("train.total_iter={}", last + 3);
-    let set = ["--set", total.as_str()];
+    let set = [&never[..], &["--set", &total]].concat();
     let resumed = [&SET[..], &PARTS, &set, &["--run-dir", "lost", "--resume"]].concat();
     bench.train(&resumed).succeeded();
     alone(&bench, &set);
@@ -119,11 +130,34 @@ fn what_a_launcher_says_wrongly_is_named() {
         (("MASTER_PORT", "http"), "MASTER_PORT is \"http\" and should be a number from 1 to 65535"),
         (("RANK", "2"), "RANK is 2 and WORLD_SIZE is 2: RANK must be below WORLD_SIZE"),
         (("LOCAL_WORLD_SIZE", "3"), "LOCAL_WORLD_SIZE is \"3\" and should be a number from 1 to 2"),
-        (("WORLD_SIZE", "5000"), "5000 ranks were started, and at most 1000 can meet by TCP"),
+        (("WORLD_SIZE", "5000"), "5000 ranks were started, and at most 200 can meet by TCP"),
     ];
     for ((name, value), message) in cases {
         let output = rank(&bench, "1", &port, &[]).env(name, value).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{}", said(&output));
         assert!(said(&output).contains(message), "{}", said(&output));
     }
+}
+
+#[test]
+fn ranks_with_other_options_are_told_before_anything_is_written() {
+    let bench = Bench::new();
+    bench.data();
+    bench.write(&small(10));
+    let port = free_port();
+    let rates = ["4e-4", "1e-4"].map(|rate| format!("train.G_optimizer_lr={rate}"));
+    let start = |number: usize| {
+        let more = ["--set", &rates[number], "--run-dir", "apart"];
+        rank(&bench, ["0", "1"][number], &port, &more).spawn().unwrap()
+    };
+    for child in [start(1), start(0)] {
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            said(&output).contains("rank 1 has other options than rank 0"),
+            "{}",
+            said(&output)
+        );
+    }
+    assert!(!bench.path("apart").exists());
 }

@@ -180,14 +180,17 @@ fn a_port_and_an_address_are_checked() {
 fn scripts_of_other_launchers_may_say_where_the_first_rank_is() {
     for names in [SLURM, OPEN_MPI] {
         let place = says(names, [1, 2, 0]);
-        let job = with(with(place.clone(), &MASTER), &[("SLURM_JOB_ID", "77")]);
-        assert_eq!(found(&job).unwrap().unwrap().master(), Some(&node7(false, "77")));
+        let ids = [("SLURM_JOB_ID", "77"), ("SLURM_STEP_ID", "3"), ("PMIX_NAMESPACE", "5")];
+        let job = with(with(place.clone(), &MASTER), &ids);
+        let run = if names == SLURM { "77.3" } else { "5" };
+        assert_eq!(found(&job).unwrap().unwrap().master(), Some(&node7(false, run)));
         for said in MASTER {
             let half = with(place.clone(), &[said]);
             assert_eq!(found(&half).unwrap().unwrap().master(), None);
         }
-        let port = message(&with(job, &[("MASTER_PORT", "x")]));
-        assert_eq!(port, "MASTER_PORT is \"x\" and should be a number from 1 to 65535");
+        // They need it not, where there is MPI.
+        let wrong = with(job, &[("MASTER_PORT", "71234")]);
+        assert_eq!(found(&wrong).unwrap().unwrap().master(), None);
     }
 }
 
@@ -200,10 +203,11 @@ fn torchrun_tells_of_its_port_its_run_and_the_ranks_beside_this_one() {
         ("LOCAL_WORLD_SIZE", "4"),
         ("TORCHELASTIC_USE_AGENT_STORE", "True"),
         ("TORCHELASTIC_RUN_ID", "mine"),
+        ("TORCHELASTIC_RESTART_COUNT", "2"),
         ("SLURM_JOB_ID", "77"),
     ];
     let launch = found(&with(place.clone(), &more)).unwrap().unwrap();
-    assert_eq!((launch.local_size(), launch.master()), (Some(4), Some(&node7(true, "mine"))));
+    assert_eq!((launch.local_size(), launch.master()), (Some(4), Some(&node7(true, "mine.2"))));
     for wrong in ["0", "9", "all"] {
         let message = message(&with(place.clone(), &[("LOCAL_WORLD_SIZE", wrong)]));
         let expected = format!("LOCAL_WORLD_SIZE is {wrong:?} and should be a number from 1 to 8");
