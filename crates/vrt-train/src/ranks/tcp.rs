@@ -19,6 +19,7 @@ mod meeting;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use self::error::{MeetingError, Ports};
 

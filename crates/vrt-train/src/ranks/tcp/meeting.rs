@@ -5,12 +5,13 @@
 //! nothing that a stranger says decides how much memory is taken.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use super::super::launch::Master;
 use super::error::{MeetingError, Ports};
-use super::socket::{self, anywhere, has_spoken, is_near, is_open, read_before};
+use super::socket::{self, anywhere, has_spoken, is_near, is_open};
+use super::words::{Answer, Hello, Place, address, place};
 
 /// Ranks that can meet: each keeps a connection to every other, and 256 files are what some systems
 /// allow a process.
@@ -26,97 +27,10 @@ const TO_JOIN: Duration = Duration::from_secs(120);
 /// Between two looks at a port.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What every rank begins with, in the order of bytes of its machine: others do not understand each
-/// other's numbers.
-const MAGIC: u64 = u64::from_be_bytes(*b"vrtrank1");
-
-/// What a rank answers who knocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
-    Welcome,
-    OtherRun,
-    OtherSize,
-    Taken,
-}
-
-impl Answer {
-    const ALL: [Self; 4] = [Self::Welcome, Self::OtherRun, Self::OtherSize, Self::Taken];
-
-    fn number(self) -> u64 {
-        Self::ALL.iter().position(|answer| *answer == self).unwrap_or_default() as u64
-    }
-
-    fn say(self, link: &mut TcpStream) -> io::Result<()> {
-        link.write_all(bytemuck::bytes_of(&[MAGIC, self.number()]))
-    }
-
-    fn hear(link: &mut TcpStream, until: Instant) -> io::Result<Self> {
-        let mut words = [0; 2];
-        read_before(link, bytemuck::bytes_of_mut(&mut words), until)?;
-        let [magic, number] = words;
-        let known = usize::try_from(number).ok().and_then(|number| Self::ALL.get(number));
-        known.copied().filter(|_| magic == MAGIC).ok_or_else(|| no("another program answers"))
-    }
-}
-
-fn no(why: impl Into<String>) -> io::Error {
-    io::Error::other(why.into())
-}
-
-/// What a rank says of itself when it comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Hello {
-    run: u64,
-    size: usize,
-    rank: usize,
-    /// Where it listens, if who is knocked at does not know yet.
-    port: u16,
-}
-
-impl Hello {
-    fn words(self) -> [u64; 5] {
-        [MAGIC, self.run, self.size as u64, self.rank as u64, self.port.into()]
-    }
-
-    /// What was said in these words, if a rank of this version has said it.
-    fn of_words([magic, run, size, rank, port]: [u64; 5]) -> Option<Self> {
-        let (size, rank) = (usize::try_from(size).ok()?, usize::try_from(rank).ok()?);
-        let port = u16::try_from(port).ok()?;
-        (magic == MAGIC).then_some(Self { run, size, rank, port })
-    }
-}
-
 /// A rank that has come to this one.
 struct Guest {
     link: TcpStream,
     place: Place,
-}
-
-/// Where a rank listens, in numbers: an address in two halves and a port. The address is [`NEAR`]
-/// for one on the machine of rank 0.
-type Place = [u64; 3];
-
-/// Stands for the address at which one has reached rank 0.
-const NEAR: u128 = 0;
-
-/// Where a rank listens, seen from rank 0.
-fn place(ip: IpAddr, port: u16) -> Place {
-    let number = match ip {
-        ip if ip.is_loopback() => NEAR,
-        IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(ip) => ip.to_bits(),
-    };
-    [(number >> 64) as u64, number as u64, port.into()]
-}
-
-/// Where to find a rank, for one that has reached rank 0 at `near`.
-fn address([high, low, port]: Place, mut near: SocketAddr) -> SocketAddr {
-    let number = u128::from(high) << 64 | u128::from(low);
-    if number != NEAR {
-        return SocketAddr::new(Ipv6Addr::from_bits(number).to_canonical(), port as u16);
-    }
-    near.set_port(port as u16);
-    near
 }
 
 /// Connects a rank to all others: a connection for each, none for itself.
@@ -175,13 +89,14 @@ impl Meeting<'_> {
         let port = listener.local_addr().map_or(self.master.port, |address| address.port());
         let mut guests = self.nobody();
         while !self.are_here(&mut guests) {
-            if let Some((link, hello)) = self.next_comer(&listener) {
-                self.admit(&mut guests, link, hello);
-            } else if self.is_over() {
+            if self.is_over() {
                 let ranks = self.later().filter(|rank| guests.come[*rank].is_none()).collect();
                 let (address, refused) = (self.master.address.clone(), guests.refused);
                 let (size, waited) = (self.size, self.patience);
                 return Err(MeetingError::Missing { ranks, size, address, port, waited, refused });
+            }
+            if let Some((link, hello)) = self.next_comer(&listener) {
+                self.admit(&mut guests, link, hello);
             }
         }
         let places: Vec<Place> = guests
@@ -234,11 +149,12 @@ impl Meeting<'_> {
             if let Some(rank) = gone {
                 return Err(MeetingError::Lost { rank });
             }
-            if let Some((link, hello)) = self.next_comer(listener) {
-                self.admit(&mut guests, link, hello);
-            } else if self.is_over() {
+            if self.is_over() {
                 let missing = self.later().find(|rank| guests.come[*rank].is_none());
                 return Err(MeetingError::Lost { rank: missing.unwrap_or(self.rank) });
+            }
+            if let Some((link, hello)) = self.next_comer(listener) {
+                self.admit(&mut guests, link, hello);
             }
         }
         let come = guests.come.into_iter().map(|guest| guest.map(|guest| guest.link));
@@ -365,7 +281,7 @@ impl Meeting<'_> {
     fn knock(&self, mut link: TcpStream, port: u16) -> io::Result<(TcpStream, Answer)> {
         let hello = Hello { run: self.run(), size: self.size, rank: self.rank, port };
         link.set_write_timeout(Some(TO_ANSWER))?;
-        link.write_all(bytemuck::bytes_of(&hello.words()))?;
+        hello.say(&mut link)?;
         let answer = Answer::hear(&mut link, self.within(TO_ANSWER))?;
         Ok((link, answer))
     }
@@ -442,21 +358,15 @@ fn settled(links: Vec<Option<TcpStream>>) -> Result<Vec<Option<TcpStream>>, Meet
 }
 
 /// Who has come, if it says so in time.
-fn hello_from(link: TcpStream, until: Instant) -> Option<(TcpStream, Hello)> {
+fn hello_from(mut link: TcpStream, until: Instant) -> Option<(TcpStream, Hello)> {
     link.set_nonblocking(false).ok()?;
     link.set_write_timeout(Some(TO_ANSWER)).ok()?;
-    let mut link = link;
-    let mut words = [0; 5];
-    read_before(&mut link, bytemuck::bytes_of_mut(&mut words), until).ok()?;
-    Hello::of_words(words).map(|hello| (link, hello))
+    let hello = Hello::hear(&mut link, until).ok()?;
+    Some((link, hello))
 }
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::net::Ipv4Addr;
-
-    use proptest::prelude::*;
-
     use super::*;
 
     /// A connection of a rank that rank 0 has let in, and that does nothing more.
@@ -465,42 +375,5 @@ pub(super) mod tests {
         let end = Instant::now() + patience;
         let meeting = Meeting { rank, size, master, patience, end };
         meeting.reach_first().unwrap().0
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_said_is_understood(run: u64, size: usize, rank: usize, port: u16) {
-            let hello = Hello { run, size, rank, port };
-            prop_assert_eq!(Hello::of_words(hello.words()), Some(hello));
-        }
-
-        #[test]
-        fn other_words_are_not(words: [u64; 5]) {
-            prop_assert_eq!(Hello::of_words(words), None);
-            let own = [MAGIC, words[1], words[2], words[3], words[4]];
-            prop_assert_eq!(Hello::of_words(own).is_some(), words[4] <= u16::MAX.into());
-        }
-
-        #[test]
-        fn a_place_is_found_again(ip: IpAddr, port: u16, near: SocketAddr) {
-            let ip = ip.to_canonical();
-            let found = address(place(ip, port), near);
-            let is_near = ip.is_loopback() || ip == Ipv6Addr::UNSPECIFIED;
-            let expected = if is_near { near.ip() } else { ip };
-            prop_assert_eq!((found.ip(), found.port()), (expected, port));
-        }
-    }
-
-    #[test]
-    fn a_rank_beside_rank_0_is_where_rank_0_is() {
-        let near = SocketAddr::from((Ipv4Addr::new(10, 0, 0, 7), 29500));
-        let found = address(place(Ipv4Addr::new(127, 0, 1, 1).into(), 40000), near);
-        assert_eq!(found, SocketAddr::from((Ipv4Addr::new(10, 0, 0, 7), 40000)));
-    }
-
-    #[test]
-    fn answers_have_numbers_of_their_own() {
-        let numbers: Vec<_> = Answer::ALL.iter().map(|answer| answer.number()).collect();
-        assert_eq!(numbers, [0, 1, 2, 3]);
     }
 }

@@ -159,6 +159,27 @@ fn strangers_and_other_runs_are_sent_away() {
 }
 
 #[test]
+fn ranks_of_another_run_do_not_keep_rank_0_waiting() {
+    let port = free_port();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let done = &done;
+        let pest = scope.spawn(move || {
+            let another = Master { run: "another".to_owned(), ..master(port) };
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let error = Tcp::start(1, 2, &another, SHORT).unwrap_err();
+                assert!(matches!(error, CollectiveError::Meeting(_)), "{error}");
+            }
+        });
+        let error = Tcp::start(0, 2, &master(port), 4 * SHORT).unwrap_err().to_string();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        let told = "within 1 s (a rank of another run came and was refused): start";
+        assert!(error.contains(told), "{error}");
+        pest.join().unwrap();
+    });
+}
+
+#[test]
 fn who_speaks_slowly_is_not_waited_for() {
     let port = free_port();
     std::thread::scope(|scope| {
