@@ -60,6 +60,17 @@ pub enum MeetingError {
         /// How many.
         size: usize,
     },
+    /// Rank 0 was told another number of ranks.
+    #[error(
+        "rank 0 at {place} does not count {size} ranks: start all ranks with the same WORLD_SIZE, and \
+         runs beside each other with MASTER_PORTs of their own"
+    )]
+    OtherSize {
+        /// Where it listens.
+        place: SocketAddr,
+        /// How many ranks this one was told of.
+        size: usize,
+    },
     /// Rank 0 cannot listen.
     #[error(
         "rank 0 cannot listen at ports {ports} of {address} ({why}): set MASTER_ADDR to its machine \

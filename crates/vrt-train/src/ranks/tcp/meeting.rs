@@ -224,6 +224,10 @@ impl Meeting<'_> {
             for place in places.take_while(|_| !self.is_over()) {
                 match self.knock_at_first(place) {
                     Ok(Ok(found)) => return Ok(found),
+                    // Ranks of one run, told differently: waiting changes nothing.
+                    Ok(Err(Answer::OtherSize)) => {
+                        return Err(MeetingError::OtherSize { place, size: self.size });
+                    }
                     Ok(Err(answer)) => refused = Some(self.in_words(answer)),
                     Err(error) => silent = silent.or(Some(error.to_string())),
                 }
