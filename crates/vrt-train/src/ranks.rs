@@ -9,6 +9,8 @@
 //! are the same bits on every rank and in every run, whatever the network between them is.
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 pub use self::call::Call;
 use self::launch::{Launch, Launcher, Master};
@@ -97,26 +99,44 @@ impl Collective for Single {
     fn abandon(&self, _code: i32) {}
 }
 
+/// How a rank waits for the others at the start, where they meet by TCP.
+#[derive(Clone, Copy)]
+pub struct Waiting<'a> {
+    /// How long; launchers start all ranks within minutes.
+    pub patience: Duration,
+    /// Set to wait no longer.
+    pub stop: &'a AtomicBool,
+    /// Hears what a person who waits should know.
+    pub tell: &'a dyn Fn(&str),
+}
+
+impl fmt::Debug for Waiting<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").field("patience", &self.patience).finish_non_exhaustive()
+    }
+}
+
 /// How this process meets the ranks that a launcher has started: not at all where there is only one,
 /// by TCP where torchrun has started them, else by MPI or, in a program without it, by TCP where the
 /// variables `MASTER_ADDR` and `MASTER_PORT` say where the first rank is.
-///
-/// It waits for the others for up to ten minutes.
 ///
 /// # Errors
 ///
 /// [`CollectiveError`] if the others do not come, if this program is built without MPI and nothing
 /// says where they are, or if MPI does not see them.
-pub fn connect(launch: Option<&Launch>) -> Result<Box<dyn Collective>, CollectiveError> {
+pub fn connect(
+    launch: Option<&Launch>,
+    waiting: Waiting<'_>,
+) -> Result<Box<dyn Collective>, CollectiveError> {
     let Some(launch) = launch.filter(|launch| launch.size() > 1) else {
         return Ok(Box::new(Single));
     };
     match (launch.launcher(), launch.master()) {
-        (Launcher::Torchrun, Some(master)) => over_tcp(launch, master),
+        (Launcher::Torchrun, Some(master)) => over_tcp(launch, master, waiting),
         #[cfg(feature = "mpi")]
         _ => Ok(Box::new(mpi::Mpi::start(Some(launch))?)),
         #[cfg(not(feature = "mpi"))]
-        (_, Some(master)) => over_tcp(launch, master),
+        (_, Some(master)) => over_tcp(launch, master, waiting),
         #[cfg(not(feature = "mpi"))]
         (launcher, None) => {
             Err(CollectiveError::WithoutMpi { launcher, rank: launch.rank(), size: launch.size() })
@@ -124,8 +144,12 @@ pub fn connect(launch: Option<&Launch>) -> Result<Box<dyn Collective>, Collectiv
     }
 }
 
-fn over_tcp(launch: &Launch, master: &Master) -> Result<Box<dyn Collective>, CollectiveError> {
-    Ok(Box::new(tcp::Tcp::start(launch.rank(), launch.size(), master, tcp::PATIENCE)?))
+fn over_tcp(
+    launch: &Launch,
+    master: &Master,
+    waiting: Waiting<'_>,
+) -> Result<Box<dyn Collective>, CollectiveError> {
+    Ok(Box::new(tcp::Tcp::start(launch.rank(), launch.size(), master, waiting)?))
 }
 
 /// Why ranks could not meet.

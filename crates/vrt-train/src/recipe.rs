@@ -115,13 +115,17 @@ impl Recipe {
                 findings.problems.push(problem);
             }
         }
-        let trial = overrides.iter().any(|set| set.is_of("train.total_iter"));
-        let recipe = read_file(file, trial, &mut findings);
+        let recipe = read_file(file, &mut findings);
         findings.settle_unknown();
         let Findings { problems, notes, .. } = findings;
         match recipe {
             Some(recipe) if problems.is_empty() => Ok(Parsed { recipe, notes }),
-            _ => Err(RecipeError { path: path.to_path_buf(), problems }),
+            _ => {
+                let given = |problem: &Problem| overrides.iter().any(|set| set.is_of(&problem.key));
+                let set = problems.iter().filter(|problem| given(problem));
+                let set = set.map(|problem| problem.key.clone()).collect();
+                Err(RecipeError { path: path.to_path_buf(), problems, set })
+            }
         }
     }
 
@@ -166,11 +170,7 @@ impl Recipe {
 }
 
 /// Reads all sections; `None` if one that the rest depends on is wrong.
-fn read_file(
-    file: Map<String, serde_json::Value>,
-    trial: bool,
-    findings: &mut Findings,
-) -> Option<Recipe> {
+fn read_file(file: Map<String, serde_json::Value>, findings: &mut Findings) -> Option<Recipe> {
     let network = network::read(&file, findings);
     let mut top = Section::new("", file, findings);
     let task = task(&mut top);
@@ -189,7 +189,7 @@ fn read_file(
     top.finish();
     let [path, datasets, net_g, train, val] = inner.map(Option::unwrap_or_default);
     let train = Section::new("train", train, findings);
-    let (train, [strict, averaged_strict]) = train::read(train, trial);
+    let (train, [strict, averaged_strict]) = train::read(train);
     let (root, weights, averaged) = paths(Section::new("path", path, findings));
     let entries = network.as_ref().map_or(0, |network| network.fields().depths.len());
     let keeps_attention = match &network {
@@ -228,6 +228,9 @@ fn paths(mut path: Section<'_>) -> (PathBuf, Option<PathBuf>, Option<PathBuf>) {
     (root, weights, averaged)
 }
 
+/// What option files have in `fix_keys` whether their network aligns frames or not.
+const USUAL_SLOW_KEYS: [&str; 2] = ["spynet", "deform"];
+
 /// What only several sections together can have wrong.
 fn check(recipe: &Recipe, findings: &mut Findings) {
     let (batch, accumulate) = (recipe.data.batch, recipe.train.accumulate);
@@ -245,8 +248,16 @@ fn check(recipe: &Recipe, findings: &mut Findings) {
     let tensors = recipe.network.tensors();
     for key in &recipe.train.slow.keys {
         if !tensors.iter().any(|spec| spec.name.contains(key.as_str())) {
-            let why = format!("no parameter has {key:?} in its name");
-            findings.note("train.fix_keys", why);
+            if USUAL_SLOW_KEYS.contains(&key.as_str()) {
+                let why = format!("no parameter of this network has {key:?} in its name");
+                findings.note("train.fix_keys", why);
+                continue;
+            }
+            let what = format!(
+                "has {key:?}, which is in no parameter's name: correct it, or take it out (names \
+                 begin with spynet, stage1 and so on, and those of alignment have deform in them)"
+            );
+            findings.problem("train.fix_keys", what);
         }
     }
     if let TrainingData::Videos(videos) = &recipe.data.source {

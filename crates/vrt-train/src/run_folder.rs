@@ -48,6 +48,16 @@ pub enum FolderError {
         /// The folder.
         path: PathBuf,
     },
+    /// What a run has left is there, but nothing to go on from.
+    #[error(
+        "{path:?} holds the journal or weights of a run, but no state to go on from (states/ is \
+         empty): put one back, or begin another run in another folder (--run-dir), whose \
+         path.pretrained_netG may be one of models/"
+    )]
+    Stateless {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Another process trains in it.
     #[error("another process is training in {path:?}: wait for its end, or choose another folder")]
     Locked {
@@ -120,16 +130,31 @@ impl RunFolder {
         self.path.join(format!("images/{step}"))
     }
 
+    /// Refuses to begin anew where a run has left something.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError::Stateless`] if there is a line in the journal, or weights.
+    pub fn fresh(&self) -> Result<(), FolderError> {
+        let told = std::fs::metadata(self.journal()).is_ok_and(|journal| journal.len() > 0);
+        let exported = std::fs::read_dir(self.path.join("models"))
+            .is_ok_and(|mut models| models.next().is_some());
+        match told || exported {
+            true => Err(FolderError::Stateless { path: self.path.clone() }),
+            false => Ok(()),
+        }
+    }
+
     /// Keeps the resolved options of a run that goes on after `step`; others that were there go
-    /// to `options.before-STEP.json`. Says whether there were.
+    /// to `options.before-STEP.json`, whose text is returned.
     ///
     /// # Errors
     ///
     /// If they cannot be written.
-    pub fn write_options(&self, text: &str, step: u64) -> Result<bool, FolderError> {
+    pub fn write_options(&self, text: &str, step: u64) -> Result<Option<String>, FolderError> {
         let path = self.path.join("options.json");
-        let others = std::fs::read_to_string(&path).is_ok_and(|before| before != text);
-        if others {
+        let others = std::fs::read_to_string(&path).ok().filter(|before| before != text);
+        if others.is_some() {
             let before = self.path.join(format!("options.before-{step}.json"));
             std::fs::rename(&path, &before)
                 .map_err(|source| FolderError::Io { path: before, source })?;
@@ -205,9 +230,9 @@ mod tests {
         let folder = RunFolder::open(&path, false).unwrap();
         let error = RunFolder::open(&path, true).unwrap_err();
         assert!(matches!(error, FolderError::Locked { .. }), "{error}");
-        assert!(!folder.write_options("{}", 0).unwrap());
-        assert!(!folder.write_options("{}", 0).unwrap());
-        assert!(folder.write_options("{ }", 7).unwrap());
+        assert_eq!(folder.write_options("{}", 0).unwrap(), None);
+        assert_eq!(folder.write_options("{}", 0).unwrap(), None);
+        assert_eq!(folder.write_options("{ }", 7).unwrap().as_deref(), Some("{}"));
         assert_eq!(std::fs::read_to_string(path.join("options.before-7.json")).unwrap(), "{}");
         drop(folder);
         let error = RunFolder::open(&path, false).unwrap_err();
@@ -233,6 +258,20 @@ mod tests {
             "what was not finished is removed"
         );
         assert_eq!(folder.steps().unwrap(), [100, 20]);
+    }
+
+    #[test]
+    fn what_a_run_has_left_is_not_written_over() {
+        for left in ["journal.jsonl", "models/7_G.pth"] {
+            let root = tempfile::tempdir().unwrap();
+            let folder = RunFolder::open(root.path(), true).unwrap();
+            folder.fresh().unwrap();
+            std::fs::write(root.path().join("journal.jsonl"), "").unwrap();
+            folder.fresh().unwrap();
+            std::fs::write(root.path().join(left), "{}").unwrap();
+            let error = folder.fresh().unwrap_err().to_string();
+            assert!(error.contains("no state to go on from"), "{error}");
+        }
     }
 
     #[test]

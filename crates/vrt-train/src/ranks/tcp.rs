@@ -8,11 +8,10 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use super::exchange::{self, CHUNK, Exchange};
 use super::launch::Master;
-use super::{Call, Collective, CollectiveError};
+use super::{Call, Collective, CollectiveError, Waiting};
 
 mod error;
 mod meeting;
@@ -22,9 +21,6 @@ mod tests;
 mod words;
 
 pub use self::error::{MeetingError, Ports};
-
-/// How long ranks wait for each other at the start.
-pub const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Bytes that a connection takes before anybody reads them.
 const SMALL: usize = 4096;
@@ -48,7 +44,7 @@ impl Tcp {
     ///
     /// # Errors
     ///
-    /// [`CollectiveError::Meeting`] if they have not all come within `patience`.
+    /// [`CollectiveError::Meeting`] if they have not all come in time.
     ///
     /// # Panics
     ///
@@ -57,10 +53,10 @@ impl Tcp {
         rank: usize,
         size: usize,
         master: &Master,
-        patience: Duration,
+        waiting: Waiting<'_>,
     ) -> Result<Self, CollectiveError> {
         assert!(rank < size, "rank {rank} of {size}");
-        let links = meeting::meet(rank, size, master, patience)?;
+        let links = meeting::meet(rank, size, master, waiting)?;
         Ok(Self { rank, links, turn: Mutex::new(Ok(())) })
     }
 

@@ -1,13 +1,20 @@
 //! Ranks in threads: laws of sums and broadcasts, and what happens when ranks part.
 
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::exchange;
 use super::launch::detect;
 use super::local::{LocalRank, group};
-use super::{Call, Collective, CollectiveError, Single, connect};
+use super::{Call, Collective, CollectiveError, Single, Waiting, connect};
 
 mod launch;
+
+static NEVER: AtomicBool = AtomicBool::new(false);
+const WAITING: Waiting<'_> =
+    Waiting { patience: Duration::from_secs(60), stop: &NEVER, tell: &|_| {} };
 
 /// What `run` returns on every rank of a group, in order.
 fn on_ranks<T: Send>(size: usize, run: impl Fn(LocalRank) -> T + Sync) -> Vec<T> {
@@ -140,7 +147,7 @@ fn one_rank_needs_no_messages() {
     let one = [("SLURM_PROCID", "0"), ("SLURM_NTASKS", "1"), ("SLURM_LOCALID", "0")];
     let launch = detect(|name| one.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into()));
     for launch in [None, launch.unwrap()] {
-        assert_eq!(connect(launch.as_ref()).unwrap().size(), 1);
+        assert_eq!(connect(launch.as_ref(), WAITING).unwrap().size(), 1);
     }
 }
 
@@ -158,7 +165,7 @@ fn ranks_of_torchrun_meet_at_its_port() {
             ("MASTER_PORT", &port),
         ];
         let launch = detect(|name| said.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into()));
-        let ranks = connect(launch.unwrap().as_ref()).unwrap();
+        let ranks = connect(launch.unwrap().as_ref(), WAITING).unwrap();
         let mut values = [ranks.rank() as f32 + 1.0; 3];
         ranks.sum(&mut values).map(|()| values)
     };
@@ -173,7 +180,7 @@ fn ranks_of_torchrun_meet_at_its_port() {
 fn several_ranks_need_mpi_or_a_place_to_meet() {
     let two = [("SLURM_PROCID", "1"), ("SLURM_NTASKS", "2"), ("SLURM_LOCALID", "0")];
     let launch = detect(|name| two.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into()));
-    let error = connect(launch.unwrap().as_ref()).unwrap_err();
+    let error = connect(launch.unwrap().as_ref(), WAITING).unwrap_err();
     let expected = "SLURM has started rank 1 of 2, but this program is built without MPI: build it \
                     with --features mpi, set MASTER_ADDR and MASTER_PORT to the machine of rank 0 \
                     and a free port of it (1 to 65535), or start one process";

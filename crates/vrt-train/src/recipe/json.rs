@@ -10,7 +10,8 @@ use super::problem::Problem;
 
 /// The object that a text describes: JSON with `//` comments.
 pub(super) fn parse(text: &str) -> Result<Map<String, Value>, String> {
-    let mut text = text.to_owned();
+    // Editors of some systems put a mark before UTF-8.
+    let mut text = text.trim_start_matches('\u{feff}').to_owned();
     json_strip_comments::strip(&mut text)
         .map_err(|error| format!("a comment or string does not end: {error}"))?;
     match serde_json::from_str(&text) {

@@ -49,21 +49,27 @@ pub struct RecipeError {
     pub path: PathBuf,
     /// Everything that is wrong with it; at least one.
     pub problems: Vec<Problem>,
+    /// Keys of these that were set from outside, and not in the file.
+    pub set: Vec<String>,
 }
 
 impl RecipeError {
     /// One thing wrong with a whole file.
     pub(super) fn whole(path: &Path, what: String) -> Self {
-        Self { path: path.to_path_buf(), problems: vec![Problem::new("", what)] }
+        Self { path: path.to_path_buf(), problems: vec![Problem::new("", what)], set: Vec::new() }
     }
 }
 
 impl fmt::Display for RecipeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = |problem: &Problem| match self.set.contains(&problem.key) {
+            true => " (given by --set)",
+            false => "",
+        };
         write!(f, "the option file {:?}", self.path)?;
         match &self.problems[..] {
-            [only] => write!(f, ": {only}"),
-            all => all.iter().try_for_each(|problem| write!(f, "\n  {problem}")),
+            [only] => write!(f, "{}: {only}", from(only)),
+            all => all.iter().try_for_each(|problem| write!(f, "\n  {problem}{}", from(problem))),
         }
     }
 }

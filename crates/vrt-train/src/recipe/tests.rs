@@ -127,17 +127,24 @@ fn keys_can_be_set_from_outside_and_are_checked_alike() {
 }
 
 #[test]
-fn a_trial_run_may_end_before_frozen_parameters_are_trained() {
+fn a_run_may_end_before_frozen_parameters_are_trained() {
     let parsed = set(SAMPLE, &["train.total_iter=7"]).expect("valid");
     assert!(parsed.notes.iter().any(|note| note.key == "train.fix_iter"), "{:?}", parsed.notes);
 }
 
 #[test]
-fn keys_that_name_no_parameter_are_noted() {
-    let parsed = set(SAMPLE, &["train.fix_keys=[\"spynet\",\"spinet\"]"]).expect("valid");
-    let notes: Vec<_> = parsed.notes.iter().map(ToString::to_string).collect();
-    assert!(notes.iter().any(|note| note.contains("\"spinet\" in its name")), "{notes:?}");
-    assert!(!notes.iter().any(|note| note.contains("\"spynet\"")), "{notes:?}");
+fn what_was_set_from_outside_is_not_blamed_on_the_file() {
+    let error = set(SAMPLE, &["train.acumulate=2"]).expect_err("nobody knows it").to_string();
+    assert!(error.contains("(given by --set): train.acumulate"), "{error}");
+    let text = SAMPLE.replace("\"use_hflip\"", "\"use_flip\"");
+    let error = set(&text, &["train.acumulate=2"]).expect_err("nobody knows both").to_string();
+    let by_set: Vec<_> = error.lines().filter(|line| line.ends_with("(given by --set)")).collect();
+    assert!(matches!(by_set[..], [line] if line.contains("train.acumulate")), "{error}");
+}
+
+#[test]
+fn a_mark_of_utf_8_is_passed_over() {
+    assert!(set(&format!("\u{feff}{SAMPLE}"), &[]).is_ok());
 }
 
 #[test]
@@ -175,9 +182,9 @@ const MISTAKES: [(&str, &str, &[&str]); 36] = [
     ),
     ("\"total_iter\": 300", "\"total_iter\": 0", &["train.total_iter is 0", "from 1"]),
     (
-        "\"total_iter\": 300",
-        "\"total_iter\": 10",
-        &["train.fix_iter 20", "last step 10", "lower it"],
+        "\"fix_keys\": [",
+        "\"fix_keys\": [\"spinet\",",
+        &["train.fix_keys has \"spinet\"", "no parameter's name", "correct it"],
     ),
     (
         "\"use_hflip\": true",

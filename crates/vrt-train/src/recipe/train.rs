@@ -113,9 +113,8 @@ pub struct Train {
     pub keep_states: usize,
 }
 
-/// Reads the section, and whether pretrained weights have to fit exactly. In a `trial`, whose
-/// length is set from outside, parameters may stay frozen to the end.
-pub(super) fn read(mut s: Section<'_>, trial: bool) -> (Train, [bool; 2]) {
+/// Reads the section, and whether pretrained weights have to fit exactly.
+pub(super) fn read(mut s: Section<'_>) -> (Train, [bool; 2]) {
     let (loss, loss_weight) = loss(&mut s);
     let ema_decay = ema_decay(&mut s);
     let (adam, clip_norm, base) = optimizer(&mut s);
@@ -127,7 +126,7 @@ pub(super) fn read(mut s: Section<'_>, trial: bool) -> (Train, [bool; 2]) {
         adam,
         clip_norm,
         offset_limit: offset_limit(&mut s),
-        slow: slow(&mut s, total_steps, trial),
+        slow: slow(&mut s, total_steps),
         total_steps,
         schedule: Schedule { kind: schedule(&mut s), base },
         test_every: steps(&mut s, "checkpoint_test", None),
@@ -210,7 +209,7 @@ fn steps(s: &mut Section<'_>, key: &'static str, default: Option<u64>) -> Option
     steps
 }
 
-fn slow(s: &mut Section<'_>, total: u64, trial: bool) -> Slow {
+fn slow(s: &mut Section<'_>, total: u64) -> Slow {
     let keys: Vec<String> = s.or("fix_keys", Vec::new());
     let factor = s.amount("fix_lr_mul", 1.0);
     // Published files say −1 for never.
@@ -227,16 +226,11 @@ fn slow(s: &mut Section<'_>, total: u64, trial: bool) -> Slow {
         return Slow { keys, factor: 1.0, from_step: 0 };
     }
     if from_step > total {
-        let what = format!("{from_step} is beyond the last step {total} (train.total_iter)");
-        match trial {
-            true => {
-                let name = s.name("fix_iter");
-                s.findings.note(&name, format!("{what}: fix_keys stay frozen"));
-            }
-            false => {
-                s.problem("fix_iter", format!("{what}: fix_keys would never be trained; lower it"))
-            }
-        }
+        let name = s.name("fix_iter");
+        let why = format!(
+            "{from_step} is beyond the last step {total} (train.total_iter): fix_keys stay frozen"
+        );
+        s.findings.note(&name, why);
     }
     Slow { keys, factor, from_step }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use vrt_video::TrainingSet;
 
 use crate::checkpoint::{self, StateError};
@@ -13,7 +14,7 @@ use crate::start::{Started, start};
 use crate::step::{Learner, State};
 use crate::validate::check;
 
-use super::agree::agree;
+use super::agree::{agree, changes};
 use super::{Books, Event, Run, RunOptions, TrainError, prefetch};
 
 /// Opens folder and data, makes the network or reads the newest state.
@@ -30,6 +31,9 @@ pub(super) fn begin<'a>(
         true => {
             let folder = RunFolder::open(&options.folder, options.resume)?;
             let steps = folder.steps()?;
+            if steps.is_empty() {
+                folder.fresh()?;
+            }
             (folder, steps)
         }
         false => joined(options)?,
@@ -55,10 +59,7 @@ pub(super) fn begin<'a>(
         false => newest(&folder, &steps, fresh, &learner, on_event)?,
     };
     let saved = state.step;
-    if first && folder.write_options(&resolved, saved)? {
-        on_event(Event::Message("the options are not those that the run has had so far"));
-    }
-    let books = first.then(|| Books::open(&folder, saved)).transpose()?;
+    let books = first.then(|| books(&folder, &resolved, saved, on_event)).transpose()?;
     let prefetch = prefetch(recipe, &set, ranks, state.position)?;
     if steps.is_empty() {
         // A run can go back to here, and a full disk is found out before the first step.
@@ -82,6 +83,27 @@ pub(super) fn begin<'a>(
         went_back: false,
     };
     Ok((run, state))
+}
+
+/// Keeps the options, opens the books, and says there what is not as it was before.
+fn books(
+    folder: &RunFolder,
+    resolved: &str,
+    saved: u64,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<Books, TrainError> {
+    let before = folder.write_options(resolved, saved)?;
+    let mut books = Books::open(folder, saved)?;
+    let changed = before.map_or_else(Vec::new, |before| changes(&before, resolved));
+    if !changed.is_empty() {
+        let text = format!(
+            "other options from here on; those before are in options.before-{saved}.json: {}",
+            changed.join("; ")
+        );
+        on_event(Event::Message(&text));
+        books.journal.event("options", saved, json!({ "changed": changed }))?;
+    }
+    Ok(books)
 }
 
 /// Says whether a batch divides among the ranks.

@@ -85,6 +85,6 @@ fn what_is_no_environment_is_said_before_the_first_step() {
     });
     let (summary, seen) = bench.run(&options, &[], false, None);
     let error = summary.unwrap_err().to_string();
-    assert!(error.contains("validation") && error.contains("frames/data.mdb"), "{error}");
+    assert!(error.contains("validation") && error.contains("no file data.mdb"), "{error}");
     assert!(seen.steps.is_empty());
 }

@@ -101,7 +101,7 @@ fn agreement(
 }
 
 /// All keys of a clip.
-fn keys_of(options: &TrainingSetOptions, clip: &ClipEntry) -> Vec<String> {
+pub(super) fn keys_of(options: &TrainingSetOptions, clip: &ClipEntry) -> Vec<String> {
     if options.kind.is_vimeo() {
         return (1..=VIMEO_FRAMES).map(|frame| format!("{}/im{frame}", clip.name)).collect();
     }

@@ -65,6 +65,25 @@ pub enum DataError {
         /// What would do.
         reason: String,
     },
+    /// A folder of frames was asked for, and an environment is there.
+    #[error(
+        "{path:?} is an LMDB environment: set io_backend to {{\"type\": \"lmdb\"}} for it, or name a \
+         folder of frames"
+    )]
+    IsEnvironment {
+        /// The environment.
+        path: PathBuf,
+    },
+    /// An environment was asked for, and a folder is there.
+    #[error(
+        "{path:?} is no LMDB environment, for it has no file data.mdb: set io_backend to \
+         {{\"type\": \"disk\"}} for a folder of frames, or make an environment of it (vrt data \
+         prepare --lmdb)"
+    )]
+    IsFolder {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A frame of the list is not there.
     #[error(
         "{root:?} has no frame {frame}; the clip list, filename_tmpl and filename_ext together \
@@ -86,8 +105,31 @@ pub enum DataError {
         /// What the decoder says.
         reason: String,
     },
+    /// Two frames of a pair have sizes that the scale does not explain.
+    #[error(
+        "the frame {frame} is {}×{} in {sharp:?} and {}×{} in {degraded:?}, but scale is {scale}: \
+         correct scale (and netG.upscale), or the folders", got.0, got.1, small.0, small.1
+    )]
+    Scale {
+        /// The file or key.
+        frame: String,
+        /// The folder or environment of sharp frames.
+        sharp: PathBuf,
+        /// That of degraded ones.
+        degraded: PathBuf,
+        /// Width and height of the sharp frame.
+        got: (usize, usize),
+        /// Those of the degraded one.
+        small: (usize, usize),
+        /// How many times as large the sharp one should be.
+        scale: usize,
+    },
     /// A frame differs in size from the others of its clip.
-    #[error("the frame {frame} of {root:?} is {}×{}, but {}×{} was expected", got.0, got.1, expected.0, expected.1)]
+    #[error(
+        "the frame {frame} of {root:?} is {}×{}, but {}×{} was expected: all frames of a clip have \
+         one size, and degraded ones that of sharp ones divided by scale",
+        got.0, got.1, expected.0, expected.1
+    )]
     Size {
         /// The folder or environment.
         root: PathBuf,

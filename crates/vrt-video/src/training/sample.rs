@@ -2,8 +2,10 @@
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use super::augment::{Turn, draw_region, scaled};
+use super::check::keys_of;
 use super::jitter::Jitter;
 use super::store::Store;
 use super::window::{self, Window};
@@ -45,7 +47,8 @@ pub struct TrainingSet {
 }
 
 impl TrainingSet {
-    /// Opens the trees of frames, reads the list, and looks at the first pair of frames.
+    /// Opens the trees of frames, reads the list, decodes the first pair of frames, and looks
+    /// whether the first and the last one of every clip are there.
     ///
     /// # Errors
     ///
@@ -70,6 +73,7 @@ impl TrainingSet {
         let warnings = warnings(&options, &removed);
         let set = Self { options, clips, ends, removed, warnings, sharp, degraded };
         set.check_first()?;
+        set.check_ends()?;
         Ok(set)
     }
 
@@ -158,8 +162,10 @@ impl TrainingSet {
         let degraded = match &self.degraded {
             Some(store) => {
                 let head = store.fetch(&window.degraded[0])?;
-                check_scale(&head.size()?, &size, scale)
-                    .map_err(|expected| first.wrong_size(size, expected))?;
+                let small = head.size()?;
+                if (small.0.saturating_mul(scale), small.1.saturating_mul(scale)) != size {
+                    return Err(first.other_scale(store, (size, small), scale));
+                }
                 let frames = cut(store, &window.degraded, small, region)?;
                 self.with_spikes(frames, window, (small, region))?
             }
@@ -188,6 +194,31 @@ impl TrainingSet {
         self.read(&window::draw(&self.options, clip, 0, &mut random), &mut random).map(drop)
     }
 
+    /// Looks for the first and the last frames of every clip: a clip that is not there, or shorter
+    /// than its list says, would end a run when it is drawn.
+    fn check_ends(&self) -> Result<(), DataError> {
+        let look = |clip: &ClipEntry| {
+            let (sharp, degraded) = self.ends_of(clip);
+            sharp.iter().try_for_each(|key| self.sharp.find(key))?;
+            let Some(store) = &self.degraded else { return Ok(()) };
+            degraded.iter().try_for_each(|key| store.find(key))
+        };
+        self.clips.par_iter().map(look).find_first(Result::is_err).unwrap_or(Ok(()))
+    }
+
+    /// Keys of the outermost frames that samples of a clip have, sharp ones and degraded ones.
+    fn ends_of(&self, clip: &ClipEntry) -> (Vec<String>, Vec<String>) {
+        if self.options.kind.is_vimeo() {
+            // Every sample of a sequence is of the same frames.
+            let mut random = rand::SeedableRng::seed_from_u64(0);
+            let Window { sharp, degraded, .. } = window::draw(&self.options, clip, 0, &mut random);
+            return (sharp, degraded);
+        }
+        let keys = keys_of(&self.options, clip);
+        let ends: Vec<_> = keys.first().into_iter().chain(keys.last()).cloned().collect();
+        (ends.clone(), ends)
+    }
+
     /// Appends what the options ask for.
     fn lengthen(&self, frames: &mut Vec<Frame>) {
         if self.options.mirror {
@@ -204,16 +235,6 @@ impl TrainingSet {
         }
         window.degraded.iter().min().cloned().unwrap_or_default()
     }
-}
-
-/// `Err` with the size of a sharp frame that `degraded` asks for, where `sharp` is another.
-fn check_scale(
-    degraded: &(usize, usize),
-    sharp: &(usize, usize),
-    scale: usize,
-) -> Result<(), (usize, usize)> {
-    let expected = (degraded.0.saturating_mul(scale), degraded.1.saturating_mul(scale));
-    if expected == *sharp { Ok(()) } else { Err(expected) }
 }
 
 /// Samples up to and with each clip, after every clip was found to be long enough.

@@ -9,6 +9,9 @@ use crate::Frame;
 use crate::layout::StarredTree;
 use crate::picture::{Encoded, Region};
 
+/// The file that makes a folder an environment.
+const ENVIRONMENT: &str = "data.mdb";
+
 /// Bytes of an encoded frame that are read.
 const MAX_ENCODED_BYTES: u64 = 1 << 30;
 
@@ -43,7 +46,13 @@ impl Store {
             Backend::Disk => {
                 std::fs::read_dir(StarredTree::root(&path))
                     .map_err(|source| DataError::Read { path: path.clone(), source })?;
+                if path.join(ENVIRONMENT).is_file() {
+                    return Err(DataError::IsEnvironment { path });
+                }
                 Ok(Self { root: path, tree: Tree::Folder { extension: extension.to_owned() } })
+            }
+            Backend::Lmdb if path.is_dir() && !path.join(ENVIRONMENT).exists() => {
+                Err(DataError::IsFolder { path })
             }
             Backend::Lmdb => {
                 let environment = vrt_lmdb::Environment::open(&path)?;
@@ -65,6 +74,19 @@ impl Store {
             }
         };
         Ok(EncodedFrame { store: self, key, encoded: Encoded(bytes) })
+    }
+
+    /// Says whether the frame `key` is there, without a look into it.
+    ///
+    /// # Errors
+    ///
+    /// If it is not, or if that cannot be found out.
+    pub(super) fn find(&self, key: &str) -> Result<(), DataError> {
+        let there = match &self.tree {
+            Tree::Folder { .. } => StarredTree::file(&self.root, &self.name(key)).exists(),
+            Tree::Environment(environment) => environment.get(key)?.is_some(),
+        };
+        if there { Ok(()) } else { Err(self.missing(key)) }
     }
 
     /// All keys of an environment; none of folders, whose frames are known by a list.
@@ -166,6 +188,17 @@ impl EncodedFrame<'_> {
     pub(super) fn wrong_size(&self, got: (usize, usize), expected: (usize, usize)) -> DataError {
         let (root, frame) = self.place();
         DataError::Size { root, frame, got, expected }
+    }
+
+    /// That this sharp frame and the one of `degraded` do not have the sizes that a scale asks for.
+    pub(super) fn other_scale(
+        &self,
+        degraded: &Store,
+        (got, small): ((usize, usize), (usize, usize)),
+        scale: usize,
+    ) -> DataError {
+        let (sharp, frame) = self.place();
+        DataError::Scale { frame, sharp, degraded: degraded.root.clone(), got, small, scale }
     }
 
     fn undecodable(&self, reason: String) -> DataError {

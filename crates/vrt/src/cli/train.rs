@@ -5,6 +5,8 @@ mod progress;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -12,7 +14,7 @@ use vrt_train::Recipe;
 use vrt_train::parameters::Group;
 use vrt_train::plan::Plan;
 use vrt_train::ranks::launch::detect;
-use vrt_train::ranks::{Collective, connect};
+use vrt_train::ranks::{Collective, Waiting, connect};
 use vrt_train::recipe::{Override, Parsed, Problem};
 use vrt_train::trainer::{Event, RunOptions, Summary, train, train_on_all};
 
@@ -21,6 +23,9 @@ use super::stop::stop_on_signals;
 use super::table::bytes;
 use super::{Failure, GlobalOptions, output};
 use progress::Reporter;
+
+/// How long ranks wait for each other at the start.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -109,9 +114,11 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
         return plan(&parsed, global);
     }
     let launch = detect(std::env::var_os)?;
-    let ranks: Arc<dyn Collective> = connect(launch.as_ref())?.into();
+    let stop = stop_on_signals()?;
+    let waiting = Waiting { patience: PATIENCE, stop: &stop, tell: &|what| global.tell(what) };
+    let ranks: Arc<dyn Collective> = connect(launch.as_ref(), waiting)?.into();
     let local_rank = launch.map_or(0, |launch| launch.local_rank());
-    match train_as(&ranks, local_rank, parsed, (arguments, global)) {
+    match train_as((&ranks, local_rank), parsed, stop, (arguments, global)) {
         Ok((summary, recipe, folder)) if ranks.rank() == 0 => {
             conclude(&summary, &recipe, &folder, global)
         }
@@ -128,9 +135,9 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
 
 /// Trains as one of several ranks, or alone; rank 0 speaks for all.
 fn train_as(
-    ranks: &Arc<dyn Collective>,
-    local_rank: usize,
+    (ranks, local_rank): (&Arc<dyn Collective>, usize),
     Parsed { recipe, notes }: Parsed,
+    stop: Arc<AtomicBool>,
     (arguments, global): (&Arguments, &GlobalOptions),
 ) -> Result<(Summary, Recipe, PathBuf), Failure> {
     let devices = match ranks.size() {
@@ -144,7 +151,7 @@ fn train_as(
     reporter.options(&recipe.resolved());
     notes.iter().for_each(|note| reporter.message(&note.to_string()));
     let folder = arguments.run_dir.clone().unwrap_or_else(|| recipe.default_run_dir());
-    let (stop, ranks) = (stop_on_signals()?, Arc::clone(ranks));
+    let ranks = Arc::clone(ranks);
     let options = RunOptions {
         folder: folder.clone(),
         resume: arguments.resume,

@@ -203,7 +203,10 @@ fn a_trial_that_was_cut_off_behind_its_checkpoint_is_made_up_for() {
     let before: String = text.split_inclusive('\n').take(2).collect();
     std::fs::write(&journal, before).unwrap();
     bench.train(&[&cut[..], &["--resume"]].concat()).succeeded();
-    let journal = without_times(bench.journal("cut"));
+    let mut journal = without_times(bench.journal("cut"));
+    let changed: Vec<_> = journal.extract_if(.., |line| line["event"] == "options").collect();
+    assert_eq!(changed.len(), 1);
+    assert_eq!(changed[0]["changed"], json!(["train.total_iter 3, was 2"]));
     assert_eq!(journal, without_times(bench.journal("whole")));
     assert_eq!(journal.len(), 4);
 }

@@ -60,6 +60,9 @@ pub enum MeetingError {
         /// How many.
         size: usize,
     },
+    /// Somebody has asked to stop.
+    #[error("stopped while ranks waited for each other: nothing has begun")]
+    Stopped,
     /// Rank 0 was told another number of ranks.
     #[error(
         "rank 0 at {place} does not count {size} ranks: start all ranks with the same WORLD_SIZE, and \

@@ -6,8 +6,10 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::super::Waiting;
 use super::super::launch::Master;
 use super::error::{MeetingError, Ports};
 use super::socket::{self, anywhere, has_spoken, is_near, is_open};
@@ -38,12 +40,13 @@ pub(super) fn meet(
     rank: usize,
     size: usize,
     master: &Master,
-    patience: Duration,
+    waiting: Waiting<'_>,
 ) -> Result<Vec<Option<TcpStream>>, MeetingError> {
     if size > MOST {
         return Err(MeetingError::TooMany { size });
     }
-    let meeting = Meeting { rank, size, master, patience, end: Instant::now() + patience };
+    let end = Instant::now() + waiting.patience;
+    let meeting = Meeting { rank, size, master, waiting, end };
     if rank == 0 { meeting.receive_all() } else { meeting.join() }
 }
 
@@ -52,7 +55,7 @@ struct Meeting<'a> {
     rank: usize,
     size: usize,
     master: &'a Master,
-    patience: Duration,
+    waiting: Waiting<'a>,
     end: Instant,
 }
 
@@ -75,7 +78,16 @@ impl Meeting<'_> {
     }
 
     fn is_over(&self) -> bool {
-        Instant::now() >= self.end
+        Instant::now() >= self.end || self.is_stopped()
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.waiting.stop.load(Ordering::Relaxed)
+    }
+
+    /// What to say where waiting is over.
+    fn over(&self, late: MeetingError) -> MeetingError {
+        if self.is_stopped() { MeetingError::Stopped } else { late }
     }
 
     /// Within so much time, and not behind the end.
@@ -88,12 +100,16 @@ impl Meeting<'_> {
         let listener = self.listen()?;
         let port = listener.local_addr().map_or(self.master.port, |address| address.port());
         let mut guests = self.nobody();
+        let others = self.size - 1;
+        let address = &self.master.address;
+        self.tell(&format!("rank 0 waits for {others} more at {address}, port {port}"));
         while !self.are_here(&mut guests) {
             if self.is_over() {
                 let ranks = self.later().filter(|rank| guests.come[*rank].is_none()).collect();
                 let (address, refused) = (self.master.address.clone(), guests.refused);
-                let (size, waited) = (self.size, self.patience);
-                return Err(MeetingError::Missing { ranks, size, address, port, waited, refused });
+                let (size, waited) = (self.size, self.waiting.patience);
+                let late = MeetingError::Missing { ranks, size, address, port, waited, refused };
+                return Err(self.over(late));
             }
             if let Some((link, hello)) = self.next_comer(&listener) {
                 self.admit(&mut guests, link, hello);
@@ -121,6 +137,15 @@ impl Meeting<'_> {
         let mut places: Vec<Place> = vec![[0; 3]; self.size];
         // Rank 0 says itself how long it waits for the others.
         socket::settle(&first).map_err(lost)?;
+        while !has_spoken(&first) {
+            if self.is_stopped() {
+                return Err(MeetingError::Stopped);
+            }
+            if !is_open(&first) {
+                return Err(MeetingError::Lost { rank: 0 });
+            }
+            std::thread::sleep(PAUSE);
+        }
         first.read_exact(bytemuck::cast_slice_mut(&mut places)).map_err(lost)?;
         let near = first.peer_addr().map_err(lost)?;
         let meeting = Self { end: Instant::now() + TO_JOIN, ..self };
@@ -151,7 +176,8 @@ impl Meeting<'_> {
             }
             if self.is_over() {
                 let missing = self.later().find(|rank| guests.come[*rank].is_none());
-                return Err(MeetingError::Lost { rank: missing.unwrap_or(self.rank) });
+                let late = MeetingError::Lost { rank: missing.unwrap_or(self.rank) };
+                return Err(self.over(late));
             }
             if let Some((link, hello)) = self.next_comer(listener) {
                 self.admit(&mut guests, link, hello);
@@ -159,6 +185,10 @@ impl Meeting<'_> {
         }
         let come = guests.come.into_iter().map(|guest| guest.map(|guest| guest.link));
         Ok(links.into_iter().chain(come.skip(self.rank)).collect())
+    }
+
+    fn tell(&self, what: &str) {
+        (self.waiting.tell)(what);
     }
 
     fn nobody(&self) -> Guests {
@@ -192,7 +222,10 @@ impl Meeting<'_> {
         } else {
             (Answer::Welcome, None)
         };
-        guests.refused = refused.or(guests.refused);
+        if let Some(who) = refused.filter(|who| guests.refused != Some(who)) {
+            self.tell(&format!("{who} came and was refused"));
+            guests.refused = Some(who);
+        }
         let Ok(from) = link.peer_addr() else { return };
         if answer.say(&mut link).is_ok() && answer == Answer::Welcome {
             let place = place(from.ip().to_canonical(), port);
@@ -203,7 +236,17 @@ impl Meeting<'_> {
     /// A connection to rank 0, which has let this one in, and where this one listens.
     fn reach_first(&self) -> Result<(TcpStream, TcpListener), MeetingError> {
         let mut why = "it has no address".to_owned();
+        let mut refused = None;
+        let told = Instant::now() + TO_ANSWER;
+        let mut quiet = true;
         while !self.is_over() {
+            if quiet && Instant::now() > told {
+                quiet = false;
+                let (address, ports) = (&self.master.address, self.ports());
+                self.tell(&format!(
+                    "rank 0 does not answer yet at ports {ports} of {address} ({why})"
+                ));
+            }
             let addresses = (self.master.address.as_str(), 0).to_socket_addrs();
             let addresses: Vec<_> = match addresses {
                 Ok(addresses) => addresses.collect(),
@@ -213,7 +256,6 @@ impl Meeting<'_> {
                 }
             };
             let mut silent = None;
-            let mut refused = None;
             let places = self.ports().all().flat_map(|port| {
                 addresses.iter().map(move |address| {
                     let mut place = *address;
@@ -233,11 +275,12 @@ impl Meeting<'_> {
                 }
             }
             // What a rank says is more than that nobody is there.
-            why = refused.or(silent).unwrap_or(why);
+            why = refused.clone().or(silent).unwrap_or(why);
             std::thread::sleep(PAUSE);
         }
         let (address, ports) = (self.master.address.clone(), self.ports());
-        Err(MeetingError::NoAnswer { address, ports, waited: self.patience, why })
+        let waited = self.waiting.patience;
+        Err(self.over(MeetingError::NoAnswer { address, ports, waited, why }))
     }
 
     fn in_words(&self, answer: Answer) -> String {
@@ -275,7 +318,7 @@ impl Meeting<'_> {
                 Err(error) => error.to_string(),
             };
             if self.is_over() {
-                return Err(MeetingError::Unreachable { rank, place, why });
+                return Err(self.over(MeetingError::Unreachable { rank, place, why }));
             }
             std::thread::sleep(PAUSE);
         }
@@ -371,13 +414,15 @@ fn hello_from(mut link: TcpStream, until: Instant) -> Option<(TcpStream, Hello)>
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
 
     /// A connection of a rank that rank 0 has let in, and that does nothing more.
     pub(in super::super) fn admitted(rank: usize, size: usize, master: &Master) -> TcpStream {
-        let patience = Duration::from_secs(60);
+        let (patience, stop) = (Duration::from_secs(60), AtomicBool::new(false));
+        let waiting = Waiting { patience, stop: &stop, tell: &|_| {} };
         let end = Instant::now() + patience;
-        let meeting = Meeting { rank, size, master, patience, end };
-        meeting.reach_first().unwrap().0
+        Meeting { rank, size, master, waiting, end }.reach_first().unwrap().0
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -26,10 +27,21 @@ fn free_port() -> u16 {
 fn on_ranks<T: Send>(size: usize, master: &Master, run: impl Fn(Tcp) -> T + Sync) -> Vec<T> {
     std::thread::scope(|scope| {
         let run = &run;
-        let start = |rank| move || run(Tcp::start(rank, size, master, LONG).unwrap());
-        let threads: Vec<_> = (0..size).rev().map(|rank| scope.spawn(start(rank))).collect();
+        let of = |rank| move || run(joined(rank, size, master, LONG).unwrap());
+        let threads: Vec<_> = (0..size).rev().map(|rank| scope.spawn(of(rank))).collect();
         threads.into_iter().rev().map(|thread| thread.join().unwrap()).collect()
     })
+}
+
+/// A rank that nobody stops, and that says nothing.
+fn joined(
+    rank: usize,
+    size: usize,
+    master: &Master,
+    patience: Duration,
+) -> Result<Tcp, CollectiveError> {
+    let stop = AtomicBool::new(false);
+    Tcp::start(rank, size, master, Waiting { patience, stop: &stop, tell: &|_| {} })
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -132,7 +144,7 @@ fn knock(port: u16) -> TcpStream {
 fn strangers_and_other_runs_are_sent_away() {
     let port = free_port();
     std::thread::scope(|scope| {
-        let run = |rank| Tcp::start(rank, 2, &master(port), LONG).unwrap().rank();
+        let run = |rank| joined(rank, 2, &master(port), LONG).unwrap().rank();
         let first = scope.spawn(move || run(0));
         // One says nothing, one something else, one hangs up; they are heard before the rank is.
         let silent = knock(port);
@@ -142,9 +154,9 @@ fn strangers_and_other_runs_are_sent_away() {
         let another = Master { run: "another".to_owned(), ..master(port) };
         // Long enough for the silent one to be given up.
         let patience = Duration::from_secs(3);
-        let error = Tcp::start(1, 2, &another, patience).unwrap_err().to_string();
+        let error = joined(1, 2, &another, patience).unwrap_err().to_string();
         assert!(error.contains("within 3 s (the rank there is of another run)"), "{error}");
-        let error = Tcp::start(1, 3, &master(port), LONG).unwrap_err().to_string();
+        let error = joined(1, 3, &master(port), LONG).unwrap_err().to_string();
         let start = format!("rank 0 at 127.0.0.1:{port} does not count 3 ranks: start all ranks");
         assert!(error.starts_with(&start), "{error}");
         assert_eq!(run(1), 1);
@@ -158,18 +170,18 @@ fn strangers_and_other_runs_are_sent_away() {
 #[test]
 fn ranks_of_another_run_do_not_keep_rank_0_waiting() {
     let port = free_port();
-    let done = std::sync::atomic::AtomicBool::new(false);
+    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let done = &done;
         let pest = scope.spawn(move || {
             let another = Master { run: "another".to_owned(), ..master(port) };
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                let error = Tcp::start(1, 2, &another, SHORT).unwrap_err();
+            while !done.load(Ordering::Relaxed) {
+                let error = joined(1, 2, &another, SHORT).unwrap_err();
                 assert!(matches!(error, CollectiveError::Meeting(_)), "{error}");
             }
         });
-        let error = Tcp::start(0, 2, &master(port), 4 * SHORT).unwrap_err().to_string();
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        let error = joined(0, 2, &master(port), 4 * SHORT).unwrap_err().to_string();
+        done.store(true, Ordering::Relaxed);
         let told = "within 1 s (a rank of another run came and was refused): start";
         assert!(error.contains(told), "{error}");
         pest.join().unwrap();
@@ -180,7 +192,7 @@ fn ranks_of_another_run_do_not_keep_rank_0_waiting() {
 fn who_speaks_slowly_is_not_waited_for() {
     let port = free_port();
     std::thread::scope(|scope| {
-        let first = scope.spawn(move || Tcp::start(0, 2, &master(port), LONG).map(|tcp| tcp.rank));
+        let first = scope.spawn(move || joined(0, 2, &master(port), LONG).map(|tcp| tcp.rank));
         let mut slow = knock(port);
         let slow = scope.spawn(move || {
             let started = Instant::now();
@@ -193,7 +205,7 @@ fn who_speaks_slowly_is_not_waited_for() {
             });
             (sent.count(), started.elapsed())
         });
-        assert_eq!(Tcp::start(1, 2, &master(port), LONG).map(|tcp| tcp.rank), Ok(1));
+        assert_eq!(joined(1, 2, &master(port), LONG).map(|tcp| tcp.rank), Ok(1));
         assert_eq!(first.join().unwrap(), Ok(0));
         let (sent, elapsed) = slow.join().unwrap();
         assert!(sent < 40, "{sent} bytes were heard in {elapsed:?}");
@@ -220,9 +232,9 @@ fn a_port_that_somebody_has_is_passed_by() {
 fn a_rank_that_two_processes_claim_to_be_is_refused() {
     let port = free_port();
     std::thread::scope(|scope| {
-        let first = scope.spawn(move || Tcp::start(0, 3, &master(port), Duration::from_secs(4)));
+        let first = scope.spawn(move || joined(0, 3, &master(port), Duration::from_secs(4)));
         let one = meeting::tests::admitted(1, 3, &master(port));
-        let error = Tcp::start(1, 3, &master(port), SHORT).unwrap_err().to_string();
+        let error = joined(1, 3, &master(port), SHORT).unwrap_err().to_string();
         assert!(error.contains("another process is rank 1 there"), "{error}");
         let error = first.join().unwrap().unwrap_err().to_string();
         let start = format!("rank 2 did not come to rank 0 at 127.0.0.1, port {port}, within 4 s");
@@ -238,7 +250,7 @@ fn who_comes_again_is_let_in() {
     let port = free_port();
     std::thread::scope(|scope| {
         let run = |rank| {
-            let tcp = Tcp::start(rank, 3, &master(port), LONG)?;
+            let tcp = joined(rank, 3, &master(port), LONG)?;
             tcp.barrier().map(|()| tcp.rank())
         };
         let first = scope.spawn(move || run(0));
@@ -258,7 +270,7 @@ fn who_comes_again_is_let_in() {
 fn a_rank_that_dies_among_the_others_is_missed_by_all() {
     let port = free_port();
     std::thread::scope(|scope| {
-        let run = |rank| Tcp::start(rank, 3, &master(port), LONG);
+        let run = |rank| joined(rank, 3, &master(port), LONG);
         let first = scope.spawn(move || run(0).and_then(|tcp| tcp.barrier()));
         let second = scope.spawn(move || run(1).and_then(|tcp| tcp.barrier()));
         // Rank 2 dies when rank 0 has told it of rank 1, which waits for it.
@@ -290,7 +302,7 @@ fn ranks_meet_under_every_name_of_their_machine() {
 
 #[test]
 fn waiting_in_vain_ends_with_who_did_not_come() {
-    let missing = |size| Tcp::start(0, size, &master(free_port()), SHORT).unwrap_err().to_string();
+    let missing = |size| joined(0, size, &master(free_port()), SHORT).unwrap_err().to_string();
     let cases = [(2, "rank 1 did"), (3, "ranks 1 and 2 did"), (6, "ranks 1, 2 and 3 more did")];
     for (size, start) in cases {
         let error = missing(size);
@@ -298,13 +310,13 @@ fn waiting_in_vain_ends_with_who_did_not_come() {
         assert!(error.contains(&format!("within 0 s: start all {size} ranks")), "{error}");
     }
     let port = free_port();
-    let error = Tcp::start(1, 2, &master(port), SHORT).unwrap_err().to_string();
+    let error = joined(1, 2, &master(port), SHORT).unwrap_err().to_string();
     let start = format!("rank 0 did not answer at ports {}", Ports::of(&master(port)));
     assert!(error.starts_with(&start) && error.contains("refused"), "{error}");
     let nowhere = Master { address: "no such machine".to_owned(), ..master(port) };
-    let error = Tcp::start(1, 2, &nowhere, SHORT).unwrap_err().to_string();
+    let error = joined(1, 2, &nowhere, SHORT).unwrap_err().to_string();
     assert!(error.starts_with(&start) && error.contains("of no such machine"), "{error}");
-    let error = Tcp::start(0, 1001, &master(port), SHORT).unwrap_err();
+    let error = joined(0, 1001, &master(port), SHORT).unwrap_err();
     assert_eq!(error, MeetingError::TooMany { size: 1001 }.into());
 }
 
@@ -317,7 +329,7 @@ fn rank_0_says_where_it_cannot_listen() {
         .map(|_| master(free_port()))
         .find_map(|master| all_of(&master).ok().map(|taken| (master, taken)))
         .expect("seventeen free ports");
-    let error = Tcp::start(0, 2, &own, SHORT).unwrap_err().to_string();
+    let error = joined(0, 2, &own, SHORT).unwrap_err().to_string();
     let start = format!("rank 0 cannot listen at ports {} of 127.0.0.1 (", Ports::of(&own));
     assert!(error.starts_with(&start), "{error}");
     drop(taken);
@@ -334,4 +346,37 @@ fn behind_an_error_in_the_middle_nothing_is_understood() {
         Some(())
     });
     assert_eq!(ends, [Some(()), None]);
+}
+
+#[test]
+fn who_waits_says_for_whom_and_can_be_stopped() {
+    let port = free_port();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (stop, started) = (&stop, Instant::now());
+        let rank = |rank| {
+            move || {
+                let told = std::sync::Mutex::new(Vec::new());
+                let tell = |what: &str| told.lock().unwrap().push(what.to_owned());
+                let waiting = Waiting { patience: LONG, stop, tell: &tell };
+                let error = Tcp::start(rank, 3, &master(port), waiting).unwrap_err();
+                (error, told.into_inner().unwrap())
+            }
+        };
+        let first = scope.spawn(rank(0));
+        // One that is let in and waits, and one that finds nobody.
+        let second = scope.spawn(rank(1));
+        let error = joined(2, 5, &master(port), LONG).unwrap_err();
+        assert!(matches!(error, CollectiveError::Meeting(MeetingError::OtherSize { .. })));
+        stop.store(true, Ordering::Relaxed);
+        let (error, told) = first.join().unwrap();
+        assert_eq!(error, MeetingError::Stopped.into());
+        let waits = format!("rank 0 waits for 2 more at 127.0.0.1, port {port}");
+        let refused = "a rank that counts another number of ranks came and was refused";
+        assert_eq!(told, [waits.as_str(), refused]);
+        let (error, _) = second.join().unwrap();
+        let lost = MeetingError::Lost { rank: 0 }.into();
+        assert!(error == MeetingError::Stopped.into() || error == lost, "{error}");
+        assert!(started.elapsed() < LONG);
+    });
 }

@@ -130,6 +130,22 @@ fn trees_and_frames_that_are_missing_are_named() {
 }
 
 #[test]
+fn clips_that_are_not_there_or_too_short_are_named_before_one_is_drawn() {
+    for (lost, names) in [
+        ("degraded/deep/001", ["degraded", "deep/001/00003.png"]),
+        ("sharp/deep/001/00009.png", ["sharp", "deep/001/00009.png"]),
+    ] {
+        let root = recurrent_set(1);
+        let lost = root.path().join(lost);
+        match lost.is_dir() {
+            true => std::fs::remove_dir_all(&lost).unwrap(),
+            false => std::fs::remove_file(&lost).unwrap(),
+        }
+        assert_says(&refused(&root, SetKind::Recurrent, |_| ()), &names);
+    }
+}
+
+#[test]
 fn frames_that_cannot_be_decoded_are_named() {
     let root = recurrent_set(1);
     let path = root.path().join("sharp/000/00003.png");
@@ -145,7 +161,7 @@ fn frames_that_cannot_be_decoded_are_named() {
 fn sizes_that_do_not_fit_are_named() {
     let root = recurrent_set(1);
     let message = refused(&root, SetKind::Recurrent, |o| o.scale = 2);
-    assert_says(&message, &["000/00003.png", "24×16", "48×32 was expected"]);
+    assert_says(&message, &["000/00003.png", "24×16", "scale is 2", "correct scale"]);
     let message = refused(&root, SetKind::Recurrent, |o| o.crop = 20);
     assert_says(&message, &["24×16", "20×20", "gt_size"]);
 

@@ -40,8 +40,7 @@ fn keys_with_folders_and_sizes_of_their_own_are_drawn() {
 #[test]
 fn missing_keys_and_environments_are_named() {
     let (_root, options) = from_py_lmdb("000 9 (16,24,3) 00000000\n");
-    let set = TrainingSet::open(options.clone()).unwrap();
-    let message = set.sample(5, &mut random(0)).unwrap_err().to_string();
+    let message = TrainingSet::open(options.clone()).unwrap_err().to_string();
     assert!(message.contains("frames.lmdb") && message.contains("000/00000008"), "{message}");
 
     let (_root, missing) = from_py_lmdb("002 9 (16,24,3) 00000000\n");
@@ -49,9 +48,20 @@ fn missing_keys_and_environments_are_named() {
     assert!(message.contains("002/00000000"), "{message}");
 
     let tree = FrameRoot { path: "/no/such.lmdb".into(), backend: Backend::Lmdb };
+    let options = TrainingSetOptions { sharp: tree, ..options };
+    let message = TrainingSet::open(options.clone()).unwrap_err().to_string();
+    assert!(message.contains("/no/such.lmdb/data.mdb"), "{message}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let tree = FrameRoot { path: folder.path().into(), backend: Backend::Lmdb };
+    let options = TrainingSetOptions { sharp: tree, ..options };
+    let message = TrainingSet::open(options.clone()).unwrap_err().to_string();
+    assert!(message.contains("set io_backend to {\"type\": \"disk\"}"), "{message}");
+
+    let tree = FrameRoot { backend: Backend::Disk, ..fixture() };
     let message =
         TrainingSet::open(TrainingSetOptions { sharp: tree, ..options }).unwrap_err().to_string();
-    assert!(message.contains("/no/such.lmdb/data.mdb"), "{message}");
+    assert!(message.contains("set io_backend to {\"type\": \"lmdb\"}"), "{message}");
 }
 
 fn fixture() -> FrameRoot {
