@@ -63,7 +63,7 @@ pub enum OptionError {
     #[error("the option file has no section netG with the network in it")]
     NoNetwork,
     /// The section describes something else.
-    #[error("netG.net_type is {0:?}, not \"vrt\"")]
+    #[error("netG.net_type is {0}, not \"vrt\"")]
     OtherNetwork(String),
     /// Keys that mean nothing.
     #[error("netG has keys that nobody knows: {}", list(.0))]

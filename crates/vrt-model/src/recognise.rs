@@ -59,9 +59,10 @@ pub enum RecogniseError {
     /// The checkpoint is of some other network.
     #[error(
         "these are not the weights of a VRT network: {} missing, and {held} tensors such as {} \
-         are there",
+         are there{}",
         missing.join(", "),
-        some(found)
+        some(found),
+        hint(found)
     )]
     Other {
         /// Tensors that every VRT network has and this checkpoint has not.
@@ -97,6 +98,20 @@ pub enum RecogniseError {
 
 fn some(found: &[String]) -> String {
     if found.is_empty() { "none".to_owned() } else { found.join(", ") }
+}
+
+/// What an unknown checkpoint may be.
+fn hint(found: &[String]) -> &'static str {
+    // How states of `vrt train` begin their names.
+    let of_state = |name: &String| {
+        ["average.", "mean.", "square.", "weights."].iter().any(|start| name.starts_with(start))
+    };
+    match found.iter().any(of_state) {
+        true => {
+            "; this looks like the state of a training run, whose weights are beside it in models/"
+        }
+        false => "",
+    }
 }
 
 /// The network that has tensors of these names and shapes, with the published drop path rate.

@@ -39,6 +39,12 @@ pub enum FolderError {
         /// Why.
         source: io::Error,
     },
+    /// It is a file.
+    #[error("{path:?} is a file, and a run needs a folder: choose another one (--run-dir)")]
+    File {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another run is in it.
     #[error(
         "{path:?} holds a run already: go on with it (--resume), or choose another folder \
@@ -77,6 +83,9 @@ impl RunFolder {
         if !resume && ["options.json", "journal.jsonl"].iter().any(|name| path.join(name).exists())
         {
             return Err(FolderError::Taken { path: path.to_path_buf() });
+        }
+        if path.is_file() {
+            return Err(FolderError::File { path: path.to_path_buf() });
         }
         for folder in ["", "states", "models"] {
             std::fs::create_dir_all(path.join(folder)).map_err(failed)?;
@@ -276,6 +285,9 @@ mod tests {
 
     #[test]
     fn a_folder_that_cannot_be_made_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = RunFolder::open(file.path(), false).unwrap_err().to_string();
+        assert!(error.contains("is a file, and a run needs a folder"), "{error}");
         let error = RunFolder::open(Path::new("/proc/no/such"), false).unwrap_err();
         assert!(error.to_string().contains("/proc/no/such"), "{error}");
     }

@@ -80,8 +80,8 @@ pub enum VideoError {
     },
     /// The folder to write to holds something already.
     #[error(
-        "the folder {path:?} is not empty; state another one, or ask for frames in it to be \
-         overwritten"
+        "the folder {path:?} is not empty; state another one, empty it, or ask for frames in it to be \
+         overwritten (--overwrite, where a command has it)"
     )]
     NotEmpty {
         /// The folder.

@@ -27,8 +27,8 @@ pub enum CheckpointError {
     },
     /// The file starts like a checkpoint but is not a whole one.
     #[error(
-        "{}: damaged, cut short or not a checkpoint ({detail}); fetch it again (nothing in it \
-         was run)",
+        "{}: damaged, cut short or not a checkpoint ({detail}); fetch, copy or write it again \
+         (nothing in it was run)",
         path.display()
     )]
     Damaged {

@@ -227,7 +227,10 @@ fn a_run_that_is_asked_to_end_saves_and_says_how_to_go_on() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("is saved in runs/small; go on with --resume"), "{said}");
         let last = bench.journal("runs/small").last().unwrap()["step"].as_u64().unwrap();
-        assert!(bench.path(&format!("runs/small/states/{last}.safetensors")).exists());
+        let state = bench.path(&format!("runs/small/states/{last}.safetensors"));
+        assert!(state.exists());
+        let ran = vrt(&["info", state.to_str().unwrap()]);
+        assert!(ran.stderr.contains("beside it in models/"), "{}", ran.stderr);
         let total = format!("train.total_iter={}", last + 1);
         let ran = bench.train(&["--resume", "--set", &total, "--set", "train.fix_iter=0"]);
         assert!(ran.succeeded().contains(&format!("{} steps", last + 1)));
