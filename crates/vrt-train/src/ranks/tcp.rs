@@ -2,8 +2,9 @@
 //! processes and do not connect them, as torchrun, and for programs without MPI.
 //!
 //! Every rank has a connection to every other. A rank that dies closes its connections, which is an
-//! error to the others; that a machine is gone is noticed within five minutes (on Linux). As with MPI, nothing is encrypted and whoever reaches the ports is trusted: this is for
-//! networks of clusters, which strangers do not reach.
+//! error to the others; that a machine is gone is noticed within five minutes (on Linux). As with
+//! MPI, nothing is encrypted and whoever reaches the ports is trusted: this is for networks of
+//! clusters, which strangers do not reach.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};

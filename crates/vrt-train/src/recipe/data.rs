@@ -110,6 +110,11 @@ fn train_section(
         KindName::Fixed => TrainingData::Fixed { path: fixed(&mut s) },
         kind => TrainingData::Videos(Box::new(videos(&mut s, kind, network))),
     });
+    if source.is_none() {
+        // What the rest means is known once the type is.
+        let keys = VIDEO_KEYS.into_iter().chain([spikes::ROOT, "batch_file"]).chain(spikes::KEYS);
+        keys.for_each(|key| s.unused(key, "no type of set is known"));
+    }
     s.finish();
     Some(Data { source: source?, shuffle, workers, batch })
 }
@@ -253,7 +258,9 @@ pub(super) fn check(videos: &TrainingSetOptions, network: &VrtConfig, findings: 
     let crop = videos.crop;
     let [_, rows, columns] = network.window();
     let window = rows.max(columns) * network.fold();
-    if !crop.is_multiple_of(scale) {
+    if findings.problems.iter().any(|problem| problem.key == key) {
+        // What it should be is not known.
+    } else if !crop.is_multiple_of(scale) {
         let near = (crop / scale).max(1) * scale;
         findings.problem(
             key,

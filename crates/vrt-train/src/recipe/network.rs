@@ -46,6 +46,10 @@ fn notes(section: &Map<String, Value>, findings: &mut Findings) {
             findings.problem("netG.init_type", what);
         }
     }
+    if get("img_size").is_some() {
+        let why = "its rows and columns change nothing: clips of any size are trained on";
+        findings.note("netG.img_size", why);
+    }
     for key in ["init_bn_type", "init_gain"] {
         if get(key).is_some() {
             findings.note(&format!("netG.{key}"), "init_type default does not look at it");

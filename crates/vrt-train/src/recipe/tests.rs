@@ -143,6 +143,19 @@ fn what_was_set_from_outside_is_not_blamed_on_the_file() {
 }
 
 #[test]
+fn one_mistake_is_told_once() {
+    for (right, wrong) in [
+        ("\"VideoRecurrentTrainDataset\"", "\"VideoDataset\""),
+        ("\"gt_size\": ", "\"gt_size\": -"),
+    ] {
+        let text = SAMPLE.replace(right, wrong);
+        assert_ne!(text, SAMPLE);
+        let error = set(&text, &[]).expect_err("it is wrong");
+        assert_eq!(error.problems.len(), 1, "{error}");
+    }
+}
+
+#[test]
 fn a_mark_of_utf_8_is_passed_over() {
     assert!(set(&format!("\u{feff}{SAMPLE}"), &[]).is_ok());
 }
