@@ -60,8 +60,9 @@ pub enum StateError {
 type Tensors = Vec<(String, Vec<usize>, Vec<f32>)>;
 
 fn host(tensor: &Tensor<1>) -> Result<Vec<f32>, StateError> {
-    let values = tensor.clone().into_data().try_to_vec();
-    values.map_err(|error| StateError::Device(error.to_string()))
+    let data = tensor.clone().try_into_data();
+    let data = data.map_err(|error| StateError::Device(error.to_string()))?;
+    data.try_to_vec().map_err(|error| StateError::Device(error.to_string()))
 }
 
 /// Flat tensors under the names of parameters, with `prefix` in front.
@@ -169,6 +170,15 @@ pub fn read(path: &Path, into: State, parameters: &Parameters) -> Result<State, 
     }
     let (step, position) = (number(STEP_KEY)?, number(POSITION_KEY)?);
     Ok(State { network, moments, ema, step, position, frozen: into.frozen })
+}
+
+/// The resolved options that the steps up to a state were made with.
+///
+/// # Errors
+///
+/// If the file cannot be read.
+pub fn options(path: &Path) -> Result<Option<String>, StateError> {
+    Ok(Checkpoint::open(path)?.metadata().get(OPTIONS_KEY).cloned())
 }
 
 fn device_of(state: &State, parameters: &Parameters) -> burn::tensor::Device {

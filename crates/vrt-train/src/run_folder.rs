@@ -145,35 +145,42 @@ impl RunFolder {
     ///
     /// [`FolderError::Stateless`] if there is a line in the journal, or weights.
     pub fn fresh(&self) -> Result<(), FolderError> {
-        let told = std::fs::metadata(self.journal()).is_ok_and(|journal| journal.len() > 0);
-        let exported = std::fs::read_dir(self.path.join("models"))
-            .is_ok_and(|mut models| models.next().is_some());
-        match told || exported {
+        let told = std::fs::read_to_string(self.journal()).unwrap_or_default();
+        let told = told.lines().any(|line| line.contains("\"step\""));
+        let models = std::fs::read_dir(self.path.join("models")).into_iter().flatten().flatten();
+        let mut names = models.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        match told || names.any(|name| name.ends_with("_G.pth") || name.ends_with("_E.pth")) {
             true => Err(FolderError::Stateless { path: self.path.clone() }),
             false => Ok(()),
         }
     }
 
-    /// Keeps the resolved options of a run that goes on after `step`; others that were there go
-    /// to `options.before-STEP.json`, whose text is returned.
+    /// Keeps the resolved options of a run that goes on after `step`; `before`, those that the steps
+    /// up to it were made with, if they were others, go to `options.before-STEP.json`.
     ///
     /// # Errors
     ///
     /// If they cannot be written.
-    pub fn write_options(&self, text: &str, step: u64) -> Result<Option<String>, FolderError> {
-        let path = self.path.join("options.json");
-        let others = std::fs::read_to_string(&path).ok().filter(|before| before != text);
-        if others.is_some() {
-            let before = self.path.join(format!("options.before-{step}.json"));
-            std::fs::rename(&path, &before)
-                .map_err(|source| FolderError::Io { path: before, source })?;
+    pub fn write_options(
+        &self,
+        text: &str,
+        before: Option<&str>,
+        step: u64,
+    ) -> Result<(), FolderError> {
+        if let Some(before) = before {
+            self.write(&format!("options.before-{step}.json"), before)?;
         }
+        self.write("options.json", text)
+    }
+
+    /// Writes a file of the folder aside, and gives it its name.
+    fn write(&self, name: &str, text: &str) -> Result<(), FolderError> {
+        let path = self.path.join(name);
         let written = aside(&self.path).and_then(|mut aside| {
             io::Write::write_all(&mut aside, text.as_bytes())?;
             aside.persist(&path).map(|_| ()).map_err(|error| error.error)
         });
-        written.map_err(|source| FolderError::Io { path, source })?;
-        Ok(others)
+        written.map_err(|source| FolderError::Io { path, source })
     }
 
     /// Steps that there are states of, the newest first.
@@ -239,9 +246,9 @@ mod tests {
         let folder = RunFolder::open(&path, false).unwrap();
         let error = RunFolder::open(&path, true).unwrap_err();
         assert!(matches!(error, FolderError::Locked { .. }), "{error}");
-        assert_eq!(folder.write_options("{}", 0).unwrap(), None);
-        assert_eq!(folder.write_options("{}", 0).unwrap(), None);
-        assert_eq!(folder.write_options("{ }", 7).unwrap().as_deref(), Some("{}"));
+        folder.write_options("{}", None, 0).unwrap();
+        folder.write_options("{ }", Some("{}"), 7).unwrap();
+        assert_eq!(std::fs::read_to_string(path.join("options.json")).unwrap(), "{ }");
         assert_eq!(std::fs::read_to_string(path.join("options.before-7.json")).unwrap(), "{}");
         drop(folder);
         let error = RunFolder::open(&path, false).unwrap_err();
@@ -275,9 +282,10 @@ mod tests {
             let root = tempfile::tempdir().unwrap();
             let folder = RunFolder::open(root.path(), true).unwrap();
             folder.fresh().unwrap();
-            std::fs::write(root.path().join("journal.jsonl"), "").unwrap();
+            std::fs::write(root.path().join("journal.jsonl"), "{\"event\":\"x\"}\n").unwrap();
+            std::fs::write(root.path().join("models/.gitkeep"), "").unwrap();
             folder.fresh().unwrap();
-            std::fs::write(root.path().join(left), "{}").unwrap();
+            std::fs::write(root.path().join(left), "{\"step\":1}\n").unwrap();
             let error = folder.fresh().unwrap_err().to_string();
             assert!(error.contains("no state to go on from"), "{error}");
         }

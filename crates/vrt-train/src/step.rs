@@ -87,11 +87,11 @@ impl BatchGradients {
             match value {
                 None => numbers.resize(numbers.len() + parameter.len(), 0.0),
                 Some(value) => {
-                    let values: Vec<f32> = value
-                        .clone()
-                        .into_data()
-                        .try_to_vec()
-                        .map_err(|error| ExchangeError::Device(error.to_string()))?;
+                    let device = |error: String| ExchangeError::Device(error);
+                    let data = value.clone().try_into_data();
+                    let data = data.map_err(|error| device(error.to_string()))?;
+                    let values: Vec<f32> =
+                        data.try_to_vec().map_err(|error| device(error.to_string()))?;
                     numbers.extend(values);
                 }
             }
@@ -399,7 +399,9 @@ impl Learner {
 fn numbers(loss: &Tensor<1>, offsets: Offsets) -> Result<Vec<f64>, StepError> {
     // One tensor comes back from the device, not one a stage.
     let all = [vec![loss.clone().inner()], offsets.means()].concat();
-    let values = Tensor::cat(all, 0).into_data().try_to_vec::<f32>();
+    let data = Tensor::cat(all, 0).try_into_data();
+    let data = data.map_err(|error| StepError::Device(error.to_string()))?;
+    let values = data.try_to_vec::<f32>();
     let values = values.map_err(|error| StepError::Device(error.to_string()))?;
     Ok(values.into_iter().map(f64::from).collect())
 }

@@ -315,12 +315,15 @@ impl Run<'_> {
         Ok(books.board.numbers(now(), report.step, &numbers)?)
     }
 
-    /// The trial of a run that ended between a checkpoint and the trial after it.
+    /// Weights and trial that are due at the state a run goes on from, where it ended before them.
     fn catch_up(
         &mut self,
         state: &State,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), TrainError> {
+        if state.step > 0 && self.is_due(self.recipe.train.save_every, state) {
+            self.save_unless_saved(state, on_event)?;
+        }
         let told = tells(&self.folder.journal(), VALIDATION, state.step);
         if state.step > 0 && self.is_due(self.recipe.train.test_every, state) && !told {
             self.validate(state, on_event)?;

@@ -52,7 +52,7 @@ const TORCHRUN: Names = Names {
     rank: "RANK",
     size: "WORLD_SIZE",
     local_rank: "LOCAL_RANK",
-    run: &["TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"],
+    run: &["TORCHELASTIC_RUN_ID"],
 };
 const SLURM: Names = Names {
     launcher: Launcher::Slurm,

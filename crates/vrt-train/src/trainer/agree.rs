@@ -17,6 +17,15 @@ pub(super) fn agree(recipe: &Recipe, ranks: &dyn Collective) -> Result<(), Train
     }
 }
 
+/// Holds the numbers of samples of all ranks to each other: the order is drawn from them.
+pub(super) fn agree_on(samples: usize, ranks: &dyn Collective) -> Result<(), TrainError> {
+    let mark = crc32c::crc32c(&(samples as u64).to_le_bytes());
+    match first_to_differ(mark, ranks)? {
+        Some(rank) => Err(TrainError::OtherSamples { rank }),
+        None => Ok(()),
+    }
+}
+
 /// The first rank whose mark is not that of rank 0, the same on all ranks.
 fn first_to_differ(own: u32, ranks: &dyn Collective) -> Result<Option<usize>, CollectiveError> {
     // Halves are numbers that an `f32` takes.
@@ -34,7 +43,7 @@ fn mark(resolved: &str) -> u32 {
     let mut options: Value = serde_json::from_str(resolved).unwrap_or_default();
     if let Value::Object(options) = &mut options {
         options.remove("path");
-        options.get_mut("datasets").map(forget_texts);
+        options.get_mut("datasets").map(forget_paths);
         options.get_mut("netG").and_then(Value::as_object_mut).map(|net| net.remove("spynet_path"));
     }
     crc32c::crc32c(options.to_string().as_bytes())
@@ -66,14 +75,15 @@ fn leaves(value: &Value, key: &str, into: &mut BTreeMap<String, String>) {
     }
 }
 
-/// Empties all texts of a section.
-fn forget_texts(value: &mut Value) {
-    match value {
-        Value::String(text) => text.clear(),
-        Value::Array(values) => values.iter_mut().for_each(forget_texts),
-        Value::Object(map) => map.values_mut().for_each(forget_texts),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
+/// Keys of sets that are paths.
+const PATHS: [&str; 6] =
+    ["dataroot_gt", "dataroot_lq", "dataroot_spike", "meta_info_file", "batch_file", "spike_align"];
+
+/// Takes the paths out of a section and those in it.
+fn forget_paths(value: &mut Value) {
+    let Value::Object(section) = value else { return };
+    section.retain(|key, _| !PATHS.contains(&key.as_str()));
+    section.values_mut().for_each(forget_paths);
 }
 
 #[cfg(test)]
@@ -82,7 +92,7 @@ mod tests {
     use crate::ranks::local::group;
 
     const OPTIONS: &str = r#"{"path": {"root": "a"}, "datasets": {"train": {"dataroot_gt": "b",
-        "gt_size": 64}}, "netG": {"depths": [8], "spynet_path": "c"}, "train": {"E_decay": 0}}"#;
+        "gt_size": 64, "filename_ext": "png"}}, "netG": {"depths": [8], "spynet_path": "c"}, "train": {"E_decay": 0}}"#;
 
     #[test]
     fn paths_may_differ_and_numbers_may_not() {
@@ -91,6 +101,7 @@ mod tests {
             (r#""b""#, r#""/mnt/b""#, true),
             (r#""c""#, r#""/mnt/c""#, true),
             ("64", "96", false),
+            ("png", "jpg", false),
             ("[8]", "[4]", false),
             (r#""E_decay": 0"#, r#""E_decay": 0.9"#, false),
         ] {

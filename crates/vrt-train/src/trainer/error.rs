@@ -94,6 +94,15 @@ pub enum TrainError {
         /// The first one that has.
         rank: usize,
     },
+    /// Ranks would draw from different sets.
+    #[error(
+        "rank {rank} has another number of training samples than rank 0: all ranks need the same clip \
+         list and frames"
+    )]
+    OtherSamples {
+        /// The first one that has.
+        rank: usize,
+    },
     /// Something went wrong, and what was done before is saved.
     #[error("{source}; step {step} is saved, and --resume goes on from there")]
     Saved {

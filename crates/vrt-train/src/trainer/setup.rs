@@ -14,7 +14,7 @@ use crate::start::{Started, start};
 use crate::step::{Learner, State};
 use crate::validate::check;
 
-use super::agree::{agree, changes};
+use super::agree::{agree, agree_on, changes};
 use super::{Books, Event, Run, RunOptions, TrainError, prefetch};
 
 /// Opens folder and data, makes the network or reads the newest state.
@@ -59,7 +59,13 @@ pub(super) fn begin<'a>(
         false => newest(&folder, &steps, fresh, &learner, on_event)?,
     };
     let saved = state.step;
-    let books = first.then(|| books(&folder, &resolved, saved, on_event)).transpose()?;
+    let before = match steps.is_empty() {
+        true => None,
+        false => checkpoint::options(&folder.state(saved))?.filter(|before| *before != resolved),
+    };
+    let books = first
+        .then(|| books(&folder, (before.as_deref(), &resolved), saved, on_event))
+        .transpose()?;
     let prefetch = prefetch(recipe, &set, ranks, state.position)?;
     if steps.is_empty() {
         // A run can go back to here, and a full disk is found out before the first step.
@@ -68,6 +74,7 @@ pub(super) fn begin<'a>(
     if first {
         ranks.broadcast(&mut words(saved), 0)?;
     }
+    agree_on(set.len(), ranks)?;
     let (path, total) = (folder.path(), recipe.train.total_steps);
     on_event(Event::Started { step: saved, total, folder: path });
     let run = Run {
@@ -85,16 +92,16 @@ pub(super) fn begin<'a>(
     Ok((run, state))
 }
 
-/// Keeps the options, opens the books, and says there what is not as it was before.
+/// Keeps the options, opens the books, and says there what is not as it was up to the state.
 fn books(
     folder: &RunFolder,
-    resolved: &str,
+    (before, resolved): (Option<&str>, &str),
     saved: u64,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Books, TrainError> {
-    let before = folder.write_options(resolved, saved)?;
+    folder.write_options(resolved, before, saved)?;
     let mut books = Books::open(folder, saved)?;
-    let changed = before.map_or_else(Vec::new, |before| changes(&before, resolved));
+    let changed = before.map_or_else(Vec::new, |before| changes(before, resolved));
     if !changed.is_empty() {
         let text = format!(
             "other options from here on; those before are in options.before-{saved}.json: {}",

@@ -212,10 +212,9 @@ impl TrainingSet {
             // Every sample of a sequence is of the same frames.
             let mut random = rand::SeedableRng::seed_from_u64(0);
             let Window { sharp, degraded, .. } = window::draw(&self.options, clip, 0, &mut random);
-            return (sharp, degraded);
+            return (outermost(sharp), outermost(degraded));
         }
-        let keys = keys_of(&self.options, clip);
-        let ends: Vec<_> = keys.first().into_iter().chain(keys.last()).cloned().collect();
+        let ends = outermost(keys_of(&self.options, clip));
         (ends.clone(), ends)
     }
 
@@ -235,6 +234,14 @@ impl TrainingSet {
         }
         window.degraded.iter().min().cloned().unwrap_or_default()
     }
+}
+
+/// The first and the last key, in whichever order.
+fn outermost(mut keys: Vec<String>) -> Vec<String> {
+    if keys.len() > 2 {
+        keys.drain(1..keys.len() - 1);
+    }
+    keys
 }
 
 /// Samples up to and with each clip, after every clip was found to be long enough.

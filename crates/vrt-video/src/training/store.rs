@@ -84,7 +84,7 @@ impl Store {
     pub(super) fn find(&self, key: &str) -> Result<(), DataError> {
         let there = match &self.tree {
             Tree::Folder { .. } => StarredTree::file(&self.root, &self.name(key)).exists(),
-            Tree::Environment(environment) => environment.get(key)?.is_some(),
+            Tree::Environment(environment) => environment.contains(key)?,
         };
         if there { Ok(()) } else { Err(self.missing(key)) }
     }

@@ -127,7 +127,53 @@ impl Meeting<'_> {
             });
             links.push(Some(told.ok_or(MeetingError::Lost { rank })?));
         }
-        begin(links)
+        Self { end: Instant::now() + TO_JOIN, ..*self }.begin(links)
+    }
+
+    /// Rank 0: waits until all have met each other and says so. Until then nobody sends anything
+    /// else, so that one that is gone shows.
+    fn begin(
+        &self,
+        mut links: Vec<Option<TcpStream>>,
+    ) -> Result<Vec<Option<TcpStream>>, MeetingError> {
+        let mut ready = vec![false; links.len()];
+        ready[0] = true;
+        while let Some(waiting) = ready.iter().position(|ready| !ready) {
+            if self.is_over() {
+                return Err(self.over(MeetingError::Lost { rank: waiting }));
+            }
+            for (rank, link) in links.iter_mut().enumerate() {
+                let Some(link) = link else { continue };
+                if !is_open(link) {
+                    return Err(MeetingError::Lost { rank });
+                }
+                if !ready[rank] && has_spoken(link) {
+                    let heard = Answer::hear(link, self.within(TO_ANSWER));
+                    heard.map_err(|_| MeetingError::Lost { rank })?;
+                    ready[rank] = true;
+                }
+            }
+            std::thread::sleep(PAUSE);
+        }
+        for (rank, link) in links.iter_mut().enumerate() {
+            let Some(link) = link else { continue };
+            Answer::Welcome.say(link).map_err(|_| MeetingError::Lost { rank })?;
+        }
+        settled(links)
+    }
+
+    /// Waits until rank 0 says something.
+    fn wait_for_word(&self, first: &TcpStream) -> Result<(), MeetingError> {
+        while !has_spoken(first) {
+            if self.is_stopped() {
+                return Err(MeetingError::Stopped);
+            }
+            if !is_open(first) {
+                return Err(MeetingError::Lost { rank: 0 });
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
     }
 
     /// Any other rank: goes to rank 0, from there to all before it, and waits for those behind it.
@@ -137,15 +183,7 @@ impl Meeting<'_> {
         let mut places: Vec<Place> = vec![[0; 3]; self.size];
         // Rank 0 says itself how long it waits for the others.
         socket::settle(&first).map_err(lost)?;
-        while !has_spoken(&first) {
-            if self.is_stopped() {
-                return Err(MeetingError::Stopped);
-            }
-            if !is_open(&first) {
-                return Err(MeetingError::Lost { rank: 0 });
-            }
-            std::thread::sleep(PAUSE);
-        }
+        self.wait_for_word(&first)?;
         first.read_exact(bytemuck::cast_slice_mut(&mut places)).map_err(lost)?;
         let near = first.peer_addr().map_err(lost)?;
         let meeting = Self { end: Instant::now() + TO_JOIN, ..self };
@@ -157,7 +195,8 @@ impl Meeting<'_> {
         if let Some(first) = &mut links[0] {
             // That all ranks have met, by those who begin only then.
             Answer::Welcome.say(first).map_err(lost)?;
-            Answer::hear(first, meeting.end + TO_ANSWER).map_err(lost)?;
+            meeting.wait_for_word(first)?;
+            Answer::hear(first, Instant::now() + TO_ANSWER).map_err(lost)?;
         }
         settled(links)
     }
@@ -363,36 +402,6 @@ impl Meeting<'_> {
         let why = why.map_or_else(String::new, |error| error.to_string());
         Err(MeetingError::NotHeard { address: address.clone(), ports: self.ports(), why })
     }
-}
-
-/// Rank 0: waits until all have met each other and says so. Until then nobody sends anything else,
-/// so that one that is gone shows.
-fn begin(mut links: Vec<Option<TcpStream>>) -> Result<Vec<Option<TcpStream>>, MeetingError> {
-    let end = Instant::now() + TO_JOIN;
-    let mut ready = vec![false; links.len()];
-    ready[0] = true;
-    while let Some(waiting) = ready.iter().position(|ready| !ready) {
-        for (rank, link) in links.iter_mut().enumerate() {
-            let Some(link) = link else { continue };
-            let lost = |_: io::Error| MeetingError::Lost { rank };
-            if !is_open(link) {
-                return Err(MeetingError::Lost { rank });
-            }
-            if !ready[rank] && has_spoken(link) {
-                Answer::hear(link, end).map_err(lost)?;
-                ready[rank] = true;
-            }
-        }
-        if Instant::now() > end {
-            return Err(MeetingError::Lost { rank: waiting });
-        }
-        std::thread::sleep(PAUSE);
-    }
-    for (rank, link) in links.iter_mut().enumerate() {
-        let Some(link) = link else { continue };
-        Answer::Welcome.say(link).map_err(|_| MeetingError::Lost { rank })?;
-    }
-    settled(links)
 }
 
 /// Connections as they are used from now on.

@@ -180,9 +180,9 @@ fn ranks_of_another_run_do_not_keep_rank_0_waiting() {
                 assert!(matches!(error, CollectiveError::Meeting(_)), "{error}");
             }
         });
-        let error = joined(0, 2, &master(port), 4 * SHORT).unwrap_err().to_string();
+        let error = joined(0, 2, &master(port), Duration::from_secs(5)).unwrap_err().to_string();
         done.store(true, Ordering::Relaxed);
-        let told = "within 1 s (a rank of another run came and was refused): start";
+        let told = "within 5 s (a rank of another run came and was refused): start";
         assert!(error.contains(told), "{error}");
         pest.join().unwrap();
     });
@@ -232,12 +232,12 @@ fn a_port_that_somebody_has_is_passed_by() {
 fn a_rank_that_two_processes_claim_to_be_is_refused() {
     let port = free_port();
     std::thread::scope(|scope| {
-        let first = scope.spawn(move || joined(0, 3, &master(port), Duration::from_secs(4)));
+        let first = scope.spawn(move || joined(0, 3, &master(port), Duration::from_secs(9)));
         let one = meeting::tests::admitted(1, 3, &master(port));
-        let error = joined(1, 3, &master(port), SHORT).unwrap_err().to_string();
+        let error = joined(1, 3, &master(port), Duration::from_secs(3)).unwrap_err().to_string();
         assert!(error.contains("another process is rank 1 there"), "{error}");
         let error = first.join().unwrap().unwrap_err().to_string();
-        let start = format!("rank 2 did not come to rank 0 at 127.0.0.1, port {port}, within 4 s");
+        let start = format!("rank 2 did not come to rank 0 at 127.0.0.1, port {port}, within 9 s");
         assert!(error.starts_with(&start), "{error}");
         let told = "(a second process that is the same rank came and was refused)";
         assert!(error.contains(told), "{error}");
@@ -310,7 +310,7 @@ fn waiting_in_vain_ends_with_who_did_not_come() {
         assert!(error.contains(&format!("within 0 s: start all {size} ranks")), "{error}");
     }
     let port = free_port();
-    let error = joined(1, 2, &master(port), SHORT).unwrap_err().to_string();
+    let error = joined(1, 2, &master(port), Duration::from_secs(2)).unwrap_err().to_string();
     let start = format!("rank 0 did not answer at ports {}", Ports::of(&master(port)));
     assert!(error.starts_with(&start) && error.contains("refused"), "{error}");
     let nowhere = Master { address: "no such machine".to_owned(), ..master(port) };
@@ -373,7 +373,7 @@ fn who_waits_says_for_whom_and_can_be_stopped() {
         assert_eq!(error, MeetingError::Stopped.into());
         let waits = format!("rank 0 waits for 2 more at 127.0.0.1, port {port}");
         let refused = "a rank that counts another number of ranks came and was refused";
-        assert_eq!(told, [waits.as_str(), refused]);
+        assert!(told.contains(&waits) && told.iter().any(|what| what == refused), "{told:?}");
         let (error, _) = second.join().unwrap();
         let lost = MeetingError::Lost { rank: 0 }.into();
         assert!(error == MeetingError::Stopped.into() || error == lost, "{error}");
