@@ -17,6 +17,7 @@ use vrt_model::checkpoint::{CheckpointError, Existing};
 use vrt_model::config::VrtConfig;
 
 use crate::adam::Moments;
+use crate::host::floats;
 use crate::parameters::Parameters;
 use crate::step::State;
 
@@ -59,12 +60,6 @@ pub enum StateError {
 
 type Tensors = Vec<(String, Vec<usize>, Vec<f32>)>;
 
-fn host(tensor: &Tensor<1>) -> Result<Vec<f32>, StateError> {
-    let data = tensor.clone().try_into_data();
-    let data = data.map_err(|error| StateError::Device(error.to_string()))?;
-    data.try_to_vec().map_err(|error| StateError::Device(error.to_string()))
-}
-
 /// Flat tensors under the names of parameters, with `prefix` in front.
 fn named<'a>(
     parameters: &Parameters,
@@ -75,7 +70,8 @@ fn named<'a>(
     for (parameter, value) in parameters.list().iter().zip(values) {
         if let Some(value) = value {
             let name = format!("{prefix}{}", parameter.name);
-            tensors.push((name, parameter.shape.clone(), host(value)?));
+            let values = floats(value.clone()).map_err(StateError::Device)?;
+            tensors.push((name, parameter.shape.clone(), values));
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 
+use crate::host::floats;
 use crate::parameters::Flat;
 
 /// What keeps a norm of zero from being divided by.
@@ -14,10 +15,7 @@ pub fn norm(gradients: &Flat) -> f64 {
         return 0.0;
     }
     // One tensor comes back from the device, not hundreds.
-    let squares: Vec<f32> = match Tensor::cat(squares, 0).into_data().try_to_vec() {
-        Ok(squares) => squares,
-        Err(_) => return f64::NAN,
-    };
+    let Ok(squares) = floats(Tensor::cat(squares, 0)) else { return f64::NAN };
     squares.into_iter().map(f64::from).sum::<f64>().sqrt()
 }
 

@@ -19,6 +19,7 @@ pub mod chance;
 pub mod checkpoint;
 pub mod clip;
 pub mod ema;
+mod host;
 pub mod journal;
 pub mod loss;
 pub mod order;

@@ -11,6 +11,7 @@ use crate::adam::{self, Moments};
 use crate::chance::{Purpose, generator};
 use crate::clip;
 use crate::ema::Ema;
+use crate::host::floats;
 use crate::loss;
 use crate::parameters::{Flat, Group, Parameters};
 use crate::recipe::{Recipe, Train};
@@ -87,12 +88,7 @@ impl BatchGradients {
             match value {
                 None => numbers.resize(numbers.len() + parameter.len(), 0.0),
                 Some(value) => {
-                    let device = |error: String| ExchangeError::Device(error);
-                    let data = value.clone().try_into_data();
-                    let data = data.map_err(|error| device(error.to_string()))?;
-                    let values: Vec<f32> =
-                        data.try_to_vec().map_err(|error| device(error.to_string()))?;
-                    numbers.extend(values);
+                    numbers.extend(floats(value.clone()).map_err(ExchangeError::Device)?);
                 }
             }
         }
@@ -399,10 +395,7 @@ impl Learner {
 fn numbers(loss: &Tensor<1>, offsets: Offsets) -> Result<Vec<f64>, StepError> {
     // One tensor comes back from the device, not one a stage.
     let all = [vec![loss.clone().inner()], offsets.means()].concat();
-    let data = Tensor::cat(all, 0).try_into_data();
-    let data = data.map_err(|error| StepError::Device(error.to_string()))?;
-    let values = data.try_to_vec::<f32>();
-    let values = values.map_err(|error| StepError::Device(error.to_string()))?;
+    let values = floats(Tensor::cat(all, 0)).map_err(StepError::Device)?;
     Ok(values.into_iter().map(f64::from).collect())
 }
 

@@ -1,6 +1,7 @@
 //! The run: steps, journal, checkpoints, trials, and what happens when numbers go wrong.
 
 mod agree;
+mod changes;
 mod error;
 mod setup;
 mod together;

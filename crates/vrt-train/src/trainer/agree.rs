@@ -1,6 +1,4 @@
-//! Whether all ranks were told the same, and what a run is told that it was not before.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! Whether all ranks were told the same.
 
 use serde_json::Value;
 
@@ -49,32 +47,6 @@ fn mark(resolved: &str) -> u32 {
     crc32c::crc32c(options.to_string().as_bytes())
 }
 
-/// What the second of two option files has otherwise, key by key.
-pub(super) fn changes(before: &str, now: &str) -> Vec<String> {
-    let [before, now] = [before, now].map(|text| {
-        let mut keys = BTreeMap::new();
-        leaves(&serde_json::from_str(text).unwrap_or_default(), "", &mut keys);
-        keys
-    });
-    let all: BTreeSet<_> = before.keys().chain(now.keys()).collect();
-    let all = all.into_iter().filter(|key| before.get(*key) != now.get(*key));
-    let value = |value: Option<&String>| value.cloned().unwrap_or_else(|| "nothing".to_owned());
-    all.map(|key| format!("{key} {}, was {}", value(now.get(key)), value(before.get(key))))
-        .collect()
-}
-
-/// All values that are no sections, as JSON, by their keys with those of their sections.
-fn leaves(value: &Value, key: &str, into: &mut BTreeMap<String, String>) {
-    let Value::Object(section) = value else {
-        into.insert(key.to_owned(), value.to_string());
-        return;
-    };
-    for (name, value) in section {
-        let dot = if key.is_empty() { "" } else { "." };
-        leaves(value, &format!("{key}{dot}{name}"), into);
-    }
-}
-
 /// Keys of sets that are paths.
 const PATHS: [&str; 6] =
     ["dataroot_gt", "dataroot_lq", "dataroot_spike", "meta_info_file", "batch_file", "spike_align"];
@@ -109,18 +81,6 @@ mod tests {
             assert_ne!(other, OPTIONS);
             assert_eq!(mark(&other) == mark(OPTIONS), same, "{old} {new}");
         }
-    }
-
-    #[test]
-    fn changes_are_told_by_key() {
-        let now = OPTIONS.replace("64", "96").replace(r#""E_decay": 0"#, r#""seed": 1"#);
-        let expected = [
-            "datasets.train.gt_size 96, was 64",
-            "train.E_decay nothing, was 0",
-            "train.seed 1, was nothing",
-        ];
-        assert_eq!(changes(OPTIONS, &now), expected);
-        assert!(changes(OPTIONS, OPTIONS).is_empty());
     }
 
     #[test]

@@ -14,7 +14,8 @@ use crate::start::{Started, start};
 use crate::step::{Learner, State};
 use crate::validate::check;
 
-use super::agree::{agree, agree_on, changes};
+use super::agree::{agree, agree_on};
+use super::changes::changes;
 use super::{Books, Event, Run, RunOptions, TrainError, prefetch};
 
 /// Opens folder and data, makes the network or reads the newest state.

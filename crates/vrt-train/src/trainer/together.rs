@@ -10,6 +10,7 @@ use super::{Event, RunOptions, Summary, TrainError, train};
 use crate::ranks::local::{LocalRank, group};
 use crate::ranks::{Collective, CollectiveError};
 use crate::recipe::Recipe;
+use crate::step::ExchangeError;
 
 /// Trains a recipe on several devices of this process, a rank on each, in a thread of its own; the
 /// device and ranks of `options` are not asked for. `on_event` hears the first rank.
@@ -91,8 +92,11 @@ fn on_all_ranks(rank: &LocalRank, is_so: bool) -> Result<bool, CollectiveError> 
 /// What the first rank did, or what went wrong on any: what says more than that another rank is gone
 /// comes first.
 fn settled(found: Vec<Result<Summary, TrainError>>) -> Result<Summary, TrainError> {
-    let gone = |error: &TrainError| {
-        matches!(error.cause(), TrainError::Ranks(CollectiveError::Gone { .. }))
+    let gone = |error: &TrainError| match error.cause() {
+        TrainError::Ranks(error) | TrainError::Exchange(ExchangeError::Sum(error)) => {
+            matches!(error, CollectiveError::Gone { .. })
+        }
+        _ => false,
     };
     let (mut summary, mut failed) = (None, None);
     for result in found {
@@ -106,5 +110,24 @@ fn settled(found: Vec<Result<Summary, TrainError>>) -> Result<Summary, TrainErro
         (Some(error), _) => Err(error),
         (None, Some(summary)) => Ok(summary),
         (None, None) => unreachable!("there is at least one rank"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_wrong_first_is_told_whatever_the_others_saw_of_it() {
+        let gone = || CollectiveError::Gone { rank: 1 };
+        let others = [
+            TrainError::Ranks(gone()),
+            TrainError::Exchange(ExchangeError::Sum(gone())),
+            TrainError::Saved { source: Box::new(TrainError::Ranks(gone())), step: 7 },
+        ];
+        for other in others {
+            let error = settled(vec![Err(other), Err(TrainError::Empty)]).unwrap_err();
+            assert!(matches!(error, TrainError::Empty), "{error}");
+        }
     }
 }

@@ -118,7 +118,7 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
     let waiting = Waiting { patience: PATIENCE, stop: &stop, tell: &|what| global.tell(what) };
     let ranks: Arc<dyn Collective> = connect(launch.as_ref(), waiting)?.into();
     let local_rank = launch.map_or(0, |launch| launch.local_rank());
-    match train_as((&ranks, local_rank), parsed, stop, (arguments, global)) {
+    match train_as(&ranks, local_rank, parsed, stop, arguments, global) {
         Ok((summary, recipe, folder)) if ranks.rank() == 0 => {
             conclude(&summary, &recipe, &folder, global)
         }
@@ -135,10 +135,12 @@ pub(crate) fn run(arguments: &Arguments, global: &GlobalOptions) -> Result<(), F
 
 /// Trains as one of several ranks, or alone; rank 0 speaks for all.
 fn train_as(
-    (ranks, local_rank): (&Arc<dyn Collective>, usize),
+    ranks: &Arc<dyn Collective>,
+    local_rank: usize,
     Parsed { recipe, notes }: Parsed,
     stop: Arc<AtomicBool>,
-    (arguments, global): (&Arguments, &GlobalOptions),
+    arguments: &Arguments,
+    global: &GlobalOptions,
 ) -> Result<(Summary, Recipe, PathBuf), Failure> {
     let devices = match ranks.size() {
         1 => global.device.open()?.list,
